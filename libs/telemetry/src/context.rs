@@ -1,0 +1,100 @@
+//! W3C Trace Context (https://www.w3.org/TR/trace-context/) in and out of headers and stored text.
+
+use std::collections::HashMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+const TRACEPARENT: &str = "traceparent";
+
+/// The context of the current span as a W3C `traceparent`, to be stored with work that is done later.
+///
+/// When the innermost span is not traced (a span of another library, or one below INFO), it is the context of the nearest
+/// enclosing span that is. `None` outside of any trace, and always when tracing is off.
+pub fn current_traceparent() -> Option<String> {
+    Context::map_current(traceparent)
+}
+
+/// The trace id of the current span, 32 hexadecimal digits: what an operator pastes into the tracing console.
+pub fn current_trace_id() -> Option<String> {
+    Context::map_current(|context| {
+        let span = context.span();
+        let context = span.span_context();
+        context.is_valid().then(|| context.trace_id().to_string())
+    })
+}
+
+/// The context of `span` as a W3C `traceparent`. `None` when the span is not traced.
+///
+/// Asking fixes the span's place in its trace: call [`follow`] before, if at all.
+pub fn traceparent_of(span: &Span) -> Option<String> {
+    traceparent(&span.context())
+}
+
+/// Makes `span` a child of the span that `traceparent` denotes, perhaps in another process.
+///
+/// Call it before the span is entered, and before [`traceparent_of`]: afterwards the span's place in its trace is fixed
+/// and the call has no effect. A malformed `traceparent` has none either, as the specification demands; the span then
+/// keeps the parent it was created with.
+pub fn follow(span: &Span, traceparent: &str) {
+    // OpenTelemetry reads from `HashMap<String, String>` as a carrier of headers.
+    follow_carrier(span, &HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]));
+}
+
+/// Makes `span` a child of the span in the headers of an incoming call. As for [`follow`], call it before the span is
+/// entered; headers without a well-formed `traceparent` have no effect.
+pub fn follow_headers(span: &Span, headers: &HeaderMap) {
+    follow_carrier(span, &Headers(headers));
+}
+
+/// Writes the context of the current span into the headers of an outgoing call. Without one, headers stay as they are.
+pub fn inject(headers: &mut HeaderMap) {
+    Context::map_current(|context| {
+        TraceContextPropagator::new().inject_context(context, &mut HeadersMut(headers));
+    });
+}
+
+fn follow_carrier(span: &Span, carrier: &dyn Extractor) {
+    let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), carrier);
+    if parent.span().span_context().is_valid() {
+        // An error says that the span is not traced or was entered before: both are documented to have no effect.
+        let _ = span.set_parent(parent);
+    }
+}
+
+fn traceparent(context: &Context) -> Option<String> {
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(context, &mut carrier);
+    carrier.remove(TRACEPARENT)
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct HeadersMut<'a>(&'a mut HeaderMap);
+
+impl Injector for HeadersMut<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // An empty `tracestate` says nothing, and is what the propagator gives for most spans.
+        if value.is_empty() {
+            return;
+        }
+        if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, OTEL_BSP_SCHEDULE_DELAY, SdkTracer, SdkTracerProvider,
+};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use crate::config::{LogFormat, TelemetryConfig};
+use crate::json::JsonLines;
+
+/// How long a finished span waits to be sent, unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise. The SDK's own five
+/// seconds is long for an operator who waits to see what just happened.
+const EXPORT_DELAY: Duration = Duration::from_secs(1);
+
+/// How long [`Telemetry::shutdown`] waits for the collector. Below the 30 s that Kubernetes gives a pod to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The telemetry of a running process. Keep it until the end, then call [`Telemetry::shutdown`].
+#[must_use = "spans that wait to be exported are lost without a call of `shutdown`"]
+#[derive(Debug)]
+pub struct Telemetry {
+    /// `None` when tracing is off.
+    provider: Option<SdkTracerProvider>,
+}
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// [`TelemetryConfig::log_filter`] is malformed.
+    #[error("the log filter is malformed")]
+    Filter(#[from] ParseError),
+    /// The exporter cannot be built, for example because the endpoint is no URL.
+    #[error("the trace exporter cannot be built")]
+    Exporter(#[from] ExporterBuildError),
+    /// Traces are to be exported, and the caller is not on a tokio runtime.
+    #[error("traces can only be exported from within a tokio runtime")]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+    /// The process has a global subscriber already: `init` was called twice.
+    #[error("telemetry is set up already")]
+    AlreadyInitialized(#[from] TryInitError),
+}
+
+/// Sets up logs and traces for the whole process; to be called once.
+///
+/// With an endpoint configured it must be called on a tokio runtime, which carries the exporter's connection. The
+/// connection is made when first needed, so an unreachable collector is no error here: it is logged, spans are dropped,
+/// and the process works on.
+pub fn init(config: TelemetryConfig) -> Result<Telemetry, TelemetryError> {
+    let TelemetryConfig { service, otlp_endpoint, log_format, log_filter } = config;
+    let provider = otlp_endpoint.map(|endpoint| exporting_provider(endpoint, service)).transpose()?;
+    let tracer = provider.as_ref().map(|provider| provider.tracer("tael"));
+    subscriber(log_format, &log_filter, tracer, std::io::stderr)?.try_init()?;
+    // Ours to use directly; set for libraries that ask OpenTelemetry for the process's propagator.
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    Ok(Telemetry { provider })
+}
+
+impl Telemetry {
+    /// Exports what is still waiting, for at most five seconds. Spans that end later are dropped.
+    ///
+    /// Blocks the calling thread meanwhile. The runtime that [`init`] was called on must still run and have another
+    /// thread to carry the connection, as tokio's multi-threaded runtime has; otherwise nothing more is exported.
+    ///
+    /// A collector that does not answer is logged and otherwise ignored: it must not change how a process ends.
+    pub fn shutdown(self) {
+        let Some(provider) = self.provider else { return };
+        if let Err(error) = provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT) {
+            tracing::warn!(%error, "the last spans could not be exported");
+        }
+    }
+}
+
+fn exporting_provider(endpoint: String, service: String) -> Result<SdkTracerProvider, TelemetryError> {
+    tokio::runtime::Handle::try_current()?;
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let batch = match std::env::var_os(OTEL_BSP_SCHEDULE_DELAY) {
+        Some(_) => BatchConfigBuilder::default(),
+        None => BatchConfigBuilder::default().with_scheduled_delay(EXPORT_DELAY),
+    };
+    // The sampler stays the SDK's: all traces, unless the caller's trace is unsampled or OTEL_TRACES_SAMPLER is set.
+    Ok(SdkTracerProvider::builder()
+        .with_resource(Resource::builder().with_service_name(service).build())
+        .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch.build()).build())
+        .build())
+}
+
+pub(crate) fn subscriber<W>(
+    log_format: LogFormat,
+    log_filter: &str,
+    tracer: Option<SdkTracer>,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync + 'static, TelemetryError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(log_filter)?;
+    let logs = match log_format {
+        LogFormat::Text => fmt::layer().with_writer(writer).with_filter(filter).boxed(),
+        LogFormat::Json => fmt::layer()
+            .fmt_fields(JsonFields::new())
+            .event_format(JsonLines)
+            .with_writer(writer)
+            .with_filter(filter)
+            .boxed(),
+    };
+    // Our own spans only: the frames of h2 or the polls of a connection pool would bury the story, and exporting them
+    // would make more of them. `target` stays on, for it says which service of the process a span belongs to.
+    let spans = tracer.map(|tracer| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_filter(Targets::new().with_target("tael", Level::INFO))
+    });
+    Ok(tracing_subscriber::registry().with(logs).with(spans))
+}
+
+#[cfg(test)]
+mod tests;
