@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The part of `make test` that needs PostgreSQL and Redis: is the SQL as the committed descriptions say, and do all
+# tests pass? Ends with the sum over all test binaries, of which cargo prints only the parts.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/sqlx.sh check
+
+results=$(mktemp "${TMPDIR:-/tmp}/tael-test.XXXXXXXX")
+trap 'rm -f "$results"' EXIT
+status=0
+cargo test --workspace --no-fail-fast 2>&1 | tee "$results" || status=$?
+
+awk '
+  /^test result: / { binaries++; passed += $4; failed += $6; ignored += $8 }
+  END { printf "\nall tests: %d passed, %d failed, %d ignored, in %d test binaries\n", passed, failed, ignored, binaries }
+' "$results"
+exit "$status"
