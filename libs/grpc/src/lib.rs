@@ -1,1 +1,16 @@
-//! Stub.
+//! gRPC plumbing: what every service does with a call before and after its own rule is applied.
+//!
+//! - [`server`]: binding, the layers around every call (trace, limit, deadline), health, reflection, draining.
+//! - [`client`]: a channel to another service that carries the trace and the deadline on.
+//! - [`fields`]: requests become domain values, and every bad field is named.
+//! - [`page`]: list pages whose tokens fit only the list that gave them.
+//! - [`status`]: errors with documented reasons.
+//! - [`convert`]: money and times on the wire.
+
+pub mod client;
+pub mod convert;
+pub mod deadline;
+pub mod fields;
+pub mod page;
+pub mod server;
+pub mod status;

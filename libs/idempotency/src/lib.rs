@@ -1,1 +1,127 @@
-//! Stub.
+//! A repeated call has one effect and one answer.
+//!
+//! Two guards work together. Redis is the fast one: per caller, method and key it holds a fingerprint of the request
+//! and either the lease of the call in progress or the recorded answer ([`Idempotency::run`]). PostgreSQL is the
+//! sure one: every effect carries the key and the fingerprint ([`Guard`]) under a unique constraint, so that with
+//! Redis empty, down or failed over a repetition finds the first effect instead of making a second one.
+
+mod call;
+mod store;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use call::{Call, Guard};
+use prost::Message;
+use secrecy::SecretString;
+use store::{Begin, Store};
+use tael_grpc::{deadline, status};
+use tael_proto::r#type::v1::ErrorReason;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tonic::{Code, Response, Status};
+use tracing::Instrument as _;
+
+/// Set to "true" in the metadata of an answer that was recorded by an earlier call.
+pub const REPLAYED: &str = "idempotency-replayed";
+
+/// How long a call waits at most for the answer of another one with its key, when its caller set no deadline.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// Runs calls at most once while their answers are remembered. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    store: Store,
+    running: TaskTracker,
+}
+
+/// The Redis address can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the Redis address is not usable")]
+pub struct AddressError(#[from] redis::RedisError);
+
+impl Idempotency {
+    /// Uses the Redis at this address. It is connected to when it is first needed; while it is away, calls go on
+    /// with the database guard alone.
+    pub fn connect(url: &SecretString) -> Result<Self, AddressError> {
+        Ok(Self { store: Store::connect(url)?, running: TaskTracker::new() })
+    }
+
+    /// Says whether Redis answers, for readiness.
+    pub async fn ping(&self) -> bool {
+        self.store.ping().await
+    }
+
+    /// Waits until the work of all calls has ended, for draining. No call may be begun afterwards.
+    pub async fn drain(&self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// Runs `work` unless the same call was answered already or is in progress: then its answer is returned.
+    ///
+    /// The work runs to its end even when the caller goes away: half a payment is worse than an unheard answer.
+    /// An error is not recorded, so a repetition tries again.
+    pub async fn run<R, F, W>(&self, call: Call, work: F) -> Result<Response<R>, Status>
+    where
+        R: Message + Default + 'static,
+        F: FnOnce(Guard) -> W + Send + 'static,
+        W: Future<Output = Result<R, Status>> + Send + 'static,
+    {
+        let give_up = Instant::now() + deadline::remaining(MAX_WAIT);
+        let mut pause = Duration::from_millis(5);
+        let owner = loop {
+            match self.store.begin(&call).await {
+                Begin::Ours(owner) => break Some(owner),
+                Begin::Degraded => break None,
+                Begin::Conflict => return Err(call.guard().conflict()),
+                Begin::Answered(bytes) => match R::decode(bytes.as_slice()) {
+                    Ok(answer) => return Ok(replay(answer)),
+                    Err(error) => {
+                        tracing::warn!(%error, "a recorded answer can't be read; the database guard decides");
+                        break None;
+                    }
+                },
+                Begin::InProgress if Instant::now() + pause >= give_up => return Err(in_progress()),
+                Begin::InProgress => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(100));
+                }
+            }
+        };
+        let store = self.store.clone();
+        let work = work(call.guard());
+        let at = deadline::current().unwrap_or(give_up);
+        let task = async move {
+            let result = deadline::scope(at, work).await;
+            if let Some(owner) = owner {
+                match &result {
+                    Ok(answer) => store.finish(&call, &owner, &answer.encode_to_vec()).await,
+                    Err(_) => store.abandon(&call, &owner).await,
+                }
+            }
+            result
+        };
+        match self.running.spawn(task.in_current_span()).await {
+            Ok(result) => result.map(Response::new),
+            Err(join) => Err(status::broken_invariant(&join)),
+        }
+    }
+}
+
+fn replay<R>(answer: R) -> Response<R> {
+    tracing::Span::current().record("idempotency_replayed", true);
+    let mut response = Response::new(answer);
+    response.metadata_mut().insert(REPLAYED, tonic::metadata::MetadataValue::from_static("true"));
+    response
+}
+
+fn in_progress() -> Status {
+    status::error(
+        Code::Aborted,
+        status::SHARED_DOMAIN,
+        ErrorReason::IdempotencyInProgress.as_str_name(),
+        "a call with this idempotency key is still in progress, call again",
+        [],
+    )
+}

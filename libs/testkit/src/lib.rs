@@ -1,1 +1,66 @@
-//! Stub.
+//! Test kit: real databases, running services, awaited conditions. For tests only.
+//!
+//! `TAEL_DATABASE_URL` and `TAEL_REDIS_URL` must point to servers that may be written to; `make test` starts private
+//! ones. Every test has its own database, dropped when the test ends.
+
+mod database;
+mod service;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use database::TestDatabase;
+use secrecy::SecretString;
+pub use service::{Running, run};
+use tael_ids::EventId;
+use tokio::time::Instant;
+use tonic::Request;
+
+/// How long a condition is waited for before the test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Returns the Redis to test with.
+pub fn redis_url() -> SecretString {
+    std::env::var("TAEL_REDIS_URL").expect("TAEL_REDIS_URL is set, as `make test` does").into()
+}
+
+/// Returns an address where no Redis is, for tests without it.
+pub fn no_redis_url() -> SecretString {
+    "redis://127.0.0.1:1".into()
+}
+
+/// Puts an idempotency key into a request.
+pub fn with_key<T>(key: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("idempotency-key", key.parse().expect("a key is visible ASCII"));
+    request
+}
+
+/// Puts a new idempotency key into a request.
+pub fn keyed<T>(message: T) -> Request<T> {
+    with_key(&new_key(), message)
+}
+
+/// Makes an idempotency key that was not used before.
+pub fn new_key() -> String {
+    EventId::new().channel_number()
+}
+
+/// Waits until `look` finds something. Fails the test, naming `what`, when it does not come.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Shows logs of tests that fail, when `TAEL_LOG` is set.
+pub fn logs() {
+    if let Ok(filter) = std::env::var("TAEL_LOG") {
+        drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+    }
+}

@@ -1,0 +1,55 @@
+//! The names of the event kinds, as receivers of webhooks and readers of the table see them.
+
+use tael_proto::event::v1::payload::Kind;
+
+/// All names that [`kind_name`] gives.
+pub const KINDS: &[&str] = &[
+    "merchant.registered",
+    "merchant.approved",
+    "order.created",
+    "order.paid",
+    "order.cancelled",
+    "order.expired",
+    "order.payment_held",
+    "voucher.issued",
+    "voucher.redeemed",
+    "order.refunded",
+    "payment.created",
+    "payment.succeeded",
+    "payment.closed",
+    "payment.failed",
+    "payment.refunded",
+    "payment.refund_failed",
+    "payment.alarm_raised",
+    "refund.created",
+    "refund.succeeded",
+    "refund.failed",
+    "batch.closed",
+];
+
+/// Returns the name of an event's kind.
+pub fn kind_name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::MerchantRegistered(_) => "merchant.registered",
+        Kind::MerchantApproved(_) => "merchant.approved",
+        Kind::OrderCreated(_) => "order.created",
+        Kind::OrderPaid(_) => "order.paid",
+        Kind::OrderCancelled(_) => "order.cancelled",
+        Kind::OrderExpired(_) => "order.expired",
+        Kind::OrderPaymentHeld(_) => "order.payment_held",
+        Kind::VoucherIssued(_) => "voucher.issued",
+        Kind::VoucherRedeemed(_) => "voucher.redeemed",
+        Kind::OrderRefunded(_) => "order.refunded",
+        Kind::PaymentCreated(_) => "payment.created",
+        Kind::PaymentSucceeded(_) => "payment.succeeded",
+        Kind::PaymentClosed(_) => "payment.closed",
+        Kind::PaymentFailed(_) => "payment.failed",
+        Kind::PaymentRefunded(_) => "payment.refunded",
+        Kind::PaymentRefundFailed(_) => "payment.refund_failed",
+        Kind::PaymentAlarmRaised(_) => "payment.alarm_raised",
+        Kind::RefundCreated(_) => "refund.created",
+        Kind::RefundSucceeded(_) => "refund.succeeded",
+        Kind::RefundFailed(_) => "refund.failed",
+        Kind::BatchClosed(_) => "batch.closed",
+    }
+}

@@ -1,0 +1,78 @@
+//! Serving gRPC: what stands around every call.
+
+mod edge;
+mod health;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use health::{Check, Readiness};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+
+/// Bounds of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// So many calls may run at once; further ones are refused with `RESOURCE_EXHAUSTED` before anything is done.
+    pub max_in_flight: usize,
+    /// A call whose caller set no deadline, or a later one, has this long.
+    pub max_duration: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_in_flight: 1024, max_duration: Duration::from_secs(35) }
+    }
+}
+
+/// A bound server that does not serve yet, so that its address is known before any work begins.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+/// Binds an address; port 0 takes a free one.
+pub async fn bind(addr: SocketAddr) -> std::io::Result<Bound> {
+    let listener = TcpListener::bind(addr).await?;
+    Ok(Bound { addr: listener.local_addr()?, listener })
+}
+
+impl Bound {
+    /// Returns the address that was bound.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves the routes with health and reflection beside them, until `shutdown` resolves and the calls in flight
+    /// have ended.
+    pub async fn serve(
+        self,
+        routes: Routes,
+        readiness: Readiness,
+        limits: Limits,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(tael_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .expect("the descriptors come from the compiler");
+        let (health, watching) = readiness.serve();
+        let routes = routes.add_service(health).add_service(reflection);
+        let result = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            // One layer, three duties in this order: the span sees refused calls too, and a call that waits for
+            // nothing can't be refused late.
+            .layer(edge::EdgeLayer::new(limits))
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), async {
+                shutdown.await;
+            })
+            .await;
+        watching.abort();
+        result
+    }
+}

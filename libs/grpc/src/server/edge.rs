@@ -1,0 +1,139 @@
+//! The layer around every call: a span that joins the caller's trace, a limit on calls in flight, a deadline.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tael_proto::r#type::v1::ErrorReason;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::{Instrument as _, Span, field};
+
+use super::Limits;
+use crate::{deadline, status};
+
+/// Makes [`Edge`]s that share one limit.
+#[derive(Clone, Debug)]
+pub(crate) struct EdgeLayer {
+    limits: Limits,
+    places: Arc<Semaphore>,
+}
+
+impl EdgeLayer {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, places: Arc::new(Semaphore::new(limits.max_in_flight)) }
+    }
+}
+
+impl<S> Layer<S> for EdgeLayer {
+    type Service = Edge<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Edge { inner, layer: self.clone() }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Edge<S> {
+    inner: S,
+    layer: EdgeLayer,
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<S> Service<Request<Body>> for Edge<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The clone may not be ready; the one that was polled is.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+
+        // Health and reflection: never refused, and kept out of traces.
+        if request.uri().path().starts_with("/grpc.") {
+            return Box::pin(inner.call(request));
+        }
+        let span = call_span(&request);
+        let Ok(place) = self.layer.places.clone().try_acquire_owned() else {
+            span.record("rpc.grpc.status_code", Code::ResourceExhausted as i32);
+            return Box::pin(async { Ok(overloaded().into_http()) });
+        };
+        let limit = self.layer.limits.max_duration;
+        let timeout = deadline::from_headers(request.headers()).map_or(limit, |t| t.min(limit));
+        let at = Instant::now() + timeout;
+        let work = deadline::scope(at, inner.call(request));
+        Box::pin(
+            async move {
+                let response = match tokio::time::timeout_at(at, work).await {
+                    Ok(Ok(response)) => response,
+                    Err(_elapsed) => Status::deadline_exceeded("the call's deadline passed").into_http(),
+                };
+                record_status(&response);
+                drop(place);
+                Ok(response)
+            }
+            .instrument(span),
+        )
+    }
+}
+
+fn call_span(request: &Request<Body>) -> Span {
+    // "/tael.order.v1.OrderService/CreateOrder" is named "OrderService/CreateOrder".
+    let path = request.uri().path().trim_start_matches('/');
+    let (service, method) = path.split_once('/').unwrap_or((path, ""));
+    let short = service.rsplit_once('.').map_or(service, |(_, name)| name);
+    // A long poll that finds nothing says nothing: below the level that is exported.
+    let span = if short == "EventLogService" {
+        tracing::debug_span!("event_log.read", otel.kind = "server", rpc.grpc.status_code = field::Empty)
+    } else {
+        tracing::info_span!(
+            "rpc",
+            otel.name = format!("{short}/{method}"),
+            otel.kind = "server",
+            rpc.system = "grpc",
+            rpc.service = service,
+            rpc.method = method,
+            rpc.grpc.status_code = field::Empty,
+            merchant_id = field::Empty,
+            order_id = field::Empty,
+            payment_id = field::Empty,
+            refund_id = field::Empty,
+            idempotency_replayed = field::Empty,
+        )
+    };
+    tael_telemetry::follow_headers(&span, request.headers());
+    span
+}
+
+fn record_status(response: &Response<Body>) {
+    // An answer without the header is a success whose status comes in the trailers.
+    let code = response.headers().get("grpc-status").map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()));
+    Span::current().record("rpc.grpc.status_code", code as i32);
+}
+
+fn overloaded() -> Status {
+    status::error(
+        Code::ResourceExhausted,
+        status::SHARED_DOMAIN,
+        ErrorReason::Overloaded.as_str_name(),
+        "the server has more work than it can take, call again later",
+        [],
+    )
+}

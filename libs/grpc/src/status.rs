@@ -1,0 +1,91 @@
+//! Errors with documented reasons, as `google.rpc.ErrorInfo` and `google.rpc.BadRequest`.
+
+use std::collections::HashMap;
+use std::error::Error;
+
+use tael_ids::EventId;
+use tael_proto::r#type::v1::ErrorReason;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+/// The domain of the reasons that any service may give.
+pub const SHARED_DOMAIN: &str = "tael";
+
+/// Makes an error with a reason of an `ErrorReason` enum: `name` is the value's `as_str_name()`, `domain` the one
+/// that the enum's comment states, the metadata those that the value's comment lists.
+pub fn error(
+    code: Code,
+    domain: &str,
+    name: &str,
+    message: impl Into<String>,
+    metadata: impl IntoIterator<Item = (&'static str, String)>,
+) -> Status {
+    let reason = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
+    let metadata: HashMap<String, String> = metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, domain, metadata))
+}
+
+/// Makes an `INVALID_ARGUMENT` that names each bad field.
+pub fn invalid(violations: Vec<FieldViolation>) -> Status {
+    let message =
+        violations.iter().map(|v| format!("{} {}", v.field, v.description)).collect::<Vec<_>>().join("; ");
+    Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(violations))
+}
+
+/// Makes an `INVALID_ARGUMENT` that names one bad field.
+pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Status {
+    invalid(vec![FieldViolation::new(field, description)])
+}
+
+/// Makes an `INTERNAL` for something that must not be. The cause goes to the log, the caller gets an incident id.
+pub fn broken_invariant(cause: &dyn Error) -> Status {
+    let incident = EventId::new().channel_number();
+    tracing::error!(%incident, error = %Chain(cause), "a broken invariant");
+    error(
+        Code::Internal,
+        SHARED_DOMAIN,
+        ErrorReason::BrokenInvariant.as_str_name(),
+        format!("internal error, incident {incident}"),
+        [("incident", incident)],
+    )
+}
+
+/// Makes an `UNAVAILABLE` for a dependency that did not answer. The cause goes to the log only.
+pub fn unavailable(dependency: &'static str, cause: &dyn Error) -> Status {
+    tracing::warn!(dependency, error = %Chain(cause), "a dependency is unavailable");
+    error(
+        Code::Unavailable,
+        SHARED_DOMAIN,
+        ErrorReason::DependencyUnavailable.as_str_name(),
+        format!("{dependency} is unavailable, call again"),
+        [("dependency", dependency.to_owned())],
+    )
+}
+
+/// Returns the `ErrorInfo` reason of an error, as a client reads it.
+pub fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}
+
+/// Returns the names of the bad fields of an error, as a client reads them.
+pub fn bad_fields(status: &Status) -> Vec<String> {
+    status
+        .get_details_bad_request()
+        .map(|details| details.field_violations.into_iter().map(|v| v.field).collect())
+        .unwrap_or_default()
+}
+
+/// An error with all its sources, for logs.
+pub struct Chain<'a>(pub &'a dyn Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

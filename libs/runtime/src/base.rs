@@ -1,0 +1,66 @@
+//! What every service with state is configured with.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use secrecy::SecretString;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tael_config::Env;
+use tael_grpc::server::{Check, Readiness};
+use tael_idempotency::Idempotency;
+
+use crate::StartError;
+
+/// Address, database and Redis of a service.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// `TAEL_LISTEN`: where to serve gRPC; port 0 takes a free one. By default 0.0.0.0:50051.
+    pub listen: SocketAddr,
+    /// `TAEL_DATABASE_URL`: the service's own PostgreSQL database.
+    pub database_url: SecretString,
+    /// `TAEL_DATABASE_CONNECTIONS`: how many connections to it at most; 16 by default.
+    pub database_connections: u32,
+    /// `TAEL_REDIS_URL`: Redis, for idempotency keys.
+    pub redis_url: SecretString,
+}
+
+impl Base {
+    /// Reads the variables above.
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let listen = env.or("TAEL_LISTEN", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 50051)));
+        let database_url = env.secret("TAEL_DATABASE_URL");
+        let database_connections = env.or("TAEL_DATABASE_CONNECTIONS", 16);
+        let redis_url = env.secret("TAEL_REDIS_URL");
+        Some(Self { listen, database_url: database_url?, database_connections, redis_url: redis_url? })
+    }
+
+    /// Connects to the database and runs the migrations, in the order given.
+    pub async fn database(&self, name: &'static str, migrators: &[&Migrator]) -> Result<PgPool, StartError> {
+        let pool = tael_postgres::connect(&self.database_url, name, self.database_connections)?;
+        for migrator in migrators {
+            tael_postgres::migrate(&pool, migrator).await?;
+        }
+        Ok(pool)
+    }
+
+    /// Prepares the fast guard against repeated calls.
+    pub fn idempotency(&self) -> Result<Idempotency, StartError> {
+        Ok(Idempotency::connect(&self.redis_url)?)
+    }
+}
+
+/// The readiness of a service with a database and Redis: without the database no call can succeed; without Redis
+/// calls are slower.
+pub fn readiness(pool: &PgPool, idempotency: &Idempotency) -> Readiness {
+    let (pool, idempotency) = (pool.clone(), idempotency.clone());
+    Readiness::new(vec![
+        Check::required("postgres", move || {
+            let pool = pool.clone();
+            async move { tael_postgres::ping(&pool).await }
+        }),
+        Check::degrading("redis", move || {
+            let idempotency = idempotency.clone();
+            async move { idempotency.ping().await }
+        }),
+    ])
+}

@@ -1,0 +1,44 @@
+//! How a service's process runs: configuration, start, tasks, signals, exit code.
+//!
+//! Every service implements [`Service`]. Its own binary calls [`main`]; the all-in-one binary and the tests build
+//! and run the same value themselves.
+
+mod base;
+mod process;
+mod tasks;
+
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+
+pub use base::{Base, readiness};
+pub use process::main;
+use tael_clock::Clock;
+use tael_config::{ConfigErrors, Env};
+pub use tasks::{TaskError, Tasks};
+use tokio_util::sync::CancellationToken;
+
+/// Why a service could not start; the chain of sources says what failed.
+pub type StartError = Box<dyn Error + Send + Sync>;
+
+/// A service that can be configured, built and run.
+pub trait Service: Sized + Send + 'static {
+    /// The service's name, as in its binary, its database and its spans.
+    const NAME: &'static str;
+
+    /// What it needs to know to start.
+    type Config: Send;
+
+    /// Reads the configuration; all errors are reported at once.
+    fn config(env: &mut Env) -> Result<Self::Config, ConfigErrors>;
+
+    /// Builds every part in the order of their dependence: the schema is up to date and the address is bound when
+    /// this returns, but no work has begun.
+    fn build(config: Self::Config, clock: Clock) -> impl Future<Output = Result<Self, StartError>> + Send;
+
+    /// Returns the address that was bound.
+    fn addr(&self) -> SocketAddr;
+
+    /// Works until `shutdown` is cancelled and what was begun has ended, or until a part fails.
+    fn run(self, shutdown: CancellationToken) -> impl Future<Output = Result<(), TaskError>> + Send;
+}
