@@ -1,4 +1,4 @@
-//! W3C Trace Context (https://www.w3.org/TR/trace-context/) in and out of headers and stored text.
+//! W3C Trace Context (<https://www.w3.org/TR/trace-context/>) in and out of headers and stored text.
 
 use std::collections::HashMap;
 

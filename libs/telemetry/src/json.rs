@@ -31,6 +31,8 @@ struct Line<'a> {
     span: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
+    /// Absent for an event that consists of fields only.
+    #[serde(skip_serializing_if = "String::is_empty")]
     message: String,
     /// Of two fields of one name, the inner one wins.
     #[serde(skip_serializing_if = "Map::is_empty")]
