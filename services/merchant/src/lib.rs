@@ -1,1 +1,14 @@
-//! Stub.
+//! The merchant service owns merchants and their API keys.
+//!
+//! It promises that only what it says is approved takes live money, and that an API key's secret is known to nobody
+//! but its merchant: a hash is kept. It never touches money.
+
+mod app;
+mod config;
+mod domain;
+mod rpc;
+mod store;
+mod usecase;
+
+pub use app::App;
+pub use config::Config;

@@ -1,0 +1,75 @@
+//! The composition root: the only place that sees every part.
+
+use std::net::SocketAddr;
+
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tael_clock::Clock;
+use tael_config::{ConfigErrors, Env};
+use tael_eventlog::EventLog;
+use tael_grpc::server::{Bound, Limits, bind};
+use tael_idempotency::Idempotency;
+use tael_proto::merchant::v1::merchant_service_server::MerchantServiceServer;
+use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::rpc::Rpc;
+use crate::usecase::Merchants;
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The merchant service, built and bound.
+#[derive(Debug)]
+pub struct App {
+    bound: Bound,
+    pool: PgPool,
+    idempotency: Idempotency,
+    log: EventLog,
+    clock: Clock,
+    /// Answers the log's waiting readers when the service ends.
+    draining: CancellationToken,
+}
+
+impl Service for App {
+    const NAME: &'static str = "merchant";
+    type Config = Config;
+
+    fn config(env: &mut Env) -> Result<Config, ConfigErrors> {
+        Config::read(env)
+    }
+
+    async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let pool = config.base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let idempotency = config.base.idempotency()?;
+        let draining = CancellationToken::new();
+        let log = EventLog::new(pool.clone(), draining.clone());
+        let bound = bind(config.base.listen).await?;
+        Ok(Self { bound, pool, idempotency, log, clock, draining })
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.bound.addr()
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
+        let Self { bound, pool, idempotency, log, clock, draining } = self;
+        let merchants = Merchants::new(pool.clone(), log.clone(), clock);
+        let routes = Routes::new(MerchantServiceServer::new(Rpc::new(merchants, idempotency.clone())))
+            .add_service(log.server());
+
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn_fallible("grpc", {
+            let readiness = readiness(&pool, &idempotency);
+            bound.serve(routes, readiness, Limits::default(), async move {
+                shutdown.cancelled().await;
+                draining.cancel();
+            })
+        });
+        let result = tasks.join().await;
+        idempotency.drain().await;
+        pool.close().await;
+        result
+    }
+}
