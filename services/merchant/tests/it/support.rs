@@ -1,0 +1,42 @@
+//! A running merchant service on a database of its own.
+
+use tael_clock::Clock;
+use tael_grpc::client::Channel;
+use tael_merchant::{App, Config};
+use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
+use tael_proto::merchant::v1::{Merchant, RegisterMerchantRequest};
+use tael_runtime::Base;
+use tael_testkit::{Running, TestDatabase, keyed};
+
+pub(crate) struct Service {
+    pub(crate) client: MerchantServiceClient<Channel>,
+    pub(crate) running: Running,
+    _database: TestDatabase,
+}
+
+pub(crate) async fn start() -> Service {
+    start_with_redis(tael_testkit::redis_url()).await
+}
+
+pub(crate) async fn start_with_redis(redis_url: secrecy::SecretString) -> Service {
+    let database = TestDatabase::create().await;
+    let base = Base {
+        listen: ([127, 0, 0, 1], 0).into(),
+        database_url: database.url(),
+        database_connections: 16,
+        redis_url,
+    };
+    let running = tael_testkit::run::<App>(Config { base }, Clock::system()).await;
+    Service { client: MerchantServiceClient::new(running.channel()), running, _database: database }
+}
+
+pub(crate) fn registration(name: &str) -> RegisterMerchantRequest {
+    RegisterMerchantRequest { name: name.to_owned(), time_zone: String::new() }
+}
+
+impl Service {
+    pub(crate) async fn register(&mut self, name: &str) -> Merchant {
+        let answer = self.client.register_merchant(keyed(registration(name))).await.unwrap();
+        answer.into_inner().merchant.unwrap()
+    }
+}
