@@ -1,0 +1,325 @@
+//! The business bill: two GBK files in a ZIP, laid out as Alipay's download (Alipay open platform:
+//! `alipay.data.dataservice.bill.downloadurl.query`, field lists of 业务明细 and 业务汇总; sample files published by
+//! merchants).
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use encoding_rs::GBK;
+use jiff::{
+    Timestamp, ToSpan,
+    civil::{Date, DateTime},
+};
+
+use super::{
+    money::Fen,
+    order::{Order, TradeState},
+    time,
+    zip::{self, Entry},
+};
+
+/// The days a bill covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Period {
+    Day(Date),
+    /// Named by its first day.
+    Month(Date),
+}
+
+impl Period {
+    /// Reads `bill_date`: `yyyy-MM-dd` or `yyyy-MM`.
+    pub(crate) fn from_wire(text: &str) -> Option<Self> {
+        match text.len() {
+            10 => Date::strptime("%Y-%m-%d", text).ok().map(Self::Day),
+            7 => Date::strptime("%Y-%m-%d", format!("{text}-01")).ok().map(Self::Month),
+            _ => None,
+        }
+    }
+
+    /// The first instant, and the first instant after it; `None` at the end of representable time.
+    pub(crate) fn range(self) -> Option<(Timestamp, Timestamp)> {
+        let (first, after) = match self {
+            Self::Day(day) => (day, day.checked_add(1.day()).ok()?),
+            Self::Month(first) => (first, first.checked_add(1.month()).ok()?),
+        };
+        Some((time::day_start(first)?, time::day_start(after)?))
+    }
+
+    fn file_part(self) -> String {
+        match self {
+            Self::Day(day) => day.strftime("%Y%m%d").to_string(),
+            Self::Month(first) => first.strftime("%Y%m").to_string(),
+        }
+    }
+}
+
+/// A finished bill.
+#[derive(Debug)]
+pub(crate) struct Bill {
+    pub(crate) file_name: String,
+    pub(crate) zip: Vec<u8>,
+}
+
+const DETAIL_COLUMNS: &str = "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,\
+                              对方账户,订单金额（元）,商家实收（元）,支付宝红包（元）,集分宝（元）,支付宝优惠（元）,\
+                              商家优惠（元）,券核销金额（元）,券名称,商家红包消费金额（元）,卡消费金额（元）,\
+                              退款批次号/请求号,服务费（元）,分润（元）,备注";
+const SUMMARY_COLUMNS: &str = "门店编号,门店名称,交易订单总笔数,退款订单总笔数,订单金额（元）,商家实收（元）,支付宝优惠（元）,\
+                               商家优惠（元）,卡消费金额（元）,服务费（元）,分润（元）,实收净额（元）";
+
+/// A line of the bill: a payment or a refund.
+struct Line<'a> {
+    order: &'a Order,
+    trade_no: &'a str,
+    buyer: String,
+    created_at: Timestamp,
+    completed_at: Timestamp,
+    /// Positive for a payment, negative for a refund.
+    amount: Fen,
+    /// Negative when charged, positive when returned.
+    fee: Fen,
+    /// Set for a refund.
+    out_request_no: Option<&'a str>,
+    remark: &'a str,
+}
+
+/// Makes the bill of one seller over a period, as known at `now`.
+pub(crate) fn make<'a>(
+    seller_id: &str,
+    orders: impl Iterator<Item = &'a Order>,
+    period: Period,
+    (from, until): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> Bill {
+    // The account of a bill is the seller's PID followed by 0156.
+    let account = format!("{seller_id}0156");
+    let mut lines: Vec<_> = orders.flat_map(order_lines).collect();
+    lines.retain(|line| (from..until).contains(&line.completed_at));
+    lines.sort_by_key(|line| line.completed_at);
+
+    let base = format!("{account}_{}_业务明细", period.file_part());
+    let entries = [
+        Entry {
+            name: gbk(&format!("{base}.csv")),
+            content: gbk(&detail(&account, &lines, from, until, now)),
+        },
+        Entry {
+            name: gbk(&format!("{base}(汇总).csv")),
+            content: gbk(&summary(&account, &lines, from, until, now)),
+        },
+    ];
+    let modified: DateTime = jiff::tz::Offset::constant(8).to_datetime(now);
+    Bill {
+        file_name: format!("{account}_{}.csv.zip", period.file_part()),
+        zip: zip::archive(&entries, modified),
+    }
+}
+
+fn order_lines(order: &Order) -> Vec<Line<'_>> {
+    let Some(trade) = order.trade() else { return Vec::new() };
+    let TradeState::Paid(paid) = &trade.state else { return Vec::new() };
+    let payment = Line {
+        order,
+        trade_no: &trade.trade_no,
+        buyer: trade.buyer.logon_id(),
+        created_at: trade.created_at,
+        completed_at: paid.at,
+        amount: order.spec.total,
+        fee: Fen(-paid.fee.0),
+        out_request_no: None,
+        remark: &order.spec.body,
+    };
+    let refunds = paid.refunds.iter().map(|refund| Line {
+        order,
+        trade_no: &trade.trade_no,
+        buyer: trade.buyer.logon_id(),
+        created_at: refund.at,
+        completed_at: refund.at,
+        amount: Fen(-refund.amount.0),
+        fee: refund.fee_returned,
+        out_request_no: Some(&refund.out_request_no),
+        remark: &refund.reason,
+    });
+    std::iter::once(payment).chain(refunds).collect()
+}
+
+fn frame_start(kind: &str, list: &str, account: &str, from: Timestamp, until: Timestamp) -> String {
+    format!(
+        "#支付宝{kind}查询\r\n#账号：[{account}]\r\n#起始日期：[{}]   终止日期：[{}]\r\n{}\r\n",
+        time::bill(from),
+        time::bill(until),
+        ruler(list, 41, 40),
+    )
+}
+
+/// `#-----业务明细列表-----`
+fn ruler(list: &str, dashes_before: usize, dashes_after: usize) -> String {
+    format!("#{}{list}{}", "-".repeat(dashes_before), "-".repeat(dashes_after))
+}
+
+fn detail(account: &str, lines: &[Line<'_>], from: Timestamp, until: Timestamp, now: Timestamp) -> String {
+    let mut text = frame_start("业务明细", "业务明细列表", account, from, until);
+    write!(text, "{DETAIL_COLUMNS}\r\n").expect("writing to a string cannot fail");
+    for line in lines {
+        let spec = &line.order.spec;
+        let kind = if line.out_request_no.is_some() { "退款" } else { "交易" };
+        let cells = [
+            id_cell(line.trade_no),
+            id_cell(&spec.out_trade_no),
+            kind.to_owned(),
+            text_cell(&spec.subject),
+            time::wire(line.created_at),
+            time::wire(line.completed_at),
+            id_cell(&spec.store_id),
+            String::new(), // the store's name is not part of a call
+            id_cell(&spec.operator_id),
+            id_cell(&spec.terminal_id),
+            line.buyer.clone(),
+            line.amount.to_string(),
+            line.amount.to_string(),
+            "0.00".to_owned(),
+            "0.00".to_owned(),
+            "0.00".to_owned(),
+            "0.00".to_owned(),
+            "0.00".to_owned(),
+            String::new(),
+            "0.00".to_owned(),
+            "0.00".to_owned(),
+            id_cell(line.out_request_no.unwrap_or_default()),
+            line.fee.to_string(),
+            "0.00".to_owned(),
+            text_cell(line.remark),
+        ];
+        write!(text, "{}\r\n", cells.join(",")).expect("writing to a string cannot fail");
+    }
+    let (payments, refunds): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.out_request_no.is_none());
+    let sum = |lines: &[&Line<'_>]| Fen(lines.iter().map(|line| line.amount.0).sum());
+    // The sign stands in the text, also before 0.00.
+    let refunded = Fen(-sum(&refunds).0);
+    write!(
+        text,
+        "{}\r\n#交易合计：{}笔，商家实收共{}元，商家优惠共0.00元\r\n\
+         #退款合计：{}笔，商家实收退款共-{refunded}元，商家优惠退款共0.00元\r\n#导出时间：[{}]\r\n",
+        ruler("业务明细列表结束", 41, 36),
+        payments.len(),
+        sum(&payments),
+        refunds.len(),
+        time::bill(now),
+    )
+    .expect("writing to a string cannot fail");
+    text
+}
+
+#[derive(Default)]
+struct Sums {
+    payments: u64,
+    refunds: u64,
+    amount: i64,
+    fee: i64,
+}
+
+impl Sums {
+    fn add(&mut self, line: &Line<'_>) {
+        match line.out_request_no {
+            None => self.payments += 1,
+            Some(_) => self.refunds += 1,
+        }
+        self.amount += line.amount.0;
+        self.fee += line.fee.0;
+    }
+
+    fn cells(&self) -> String {
+        let (amount, fee, net) = (Fen(self.amount), Fen(self.fee), Fen(self.amount + self.fee));
+        format!("{},{},{amount},{amount},0.00,0.00,0.00,{fee},0.00,{net}", self.payments, self.refunds)
+    }
+}
+
+fn summary(account: &str, lines: &[Line<'_>], from: Timestamp, until: Timestamp, now: Timestamp) -> String {
+    let mut stores: BTreeMap<&str, Sums> = BTreeMap::new();
+    let mut all = Sums::default();
+    for line in lines {
+        stores.entry(&line.order.spec.store_id).or_default().add(line);
+        all.add(line);
+    }
+    let mut text = frame_start("业务汇总", "业务汇总列表", account, from, until);
+    write!(text, "{SUMMARY_COLUMNS}\r\n").expect("writing to a string cannot fail");
+    for (store, sums) in &stores {
+        write!(text, "{},,{}\r\n", id_cell(store), sums.cells()).expect("writing to a string cannot fail");
+    }
+    write!(
+        text,
+        "合计,,{}\r\n{}\r\n#导出时间：[{}]\r\n",
+        all.cells(),
+        ruler("业务汇总列表结束", 41, 36),
+        time::bill(now),
+    )
+    .expect("writing to a string cannot fail");
+    text
+}
+
+/// Cells that look like numbers end with a TAB, so that spreadsheets keep them as text.
+fn id_cell(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("{}\t", text_cell(text)) }
+}
+
+/// Nothing is quoted in these files, so a comma in a text shifts the columns behind it, as in the real ones. A line
+/// break would be worse than that and becomes a blank.
+fn text_cell(text: &str) -> String {
+    text.replace(['\r', '\n', '\t'], " ")
+}
+
+/// The bytes in GBK; what GBK cannot say becomes a question mark.
+fn gbk(text: &str) -> Vec<u8> {
+    let (bytes, _, unmappable) = GBK.encode(text);
+    if !unmappable {
+        return bytes.into_owned();
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        let mut buffer = [0; 4];
+        let (encoded, _, unmappable) = GBK.encode(character.encode_utf8(&mut buffer));
+        bytes.extend_from_slice(if unmappable { b"?" } else { &encoded });
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_column_lists_have_the_documented_lengths() {
+        assert_eq!(DETAIL_COLUMNS.split(',').count(), 25);
+        assert_eq!(SUMMARY_COLUMNS.split(',').count(), 12);
+    }
+
+    #[test]
+    fn rulers_are_those_of_the_published_samples() {
+        assert_eq!(
+            ruler("业务明细列表", 41, 40),
+            "#-----------------------------------------业务明细列表----------------------------------------"
+        );
+        assert_eq!(
+            ruler("业务明细列表结束", 41, 36),
+            "#-----------------------------------------业务明细列表结束------------------------------------"
+        );
+    }
+
+    #[test]
+    fn periods() {
+        let range =
+            |text| Period::from_wire(text).and_then(Period::range).map(|(from, to)| format!("{from} {to}"));
+        assert_eq!(range("2026-02-28").as_deref(), Some("2026-02-27T16:00:00Z 2026-02-28T16:00:00Z"));
+        assert_eq!(range("2026-12").as_deref(), Some("2026-11-30T16:00:00Z 2026-12-31T16:00:00Z"));
+        for text in
+            ["", "2026", "2026-13", "2026-02-30", "20260228", "2026/02/28", "9999-12-31", "2026-02-281"]
+        {
+            assert_eq!(range(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_gbk_cannot_say_becomes_a_question_mark() {
+        assert_eq!(gbk("茶a"), b"\xb2\xe8a");
+        assert_eq!(gbk("茶🍵a"), b"\xb2\xe8?a");
+    }
+}

@@ -1,0 +1,310 @@
+//! All of simulated Alipay's state, behind plain methods with the time passed in. In memory, and gone with the process.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    bill::{self, Bill, Period},
+    faults::Faults,
+    ids::{self, Ids},
+    money::{FeeRate, Fen},
+    order::{Buyer, Cancelled, Order, OrderSpec, PayerError, Refunded, TradeState},
+    outbox::{Event, Outbox},
+    refusal::Business,
+    sign::AppPublicKey,
+};
+use crate::control::{MovementKind, MovementView, NotificationEvent};
+
+/// A bill's download link lives 30 seconds (Alipay open platform: `bill_download_url`).
+const BILL_LINK_LIFE: SignedDuration = SignedDuration::from_secs(30);
+
+/// A merchant's app.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) app_id: String,
+    pub(crate) seller_id: String,
+    pub(crate) public_key: AppPublicKey,
+    pub(crate) fee_rate: FeeRate,
+}
+
+/// What an app registers with; what is missing is generated or kept.
+pub(crate) struct Registration {
+    pub(crate) app_id: Option<String>,
+    pub(crate) seller_id: Option<String>,
+    pub(crate) public_key: AppPublicKey,
+    pub(crate) fee_rate: Option<FeeRate>,
+}
+
+/// An app cannot move to another seller: its orders belong to the first.
+#[derive(Debug, thiserror::Error)]
+#[error("the app belongs to another seller")]
+pub(crate) struct OtherSeller;
+
+/// The state of simulated Alipay.
+pub(crate) struct Simulator {
+    apps: BTreeMap<String, App>,
+    orders: Vec<Order>,
+    /// By seller and merchant's number: a number is unique per seller.
+    by_number: HashMap<(String, String), usize>,
+    by_trade_no: HashMap<String, usize>,
+    by_qr_code: HashMap<String, usize>,
+    movements: Vec<MovementView>,
+    bills: HashMap<String, (Timestamp, Bill)>,
+    ids: Ids,
+    default_fee_rate: FeeRate,
+    pub(crate) outbox: Outbox,
+    pub(crate) faults: Faults,
+}
+
+impl Simulator {
+    pub(crate) fn new(time_scale: u32, default_fee_rate: FeeRate) -> Self {
+        Self {
+            apps: BTreeMap::new(),
+            orders: Vec::new(),
+            by_number: HashMap::new(),
+            by_trade_no: HashMap::new(),
+            by_qr_code: HashMap::new(),
+            movements: Vec::new(),
+            bills: HashMap::new(),
+            ids: Ids::new(),
+            default_fee_rate,
+            outbox: Outbox::new(time_scale),
+            faults: Faults::default(),
+        }
+    }
+
+    // === apps ===
+
+    /// Registers an app. An app that exists keeps its seller, and its fee rate unless another is given.
+    pub(crate) fn register(&mut self, registration: Registration) -> Result<App, OtherSeller> {
+        let Registration { app_id, seller_id, public_key, fee_rate } = registration;
+        let app_id = app_id.unwrap_or_else(|| self.ids.app_id());
+        let (known_seller, known_rate) =
+            self.apps.get(&app_id).map(|app| (app.seller_id.clone(), app.fee_rate)).unzip();
+        if let (Some(known), Some(wanted)) = (&known_seller, &seller_id)
+            && known != wanted
+        {
+            return Err(OtherSeller);
+        }
+        let app = App {
+            seller_id: known_seller.or(seller_id).unwrap_or_else(|| self.ids.seller_id()),
+            public_key,
+            fee_rate: fee_rate.or(known_rate).unwrap_or(self.default_fee_rate),
+            app_id: app_id.clone(),
+        };
+        self.apps.insert(app_id, app.clone());
+        Ok(app)
+    }
+
+    pub(crate) fn app(&self, app_id: &str) -> Option<&App> {
+        self.apps.get(app_id)
+    }
+
+    pub(crate) fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.values()
+    }
+
+    // === finding orders ===
+
+    pub(crate) fn order(&self, position: usize) -> &Order {
+        &self.orders[position]
+    }
+
+    pub(crate) fn orders(&self) -> &[Order] {
+        &self.orders
+    }
+
+    pub(crate) fn find_by_number(&self, seller_id: &str, out_trade_no: &str) -> Option<usize> {
+        self.by_number.get(&(seller_id.to_owned(), out_trade_no.to_owned())).copied()
+    }
+
+    pub(crate) fn find_by_qr_code(&self, qr_code: &str) -> Option<usize> {
+        self.by_qr_code.get(qr_code).copied()
+    }
+
+    /// The seller's order by `trade_no`, which wins, or `out_trade_no`.
+    pub(crate) fn find(
+        &self,
+        seller_id: &str,
+        trade_no: Option<&str>,
+        out_trade_no: Option<&str>,
+    ) -> Result<usize, Business> {
+        let position = match (trade_no, out_trade_no) {
+            (Some(trade_no), _) => self.by_trade_no.get(trade_no).copied(),
+            (None, Some(number)) => self.find_by_number(seller_id, number),
+            (None, None) => None,
+        };
+        position
+            .filter(|position| self.orders[*position].seller_id == seller_id)
+            .ok_or(Business::TradeNotExist)
+    }
+
+    // === the merchant's calls ===
+
+    /// Makes an order with its QR code, or gives the one it has.
+    pub(crate) fn precreate(
+        &mut self,
+        app: &App,
+        spec: OrderSpec,
+        now: Timestamp,
+    ) -> Result<usize, Business> {
+        if let Some(position) = self.find_by_number(&app.seller_id, &spec.out_trade_no) {
+            if let Some(qr_code) = self.orders[position].precreate_again(spec, ids::qr_code, now)? {
+                self.by_qr_code.insert(qr_code, position);
+            }
+            return Ok(position);
+        }
+        let position = self.orders.len();
+        let number = spec.out_trade_no.clone();
+        let order = Order::precreate(&app.app_id, &app.seller_id, spec, ids::qr_code(), now);
+        self.by_number.insert((app.seller_id.clone(), number), position);
+        self.by_qr_code.insert(order.qr_code.clone(), position);
+        self.orders.push(order);
+        Ok(position)
+    }
+
+    pub(crate) fn close(&mut self, position: usize, now: Timestamp) -> Result<(), Business> {
+        self.orders[position].close(now)
+    }
+
+    pub(crate) fn cancel(&mut self, position: usize, now: Timestamp) -> Result<Cancelled, Business> {
+        let cancelled = self.orders[position].cancel(now)?;
+        if let Cancelled::Refunded { new: Some(refund) } = cancelled {
+            self.after_refund(position, refund, now);
+        }
+        Ok(cancelled)
+    }
+
+    pub(crate) fn refund(
+        &mut self,
+        position: usize,
+        out_request_no: &str,
+        amount: Fen,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Refunded, Business> {
+        let refunded = self.orders[position].refund(out_request_no, amount, reason, now)?;
+        if let Refunded::Executed(refund) = refunded {
+            self.after_refund(position, refund, now);
+        }
+        Ok(refunded)
+    }
+
+    // === the payer ===
+
+    pub(crate) fn scan(&mut self, position: usize, buyer: &Buyer, now: Timestamp) -> Result<(), PayerError> {
+        let ids = &mut self.ids;
+        let order = &mut self.orders[position];
+        if order.scan(buyer, || ids.trade_no(now), now)? {
+            let trade = order.trade().expect("a scanned order has a trade");
+            self.by_trade_no.insert(trade.trade_no.clone(), position);
+        }
+        Ok(())
+    }
+
+    /// Scans if nobody did, and pays. The notification is planned, not sent.
+    pub(crate) fn pay(&mut self, position: usize, buyer: &Buyer, now: Timestamp) -> Result<(), PayerError> {
+        self.scan(position, buyer, now)?;
+        let order = &mut self.orders[position];
+        let fee_rate = self.apps.get(&order.app_id).map_or(self.default_fee_rate, |app| app.fee_rate);
+        order.pay(fee_rate, now)?;
+        let (total, fee) = (order.spec.total, fee_rate.of(order.spec.total));
+        self.move_money(position, MovementKind::Payment, total, None, now);
+        self.move_money(position, MovementKind::Fee, Fen(-fee.0), None, now);
+        self.notify(position, Event::Paid, now);
+        Ok(())
+    }
+
+    /// Scans if nobody did, and declines.
+    pub(crate) fn refuse(
+        &mut self,
+        position: usize,
+        buyer: &Buyer,
+        now: Timestamp,
+    ) -> Result<(), PayerError> {
+        self.scan(position, buyer, now)?;
+        self.orders[position].refuse(now)
+    }
+
+    // === what follows ===
+
+    fn after_refund(&mut self, position: usize, refund: usize, now: Timestamp) {
+        let done = match self.orders[position].trade().map(|trade| &trade.state) {
+            Some(TradeState::Paid(paid)) => paid.refunds[refund].clone(),
+            Some(TradeState::Waiting { .. } | TradeState::Closed { .. }) | None => {
+                unreachable!("only a paid trade is refunded")
+            }
+        };
+        let number = Some(done.out_request_no);
+        self.move_money(position, MovementKind::Refund, Fen(-done.amount.0), number.clone(), now);
+        self.move_money(position, MovementKind::FeeReturn, done.fee_returned, number, now);
+        self.notify(position, Event::Refunded(refund), now);
+    }
+
+    /// Books a movement, unless it is nothing.
+    fn move_money(
+        &mut self,
+        position: usize,
+        kind: MovementKind,
+        amount: Fen,
+        out_request_no: Option<String>,
+        now: Timestamp,
+    ) {
+        if amount == Fen::ZERO {
+            return;
+        }
+        let order = &self.orders[position];
+        self.movements.push(MovementView {
+            sequence: self.movements.len() as u64 + 1,
+            at: now,
+            seller_id: order.seller_id.clone(),
+            kind,
+            amount_fen: amount.0,
+            trade_no: order.trade().map(|trade| trade.trade_no.clone()).unwrap_or_default(),
+            out_trade_no: order.spec.out_trade_no.clone(),
+            out_request_no,
+        });
+    }
+
+    /// Plans the notification, if the order has somewhere to send it.
+    fn notify(&mut self, position: usize, event: Event, now: Timestamp) {
+        let order = &mut self.orders[position];
+        let Some(url) = order.spec.notify_url.as_deref() else { return };
+        let kind = match event {
+            Event::Paid => NotificationEvent::Payment,
+            Event::Refunded(_) => NotificationEvent::Refund,
+        };
+        let fault = self.faults.take_notification(&order.app_id, kind);
+        let notify_id = self.ids.notify_id(now);
+        let notification = self.outbox.add(notify_id, &order.app_id, position, event, url, fault, now);
+        order.notifications.push(notification);
+    }
+
+    // === books ===
+
+    pub(crate) fn movements(&self) -> &[MovementView] {
+        &self.movements
+    }
+
+    /// Makes the seller's bill as of now and returns the token that opens it for 30 seconds.
+    pub(crate) fn make_bill(
+        &mut self,
+        seller_id: &str,
+        period: Period,
+        range: (Timestamp, Timestamp),
+        now: Timestamp,
+    ) -> String {
+        let orders = self.orders.iter().filter(|order| order.seller_id == seller_id);
+        let bill = bill::make(seller_id, orders, period, range, now);
+        self.bills.retain(|_, (expires_at, _)| now < *expires_at);
+        let token = ids::download_token();
+        self.bills.insert(token.clone(), (now + BILL_LINK_LIFE, bill));
+        token
+    }
+
+    /// The bill behind a token, while its link lives.
+    pub(crate) fn bill(&self, token: &str, now: Timestamp) -> Option<&Bill> {
+        self.bills.get(token).filter(|(expires_at, _)| now < *expires_at).map(|(_, bill)| bill)
+    }
+}
