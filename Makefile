@@ -51,7 +51,7 @@ locked: ## Check that Cargo.lock is up to date
 
 .PHONY: buf
 buf: ## Lint the gRPC contracts
-	npm install --silent --no-save --no-audit --no-fund --prefix .tael/buf @bufbuild/buf@$(BUF)
+	npm install --loglevel=error --no-save --no-audit --no-fund --prefix .tael/buf @bufbuild/buf@$(BUF)
 	.tael/buf/node_modules/.bin/buf lint proto
 
 .PHONY: deny

@@ -318,12 +318,22 @@ with() {
     rm -f "$dir/lock"
   }
   trap finish EXIT
-  # A signal is passed on to the command, which ends in its own way; the servers are stopped after it.
-  local signal
+  # A signal ends the command in its own way, and the servers are stopped after it. At a terminal an interrupt reaches
+  # the command by itself; elsewhere it is passed on to all its processes, which are a group then.
+  local signal target=- terminal=no
+  if [ -t 0 ]; then
+    terminal=yes
+    target=''
+  fi
   for signal in INT TERM HUP; do
-    # shellcheck disable=SC2064  # the signal's name is wanted as it is now
-    trap "[ -z \"\$child\" ] && exit 130 || kill -$signal -- -\"\$child\" 2>/dev/null || true" "$signal"
+    # shellcheck disable=SC2064  # the names are wanted as they are now
+    trap "pass_on $signal $terminal" "$signal"
   done
+  # shellcheck disable=SC2317,SC2329  # reached through the trap
+  pass_on() {
+    [ -n "$child" ] || exit 130
+    [ "$*" = 'INT yes' ] || kill "-$1" -- "$target$child" 2>/dev/null || true
+  }
 
   stop "$dir" # whatever a killed run may have left running
   [ "$keep" = yes ] || discard "$dir"
@@ -331,11 +341,16 @@ with() {
   # shellcheck disable=SC1091  # written by start
   . "$dir/env"
 
-  # In a process group of its own: otherwise bash would let it inherit "ignore interrupts".
-  set -m
-  "$@" <&0 &
-  child=$!
-  set +m
+  if [ $terminal = yes ]; then
+    # In our process group, so that it may use the terminal. Bash lets background commands ignore interrupts.
+    (trap - INT QUIT && exec "$@") <&0 &
+    child=$!
+  else
+    set -m
+    "$@" <&0 &
+    child=$!
+    set +m
+  fi
   while true; do
     status=0
     wait "$child" || status=$?
