@@ -28,6 +28,10 @@ pub(crate) enum Period {
 impl Period {
     /// Reads `bill_date`: `yyyy-MM-dd` or `yyyy-MM`.
     pub(crate) fn from_wire(text: &str) -> Option<Self> {
+        // Years before the common era parse too, and are no bill dates.
+        if !text.starts_with(|first: char| first.is_ascii_digit()) {
+            return None;
+        }
         match text.len() {
             10 => Date::strptime("%Y-%m-%d", text).ok().map(Self::Day),
             7 => Date::strptime("%Y-%m-%d", format!("{text}-01")).ok().map(Self::Month),
@@ -310,9 +314,17 @@ mod tests {
             |text| Period::from_wire(text).and_then(Period::range).map(|(from, to)| format!("{from} {to}"));
         assert_eq!(range("2026-02-28").as_deref(), Some("2026-02-27T16:00:00Z 2026-02-28T16:00:00Z"));
         assert_eq!(range("2026-12").as_deref(), Some("2026-11-30T16:00:00Z 2026-12-31T16:00:00Z"));
-        for text in
-            ["", "2026", "2026-13", "2026-02-30", "20260228", "2026/02/28", "9999-12-31", "2026-02-281"]
-        {
+        for text in [
+            "",
+            "2026",
+            "2026-13",
+            "2026-02-30",
+            "20260228",
+            "2026/02/28",
+            "9999-12-31",
+            "-001-01-01",
+            "2026-02-281",
+        ] {
             assert_eq!(range(text), None, "{text:?}");
         }
     }

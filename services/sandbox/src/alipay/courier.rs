@@ -70,9 +70,9 @@ fn collect(alipay: &Alipay, limit: usize) -> (Vec<Letter>, Option<jiff::Timestam
     let mut simulator = alipay.simulator();
     let due = simulator.outbox.take_due(now, limit);
     let letters = due.into_iter().map(|notification| {
-        let note = simulator.outbox.get(notification);
-        let fields = notice::fields(note, simulator.order(note.order), now);
-        Letter { notification, url: note.url.clone(), fields }
+        let news = &simulator.outbox.get(notification).news;
+        let fields = notice::fields(news, simulator.order(news.order), now);
+        Letter { notification, url: news.url.clone(), fields }
     });
     let letters = letters.collect();
     (letters, simulator.outbox.next_due())

@@ -20,13 +20,13 @@ impl Ids {
 
     /// 28 digits, beginning with the day: `trade_no`.
     pub(crate) fn trade_no(&mut self, now: Timestamp) -> String {
-        format!("{}22001{}", self.day(now), self.unique())
+        format!("{}22001{}", day(now), self.unique())
     }
 
     /// 34 digits, beginning with the second: `notify_id`.
     pub(crate) fn notify_id(&mut self, now: Timestamp) -> String {
         let time: String = time::wire(now).chars().filter(char::is_ascii_digit).skip(8).collect();
-        format!("{}00222{time}{}", self.day(now), self.unique())
+        format!("{}00222{time}{}", day(now), self.unique())
     }
 
     /// 16 digits from 2021: `app_id`.
@@ -39,10 +39,6 @@ impl Ids {
         self.sixteen("2088")
     }
 
-    fn day(&self, now: Timestamp) -> String {
-        time::day(now).strftime("%Y%m%d").to_string()
-    }
-
     fn unique(&mut self) -> String {
         self.next += 1;
         format!("{:07}{:08}", self.run, self.next % 100_000_000)
@@ -52,6 +48,10 @@ impl Ids {
         self.next += 1;
         format!("{prefix}{:07}{:05}", self.run, self.next % 100_000)
     }
+}
+
+fn day(now: Timestamp) -> String {
+    time::day(now).strftime("%Y%m%d").to_string()
 }
 
 /// The code of a QR code: unguessable, like the real ones.

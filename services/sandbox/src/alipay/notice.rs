@@ -6,18 +6,14 @@ use jiff::Timestamp;
 use super::{
     money::Fen,
     order::{Order, TradeState, TradeStatus},
-    outbox::{Event, Notification},
+    outbox::{Event, News},
     sign::{AlipayKey, notification_text},
     time,
 };
 
 /// The form fields of one delivery, unsigned. They tell the state at the time of the event, not of the delivery; only
 /// `notify_time` is that of the delivery.
-pub(crate) fn fields(
-    notification: &Notification,
-    order: &Order,
-    now: Timestamp,
-) -> Vec<(&'static str, String)> {
+pub(crate) fn fields(news: &News, order: &Order, now: Timestamp) -> Vec<(&'static str, String)> {
     let trade = order.trade().expect("only trades are notified about");
     let TradeState::Paid(paid) = &trade.state else { unreachable!("only paid trades are notified about") };
     let total = order.spec.total;
@@ -28,7 +24,7 @@ pub(crate) fn fields(
         ("subject", order.spec.subject.clone()),
         ("buyer_id", trade.buyer.user_id.clone()),
         ("buyer_logon_id", trade.buyer.logon_id()),
-        ("notify_id", notification.notify_id.clone()),
+        ("notify_id", news.notify_id.clone()),
         ("notify_type", "trade_status_sync".to_owned()),
         ("notify_time", time::wire(now)),
         ("app_id", order.app_id.clone()),
@@ -43,7 +39,7 @@ pub(crate) fn fields(
     if !order.spec.body.is_empty() {
         fields.push(("body", order.spec.body.clone()));
     }
-    match notification.event {
+    match news.event {
         Event::Paid => fields.extend([
             ("trade_status", TradeStatus::TradeSuccess.as_wire().to_owned()),
             ("receipt_amount", total.to_string()),

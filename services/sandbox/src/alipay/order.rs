@@ -71,7 +71,7 @@ impl Timeout {
         (1..=15 * 24 * 60).contains(&minutes).then(|| Self::After(SignedDuration::from_mins(minutes)))
     }
 
-    fn from_start(self, start: Timestamp) -> Timestamp {
+    fn end_from(self, start: Timestamp) -> Timestamp {
         match self {
             Self::After(duration) => start + duration,
             Self::EndOfDay => time::next_midnight(start),
@@ -106,6 +106,7 @@ pub(crate) enum Stage {
 
 /// A trade: exists from the scan on.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "trade_no is the protocol's word")]
 pub(crate) struct Trade {
     pub(crate) trade_no: String,
     pub(crate) buyer: Buyer,
@@ -333,7 +334,7 @@ impl Order {
             Stage::Unscanned => {
                 let expires_at = match self.spec.deadline {
                     Deadline::Default => now + TRADE_LIFE,
-                    Deadline::Express(timeout) => timeout.from_start(now),
+                    Deadline::Express(timeout) => timeout.end_from(now),
                     Deadline::At(at) => at,
                 };
                 if now >= self.qr_expires_at || now >= expires_at {
@@ -461,7 +462,7 @@ impl Order {
 }
 
 fn qr_expiry(spec: &OrderSpec, now: Timestamp) -> Timestamp {
-    spec.qr_timeout.map_or(now + QR_LIFE, |timeout| timeout.from_start(now))
+    spec.qr_timeout.map_or(now + QR_LIFE, |timeout| timeout.end_from(now))
 }
 
 #[cfg(test)]

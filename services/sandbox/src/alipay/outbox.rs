@@ -19,15 +19,21 @@ pub(crate) enum Event {
     Refunded(usize),
 }
 
-/// One notification: one `notify_id`, up to eight deliveries.
+/// What a notification says, and to whom.
 #[derive(Debug)]
-pub(crate) struct Notification {
+pub(crate) struct News {
     pub(crate) notify_id: String,
     pub(crate) app_id: String,
     /// Position of the order it is about.
     pub(crate) order: usize,
     pub(crate) event: Event,
     pub(crate) url: String,
+}
+
+/// One notification: one `notify_id`, up to eight deliveries.
+#[derive(Debug)]
+pub(crate) struct Notification {
+    pub(crate) news: News,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) state: Delivery,
     /// Deliveries of the retry schedule that have failed.
@@ -99,22 +105,9 @@ impl Outbox {
     }
 
     /// Adds a notification, with the fault that was chosen for it, and returns its position.
-    pub(crate) fn add(
-        &mut self,
-        notify_id: String,
-        app_id: &str,
-        order: usize,
-        event: Event,
-        url: &str,
-        fault: Option<NotificationFault>,
-        now: Timestamp,
-    ) -> usize {
+    pub(crate) fn add(&mut self, news: News, fault: Option<NotificationFault>, now: Timestamp) -> usize {
         let mut notification = Notification {
-            notify_id,
-            app_id: app_id.to_owned(),
-            order,
-            event,
-            url: url.to_owned(),
+            news,
             attempts: Vec::new(),
             state: Delivery::Due(now),
             failures: 0,
@@ -126,7 +119,7 @@ impl Outbox {
             None => {}
             Some(NotificationFault::Lose { attempts: None }) => notification.state = Delivery::Lost,
             Some(NotificationFault::Lose { attempts: Some(attempts) }) => {
-                notification.attempts_to_lose = attempts
+                notification.attempts_to_lose = attempts;
             }
             Some(NotificationFault::Delay { delay_ms }) => {
                 let delay = SignedDuration::from_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX));
@@ -154,7 +147,7 @@ impl Outbox {
 
     /// The notification with this `notify_id`.
     pub(crate) fn find(&self, notify_id: &str) -> Option<usize> {
-        self.notifications.iter().position(|notification| notification.notify_id == notify_id)
+        self.notifications.iter().position(|notification| notification.news.notify_id == notify_id)
     }
 
     /// Takes up to `limit` notifications that are due and marks them in flight; attempts lost by a fault are recorded
@@ -226,7 +219,9 @@ impl Outbox {
     fn release_held(&mut self, tried: usize, now: Timestamp) {
         for position in std::mem::take(&mut self.held) {
             let Delivery::Held(at) = self.notifications[position].state else { continue };
-            if position == tried || self.notifications[position].app_id != self.notifications[tried].app_id {
+            if position == tried
+                || self.notifications[position].news.app_id != self.notifications[tried].news.app_id
+            {
                 self.held.push(position);
                 continue;
             }
@@ -246,7 +241,14 @@ mod tests {
     }
 
     fn add(outbox: &mut Outbox, app_id: &str, fault: Option<NotificationFault>) -> usize {
-        outbox.add("n".to_owned(), app_id, 0, Event::Paid, "http://shop.example/", fault, start())
+        let news = News {
+            notify_id: "n".to_owned(),
+            app_id: app_id.to_owned(),
+            order: 0,
+            event: Event::Paid,
+            url: "http://shop.example/".to_owned(),
+        };
+        outbox.add(news, fault, start())
     }
 
     fn answer(at: Timestamp, status: u16, body: &str) -> Attempt {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     rand::SystemRandom,
-    rsa::{KeyPair, KeySize},
+    rsa::{KeyPair, KeySize, PublicKey},
     signature::{KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaParameters},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -83,7 +83,8 @@ impl AppPublicKey {
     pub(crate) fn parse(text: &str) -> Result<Self, BadPublicKey> {
         let der = decode_pem(text).ok_or(BadPublicKey)?;
         // A shorter key parses, but no signature by it would ever verify: better said now.
-        let bits = RsaParameters::public_modulus_len(&der).map_err(|_| BadPublicKey)?;
+        let key = PublicKey::from_der(&der).map_err(|_| BadPublicKey)?;
+        let bits = RsaParameters::public_modulus_len(key.as_ref()).map_err(|_| BadPublicKey)?;
         if bits < RSA_PKCS1_2048_8192_SHA256.min_modulus_len() {
             return Err(BadPublicKey);
         }
@@ -165,9 +166,14 @@ mod tests {
         assert!(!public.verifies("中文 text", "not base64!"));
     }
 
+    /// A 1024-bit key, made with openssl.
+    const SHORT_KEY: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCxowl/ua8XqMMAyPt3q5xEX/kjnvAzKPlo04onv+8NJ3RGSyTXwWdqOzTwPPEAseYWnbznA20Ar6E0LSjj/OIa6kZniiXbphZ0Dp6HSzaej82GkKQ/wL+ujckbWA6h5ab8QvYY/qgaQjgXXdVhjY6PWUV0xxKj572k3Y7Zvfi0wQIDAQAB";
+
     #[test]
     fn bad_keys_are_refused() {
-        for text in ["", "nonsense", "AAAA", "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----"] {
+        for text in
+            [SHORT_KEY, "", "nonsense", "AAAA", "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----"]
+        {
             assert!(AppPublicKey::parse(text).is_err(), "{text:?}");
             assert!(AlipayKey::from_pem(text).is_err(), "{text:?}");
         }

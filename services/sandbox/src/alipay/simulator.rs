@@ -10,7 +10,7 @@ use super::{
     ids::{self, Ids},
     money::{FeeRate, Fen},
     order::{Buyer, Cancelled, Order, OrderSpec, PayerError, Refunded, TradeState},
-    outbox::{Event, Outbox},
+    outbox::{Event, News, Outbox},
     refusal::Business,
     sign::AppPublicKey,
 };
@@ -21,6 +21,7 @@ const BILL_LINK_LIFE: SignedDuration = SignedDuration::from_secs(30);
 
 /// A merchant's app.
 #[derive(Clone)]
+#[expect(clippy::struct_field_names, reason = "app_id is the protocol's word")]
 pub(crate) struct App {
     pub(crate) app_id: String,
     pub(crate) seller_id: String,
@@ -270,14 +271,15 @@ impl Simulator {
     /// Plans the notification, if the order has somewhere to send it.
     fn notify(&mut self, position: usize, event: Event, now: Timestamp) {
         let order = &mut self.orders[position];
-        let Some(url) = order.spec.notify_url.as_deref() else { return };
+        let Some(url) = order.spec.notify_url.clone() else { return };
         let kind = match event {
             Event::Paid => NotificationEvent::Payment,
             Event::Refunded(_) => NotificationEvent::Refund,
         };
         let fault = self.faults.take_notification(&order.app_id, kind);
         let notify_id = self.ids.notify_id(now);
-        let notification = self.outbox.add(notify_id, &order.app_id, position, event, url, fault, now);
+        let news = News { notify_id, app_id: order.app_id.clone(), order: position, event, url };
+        let notification = self.outbox.add(news, fault, now);
         order.notifications.push(notification);
     }
 

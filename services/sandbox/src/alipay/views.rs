@@ -110,12 +110,12 @@ fn notification_view(notification: &Notification) -> NotificationView {
         AttemptView { at: attempt.at, http_status, body, error }
     });
     NotificationView {
-        notify_id: notification.notify_id.clone(),
-        event: match notification.event {
+        notify_id: notification.news.notify_id.clone(),
+        event: match notification.news.event {
             Event::Paid => NotificationEvent::Payment,
             Event::Refunded(_) => NotificationEvent::Refund,
         },
-        url: notification.url.clone(),
+        url: notification.news.url.clone(),
         state,
         next_attempt_at,
         attempts: attempts.collect(),

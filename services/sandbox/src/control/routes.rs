@@ -310,6 +310,6 @@ async fn resend(State(alipay): Shared, body: Bytes) -> Answer<TradeView> {
     let position = simulator.outbox.find(&notify_id).ok_or(Problem::Unknown("notification"))?;
     simulator.outbox.resend(position, now);
     alipay.wake_courier();
-    let order = simulator.order(simulator.outbox.get(position).order);
+    let order = simulator.order(simulator.outbox.get(position).news.order);
     Ok(Json(alipay::trade_view(&alipay, order, &simulator.outbox, now)))
 }

@@ -1,0 +1,13 @@
+//! The sandbox seen from outside: a bound server, real signatures, a merchant that wrote its own signer.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bad_input;
+mod bills;
+mod calls;
+mod control;
+mod faults;
+mod merchant;
+mod notifications;
+mod refunds;
+mod signatures;
