@@ -1,0 +1,87 @@
+//! The composition root: the only place that sees every part.
+
+use std::net::SocketAddr;
+
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tael_clock::Clock;
+use tael_config::{ConfigErrors, Env};
+use tael_eventlog::{Consumer, EventLog};
+use tael_grpc::client;
+use tael_grpc::server::{Bound, Limits, bind};
+use tael_idempotency::Idempotency;
+use tael_proto::settlement::v1::settlement_service_server::SettlementServiceServer;
+use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::events::PaymentLog;
+use crate::peers::Peers;
+use crate::rpc::Rpc;
+use crate::usecase::Settlement;
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The name under which the position in the payment service's log is kept.
+const PAYMENT_LOG: &str = "payment";
+
+/// The settlement service, built and bound.
+#[derive(Debug)]
+pub struct App {
+    bound: Bound,
+    pool: PgPool,
+    idempotency: Idempotency,
+    log: EventLog,
+    settlement: Settlement,
+    payments: Consumer<PaymentLog>,
+    /// Answers the log's waiting readers when the service ends.
+    draining: CancellationToken,
+}
+
+impl Service for App {
+    const NAME: &'static str = "settlement";
+    type Config = Config;
+
+    fn config(env: &mut Env) -> Result<Config, ConfigErrors> {
+        Config::read(env)
+    }
+
+    async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let pool = config.base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let idempotency = config.base.idempotency()?;
+        let draining = CancellationToken::new();
+        let log = EventLog::new(pool.clone(), draining.clone());
+        let payment = client::connect(&config.payment_url)?;
+        let merchant = client::connect(&config.merchant_url)?;
+        let payments =
+            Consumer::new(PAYMENT_LOG, payment.clone(), pool.clone(), PaymentLog::new(clock.clone()));
+        let settlement = Settlement::new(pool.clone(), log.clone(), clock, Peers::new(merchant, payment));
+        let bound = bind(config.base.listen).await?;
+        Ok(Self { bound, pool, idempotency, log, settlement, payments, draining })
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.bound.addr()
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
+        let Self { bound, pool, idempotency, log, settlement, payments, draining } = self;
+        let rpc = Rpc::new(settlement, idempotency.clone());
+        let routes = Routes::new(SettlementServiceServer::new(rpc)).add_service(log.server());
+
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("payment log", payments.run(shutdown.clone()));
+        tasks.spawn_fallible("grpc", {
+            let readiness = readiness(&pool, &idempotency);
+            bound.serve(routes, readiness, Limits::default(), async move {
+                shutdown.cancelled().await;
+                draining.cancel();
+            })
+        });
+        let result = tasks.join().await;
+        idempotency.drain().await;
+        pool.close().await;
+        result
+    }
+}

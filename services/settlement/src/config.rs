@@ -1,0 +1,24 @@
+//! What the service needs to know to start.
+
+use tael_config::{ConfigErrors, Env};
+use tael_runtime::Base;
+
+/// The settlement service's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address, database and Redis.
+    pub base: Base,
+    /// `TAEL_PAYMENT_URL`: the payment service, for its log and the channels' bills.
+    pub payment_url: String,
+    /// `TAEL_MERCHANT_URL`: the merchant service, for time zones.
+    pub merchant_url: String,
+}
+
+impl Config {
+    pub(crate) fn read(env: &mut Env) -> Result<Self, ConfigErrors> {
+        let base = Base::read(env);
+        let payment_url = env.required("TAEL_PAYMENT_URL");
+        let merchant_url = env.required("TAEL_MERCHANT_URL");
+        env.finish(|| Some(Self { base: base?, payment_url: payment_url?, merchant_url: merchant_url? }))
+    }
+}

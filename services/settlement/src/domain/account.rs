@@ -1,0 +1,113 @@
+//! Ledger accounts.
+
+use tael_ids::{AccountId, MerchantId};
+use tael_money::{Currency, Money};
+
+use crate::domain::channel::Channel;
+
+/// What an account stands for. In the order in which accounts are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum AccountKind {
+    /// What a channel owes us, net of its fee. Debit balance.
+    ChannelReceivable,
+    /// What we owe the merchant and have not put into a batch. Credit balance, but for refunds that outweigh payments.
+    MerchantPayable,
+    /// What closed batches owe the merchant. Credit balance, with the same exception.
+    PayoutPayable,
+    /// What the merchant's fees brought. Credit balance.
+    FeeIncome,
+    /// What the channel's fees cost. Debit balance.
+    ChannelCost,
+}
+
+impl AccountKind {
+    /// The name by which it is stored.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ChannelReceivable => "channel_receivable",
+            Self::MerchantPayable => "merchant_payable",
+            Self::PayoutPayable => "payout_payable",
+            Self::FeeIncome => "fee_income",
+            Self::ChannelCost => "channel_cost",
+        }
+    }
+
+    /// Reads a stored name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "channel_receivable" => Some(Self::ChannelReceivable),
+            "merchant_payable" => Some(Self::MerchantPayable),
+            "payout_payable" => Some(Self::PayoutPayable),
+            "fee_income" => Some(Self::FeeIncome),
+            "channel_cost" => Some(Self::ChannelCost),
+            _ => None,
+        }
+    }
+}
+
+/// What makes an account the same: every merchant has one of a kind per currency and, for the kinds that stand for a
+/// channel, per channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct AccountKey {
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) kind: AccountKind,
+    pub(crate) channel: Option<Channel>,
+    pub(crate) currency: Currency,
+}
+
+impl AccountKey {
+    pub(crate) fn channel_receivable(merchant_id: MerchantId, channel: Channel, currency: Currency) -> Self {
+        Self { merchant_id, kind: AccountKind::ChannelReceivable, channel: Some(channel), currency }
+    }
+
+    pub(crate) fn channel_cost(merchant_id: MerchantId, channel: Channel, currency: Currency) -> Self {
+        Self { merchant_id, kind: AccountKind::ChannelCost, channel: Some(channel), currency }
+    }
+
+    pub(crate) fn merchant_payable(merchant_id: MerchantId, currency: Currency) -> Self {
+        Self { merchant_id, kind: AccountKind::MerchantPayable, channel: None, currency }
+    }
+
+    pub(crate) fn payout_payable(merchant_id: MerchantId, currency: Currency) -> Self {
+        Self { merchant_id, kind: AccountKind::PayoutPayable, channel: None, currency }
+    }
+
+    pub(crate) fn fee_income(merchant_id: MerchantId, currency: Currency) -> Self {
+        Self { merchant_id, kind: AccountKind::FeeIncome, channel: None, currency }
+    }
+}
+
+/// An account with its sums; never one signed number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) id: AccountId,
+    pub(crate) key: AccountKey,
+    pub(crate) debits: Money,
+    pub(crate) credits: Money,
+}
+
+/// The side of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Debit,
+    Credit,
+}
+
+impl Direction {
+    /// The name by which it is stored.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Debit => "debit",
+            Self::Credit => "credit",
+        }
+    }
+
+    /// Reads a stored name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "debit" => Some(Self::Debit),
+            "credit" => Some(Self::Credit),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Comparisons of a channel's bill with the ledger.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use tael_ids::{ChannelAccountId, MerchantId, ReconciliationId};
+use tael_money::Money;
+
+/// One line of a channel's bill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BillLine {
+    pub(crate) kind: BillLineKind,
+    /// The number that the channel was given: an attempt's or a refund's, if it is ours.
+    pub(crate) number: String,
+    pub(crate) channel_transaction_id: String,
+    /// Positive for both kinds.
+    pub(crate) amount: Money,
+    /// Positive when charged, negative when given back; in the amount's currency.
+    pub(crate) fee: Money,
+    pub(crate) finish_time: Option<Timestamp>,
+}
+
+/// What a line of a bill tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BillLineKind {
+    Payment,
+    Refund,
+}
+
+impl BillLineKind {
+    /// The name by which it is stored.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Refund => "refund",
+        }
+    }
+}
+
+/// A bill's day by the channel's calendar, with its neighbours: a movement near midnight may stand in the bill of the
+/// next day, or of the day before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BillDay {
+    pub(crate) date: Date,
+    pub(crate) yesterday: Timestamp,
+    pub(crate) begin: Timestamp,
+    pub(crate) end: Timestamp,
+    pub(crate) tomorrow_end: Timestamp,
+}
+
+impl BillDay {
+    /// Cuts the day. Fails at the ends of the calendar only.
+    pub(crate) fn new(date: Date, zone: &TimeZone) -> Result<Self, jiff::Error> {
+        let begin_of = |days: i32| -> Result<Timestamp, jiff::Error> {
+            Ok(date.checked_add(days.days())?.to_zoned(zone.clone())?.timestamp())
+        };
+        Ok(Self {
+            date,
+            yesterday: begin_of(-1)?,
+            begin: begin_of(0)?,
+            end: begin_of(1)?,
+            tomorrow_end: begin_of(2)?,
+        })
+    }
+}
+
+/// One comparison, as it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reconciliation {
+    pub(crate) id: ReconciliationId,
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) channel_account_id: ChannelAccountId,
+    pub(crate) bill_date: Date,
+    pub(crate) create_time: Timestamp,
+    pub(crate) counts: Counts,
+    /// The first breaks; there may be more.
+    pub(crate) breaks: Vec<Break>,
+}
+
+/// What a comparison found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) bill_lines: u32,
+    pub(crate) matched: u32,
+    pub(crate) breaks: u32,
+}
+
+/// A difference between the bill and the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Break {
+    pub(crate) number: String,
+    pub(crate) difference: Difference,
+}
+
+/// How they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Difference {
+    /// The bill has it, the ledger has not.
+    MissingInLedger { bill: Side },
+    /// The ledger has it, the bill has not.
+    MissingInBill { ledger: Side },
+    /// Other amounts.
+    Amount { ledger: Side, bill: Side },
+    /// One amount, another fee of the channel.
+    Fee { ledger: Side, bill: Side },
+}
+
+/// What one side says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Side {
+    pub(crate) amount: Money,
+    /// Positive when charged, negative when given back.
+    pub(crate) fee: Money,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::channel::Channel;
+
+    #[test]
+    fn days_are_cut_by_the_channels_calendar() {
+        let day = BillDay::new("2026-11-21".parse().unwrap(), &Channel::Alipay.calendar()).unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(day.yesterday, at("2026-11-19T16:00:00Z"));
+        assert_eq!(day.begin, at("2026-11-20T16:00:00Z"));
+        assert_eq!(day.end, at("2026-11-21T16:00:00Z"));
+        assert_eq!(day.tomorrow_end, at("2026-11-22T16:00:00Z"));
+    }
+
+    #[test]
+    fn the_ends_of_the_calendar_are_errors() {
+        assert!(BillDay::new(Date::MAX, &TimeZone::UTC).is_err());
+        assert!(BillDay::new(Date::MIN, &TimeZone::UTC).is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! Transfers: postings whose debits equal their credits.
+
+use jiff::Timestamp;
+use tael_ids::{
+    AccountId, AttemptId, BatchId, ChannelAccountId, EventId, MerchantId, PaymentId, RefundId, TransferId,
+};
+use tael_money::Money;
+
+use crate::domain::account::{AccountKey, AccountKind, Direction};
+use crate::domain::channel::Channel;
+use crate::domain::fees::{Fees, Rates};
+
+/// A posting to be made. What it says of an account is by the account's key; the store knows ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewTransfer {
+    pub(crate) id: TransferId,
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) cause: Cause,
+    /// What moved; above zero.
+    pub(crate) gross: Money,
+    pub(crate) fees: Fees,
+    pub(crate) occur_time: Timestamp,
+    pub(crate) entries: Vec<NewEntry>,
+}
+
+/// Why money moved, and what only that reason has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Payment { payment_id: PaymentId, attempt_id: AttemptId, rates: Rates, source: Source },
+    Refund { payment_id: PaymentId, refund_id: RefundId, refunded_total: Money, source: Source },
+    Batch { batch_id: BatchId },
+}
+
+/// Where a movement took place, and the event that told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) channel: Channel,
+    pub(crate) channel_account_id: ChannelAccountId,
+    pub(crate) event_id: EventId,
+}
+
+/// One side of a posting to be made; its amount is above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NewEntry {
+    pub(crate) account: AccountKey,
+    pub(crate) direction: Direction,
+    pub(crate) amount: Money,
+}
+
+impl Cause {
+    pub(crate) fn kind(&self) -> TransferKind {
+        match self {
+            Self::Payment { .. } => TransferKind::Payment,
+            Self::Refund { .. } => TransferKind::Refund,
+            Self::Batch { .. } => TransferKind::Batch,
+        }
+    }
+
+    pub(crate) fn payment_id(&self) -> Option<PaymentId> {
+        match self {
+            Self::Payment { payment_id, .. } | Self::Refund { payment_id, .. } => Some(*payment_id),
+            Self::Batch { .. } => None,
+        }
+    }
+
+    pub(crate) fn refund_id(&self) -> Option<RefundId> {
+        match self {
+            Self::Refund { refund_id, .. } => Some(*refund_id),
+            Self::Payment { .. } | Self::Batch { .. } => None,
+        }
+    }
+
+    pub(crate) fn batch_id(&self) -> Option<BatchId> {
+        match self {
+            Self::Batch { batch_id } => Some(*batch_id),
+            Self::Payment { .. } | Self::Refund { .. } => None,
+        }
+    }
+
+    pub(crate) fn source(&self) -> Option<Source> {
+        match self {
+            Self::Payment { source, .. } | Self::Refund { source, .. } => Some(*source),
+            Self::Batch { .. } => None,
+        }
+    }
+
+    /// The number that the channel was given, by which its bill is matched.
+    pub(crate) fn number(&self) -> Option<String> {
+        match self {
+            Self::Payment { attempt_id, .. } => Some(attempt_id.channel_number()),
+            Self::Refund { refund_id, .. } => Some(refund_id.channel_number()),
+            Self::Batch { .. } => None,
+        }
+    }
+
+    pub(crate) fn rates(&self) -> Option<Rates> {
+        match self {
+            Self::Payment { rates, .. } => Some(*rates),
+            Self::Refund { .. } | Self::Batch { .. } => None,
+        }
+    }
+
+    pub(crate) fn refunded_total(&self) -> Option<Money> {
+        match self {
+            Self::Refund { refunded_total, .. } => Some(*refunded_total),
+            Self::Payment { .. } | Self::Batch { .. } => None,
+        }
+    }
+}
+
+/// Why money moved, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransferKind {
+    Payment,
+    Refund,
+    Batch,
+}
+
+impl TransferKind {
+    /// The name by which it is stored.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Refund => "refund",
+            Self::Batch => "batch",
+        }
+    }
+
+    /// Reads a stored name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "payment" => Some(Self::Payment),
+            "refund" => Some(Self::Refund),
+            "batch" => Some(Self::Batch),
+            _ => None,
+        }
+    }
+}
+
+/// A posting as it stands in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Transfer {
+    pub(crate) id: TransferId,
+    pub(crate) kind: TransferKind,
+    pub(crate) payment_id: Option<PaymentId>,
+    pub(crate) refund_id: Option<RefundId>,
+    /// The batch itself, or the one that took the transfer.
+    pub(crate) batch_id: Option<BatchId>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) occur_time: Timestamp,
+    pub(crate) post_time: Timestamp,
+}
+
+/// One side of a posting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) account_id: AccountId,
+    pub(crate) kind: AccountKind,
+    pub(crate) direction: Direction,
+    pub(crate) amount: Money,
+}

@@ -1,0 +1,184 @@
+//! The services that settlement asks: `merchant` for time zones, `payment` for channel accounts and bills.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use tael_grpc::client::Channel as Transport;
+use tael_grpc::{deadline, status};
+use tael_ids::{ChannelAccountId, MerchantId};
+use tael_money::{Currency, Money};
+use tael_proto::merchant::v1::GetMerchantRequest;
+use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
+use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::payment::v1::{
+    self as wire, ErrorReason, GetChannelAccountRequest, ReadBillRequest, ReadBillResponse,
+};
+use tael_proto::r#type::v1::{Channel as WireChannel, Money as WireMoney};
+use tonic::{Code, Request, Status, Streaming};
+
+use crate::domain::channel::Channel;
+use crate::domain::reconciliation::{BillLine, BillLineKind};
+
+const MERCHANT: &str = "merchant";
+const PAYMENT: &str = "payment";
+
+/// How long a bill may take to be read when the caller has no nearer deadline.
+const BILL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Clients of the other services. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Peers {
+    merchant: MerchantServiceClient<Transport>,
+    payment: PaymentServiceClient<Transport>,
+}
+
+/// Why another service gave no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    #[error("there is no such merchant")]
+    MerchantNotFound,
+    #[error("the merchant has no such channel account")]
+    ChannelAccountNotFound,
+    #[error("the channel has no bill for that day, or not yet")]
+    BillNotAvailable,
+    #[error("{peer} failed")]
+    Failed { peer: &'static str, source: Box<Status> },
+    #[error("{peer} answered without a usable {what}")]
+    Malformed { peer: &'static str, what: &'static str },
+}
+
+impl Peers {
+    pub(crate) fn new(merchant: Transport, payment: Transport) -> Self {
+        Self {
+            merchant: MerchantServiceClient::new(merchant),
+            payment: PaymentServiceClient::new(payment).max_decoding_message_size(16 << 20),
+        }
+    }
+
+    /// The zone in which the merchant's settlement days are cut.
+    pub(crate) async fn time_zone(&self, merchant_id: MerchantId) -> Result<TimeZone, PeerError> {
+        let request = GetMerchantRequest { merchant_id: merchant_id.to_string() };
+        let response = self.merchant.clone().get_merchant(request).await.map_err(|status| {
+            if status.code() == Code::NotFound {
+                PeerError::MerchantNotFound
+            } else {
+                failed(MERCHANT, status)
+            }
+        })?;
+        let merchant = response
+            .into_inner()
+            .merchant
+            .ok_or(PeerError::Malformed { peer: MERCHANT, what: "merchant" })?;
+        TimeZone::get(&merchant.time_zone)
+            .map_err(|_| PeerError::Malformed { peer: MERCHANT, what: "time_zone" })
+    }
+
+    /// The channel at which the merchant has this account.
+    pub(crate) async fn channel(
+        &self,
+        merchant_id: MerchantId,
+        id: ChannelAccountId,
+    ) -> Result<Channel, PeerError> {
+        let request = GetChannelAccountRequest {
+            merchant_id: merchant_id.to_string(),
+            channel_account_id: id.to_string(),
+        };
+        let response = self.payment.clone().get_channel_account(request).await.map_err(payment_error)?;
+        response
+            .into_inner()
+            .channel_account
+            .and_then(|account| channel(account.channel))
+            .ok_or(PeerError::Malformed { peer: PAYMENT, what: "channel" })
+    }
+
+    /// Begins to read a bill.
+    pub(crate) async fn read_bill(
+        &self,
+        merchant_id: MerchantId,
+        id: ChannelAccountId,
+        date: Date,
+    ) -> Result<Bill, PeerError> {
+        let mut request = Request::new(ReadBillRequest {
+            merchant_id: merchant_id.to_string(),
+            channel_account_id: id.to_string(),
+            bill_date: date.to_string(),
+        });
+        request.set_timeout(deadline::remaining(BILL_TIMEOUT));
+        let stream = self.payment.clone().read_bill(request).await.map_err(payment_error)?.into_inner();
+        Ok(Bill(stream))
+    }
+}
+
+/// A bill that is being read, part by part.
+pub(crate) struct Bill(Streaming<ReadBillResponse>);
+
+impl Bill {
+    /// The next lines; none at the end of the bill.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<BillLine>>, PeerError> {
+        let Some(part) = self.0.message().await.map_err(payment_error)? else { return Ok(None) };
+        let lines = part.lines.into_iter().map(bill_line);
+        let lines =
+            lines.collect::<Option<_>>().ok_or(PeerError::Malformed { peer: PAYMENT, what: "bill line" })?;
+        Ok(Some(lines))
+    }
+}
+
+/// Reads a channel; none for those that this build does not know.
+pub(crate) fn channel(wire: i32) -> Option<Channel> {
+    match WireChannel::try_from(wire) {
+        Ok(WireChannel::Alipay) => Some(Channel::Alipay),
+        Ok(WireChannel::Unspecified) | Err(_) => None,
+    }
+}
+
+/// Reads an amount; none when it is absent or its currency unknown.
+pub(crate) fn money(wire: Option<&WireMoney>) -> Option<Money> {
+    let wire = wire?;
+    Some(Money::new(wire.minor, Currency::parse(&wire.currency).ok()?))
+}
+
+/// Reads an instant; none when it is absent or out of range.
+pub(crate) fn timestamp(wire: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    let wire = wire?;
+    Timestamp::new(wire.seconds, wire.nanos).ok()
+}
+
+fn bill_line(line: wire::BillLine) -> Option<BillLine> {
+    let (kind, number) = match wire::BillLineKind::try_from(line.kind) {
+        Ok(wire::BillLineKind::Payment) => (BillLineKind::Payment, line.merchant_number),
+        Ok(wire::BillLineKind::Refund) => (BillLineKind::Refund, line.refund_number),
+        Ok(wire::BillLineKind::Unspecified) | Err(_) => return None,
+    };
+    let amount = money(line.amount.as_ref())?;
+    let fee = money(line.fee.as_ref())?;
+    if amount.currency() != fee.currency() {
+        return None;
+    }
+    Some(BillLine {
+        kind,
+        number,
+        channel_transaction_id: line.channel_transaction_id,
+        amount,
+        fee,
+        finish_time: timestamp(line.finish_time.as_ref()),
+    })
+}
+
+fn payment_error(error: Status) -> PeerError {
+    let reason = status::reason(&error);
+    let is =
+        |expected: ErrorReason| reason.as_deref() == expected.as_str_name().strip_prefix("ERROR_REASON_");
+    if is(ErrorReason::ChannelAccountNotFound) {
+        PeerError::ChannelAccountNotFound
+    } else if is(ErrorReason::BillNotAvailable) {
+        PeerError::BillNotAvailable
+    } else {
+        failed(PAYMENT, error)
+    }
+}
+
+fn failed(peer: &'static str, status: Status) -> PeerError {
+    PeerError::Failed { peer, source: Box::new(status) }
+}

@@ -1,0 +1,39 @@
+//! Reading the ledger.
+
+use tael_ids::{MerchantId, PaymentId};
+use uuid::Uuid;
+
+use super::{Error, Settlement};
+use crate::domain::account::Account;
+use crate::domain::transfer::Transfer;
+use crate::store;
+use crate::store::check::LedgerCheck;
+
+impl Settlement {
+    /// All of a merchant's accounts, by kind, channel and currency.
+    pub(crate) async fn accounts(&self, merchant_id: MerchantId) -> Result<Vec<Account>, Error> {
+        let mut accounts = store::accounts::of_merchant(&self.pool, merchant_id).await?;
+        accounts.sort_by_key(|account| (account.key.kind, account.key.channel, account.key.currency));
+        Ok(accounts)
+    }
+
+    /// A page of a merchant's transfers, or of one payment's, newest first.
+    pub(crate) async fn transfers(
+        &self,
+        merchant_id: MerchantId,
+        payment_id: Option<PaymentId>,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Transfer>, Error> {
+        let transfers = match payment_id {
+            Some(id) => store::transfers::of_payment(&self.pool, merchant_id, id, after, limit).await?,
+            None => store::transfers::of_merchant(&self.pool, merchant_id, after, limit).await?,
+        };
+        Ok(transfers)
+    }
+
+    /// Adds up the whole ledger.
+    pub(crate) async fn check_ledger(&self) -> Result<LedgerCheck, Error> {
+        Ok(store::check::check(&self.pool).await?)
+    }
+}
