@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{StatusCode, Uri, header};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use tracing::info;
+use tracing::debug;
 
 use super::{
     Alipay, faults::CallFault, ids, methods, node, refusal::Refusal, sign::request_text, simulator::App, time,
@@ -143,11 +143,11 @@ fn answer(
         Ok(done) => {
             fields.extend([("code", "10000".into()), ("msg", "Success".into())]);
             fields.extend(done.iter().cloned());
-            info!(method, "call answered");
+            debug!(method, "call answered");
         }
         Err(refusal) => {
             let error = refusal.fields();
-            info!(method, code = error.code, sub_code = error.sub_code, "call refused");
+            debug!(method, code = error.code, sub_code = error.sub_code, "call refused");
             fields.extend([
                 ("code", error.code.into()),
                 ("msg", error.msg.into()),

@@ -7,6 +7,7 @@ mod bills;
 mod calls;
 mod control;
 mod faults;
+mod independence;
 mod merchant;
 mod notifications;
 mod refunds;
