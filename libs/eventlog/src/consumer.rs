@@ -209,7 +209,8 @@ impl<H: Handler> Consumer<H> {
                 Ok(()) => savepoint.commit().await?,
                 Err(ApplyError::Poison(error)) => {
                     savepoint.rollback().await?;
-                    self.set_aside(&mut tx, received, &Chain(&*error).to_string()).await?;
+                    let error = Chain(&*error).to_string();
+                    self.set_aside(&mut tx, received, &error).await?;
                 }
                 Err(error @ ApplyError::Transient(_)) => return Err(error.into()),
             }

@@ -1,0 +1,96 @@
+//! The composition root.
+
+use std::net::SocketAddr;
+
+use sqlx::PgPool;
+use tael_clock::Clock;
+use tael_config::{ConfigErrors, Env};
+use tael_eventlog::{Consumer, EventLog};
+use tael_grpc::client::{self, Channel};
+use tael_grpc::server::{Bound, Limits, bind};
+use tael_idempotency::Idempotency;
+use tael_proto::order::v1::order_service_client::OrderServiceClient;
+use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::refund::v1::refund_service_server::RefundServiceServer;
+use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::Config;
+use crate::domain::Backoff;
+use crate::events::PaymentLog;
+use crate::rpc::Rpc;
+use crate::usecase::Refunds;
+use crate::worker::Worker;
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// The refund service, built and bound.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    clock: Clock,
+    pool: PgPool,
+    idempotency: Idempotency,
+    order: Channel,
+    payment: Channel,
+    bound: Bound,
+}
+
+impl Service for App {
+    const NAME: &'static str = "refund";
+
+    type Config = Config;
+
+    fn config(env: &mut Env) -> Result<Config, ConfigErrors> {
+        Config::read(env)
+    }
+
+    async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let pool = config.base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let idempotency = config.base.idempotency()?;
+        let order = client::connect(&config.order_url)?;
+        let payment = client::connect(&config.payment_url)?;
+        let bound = bind(config.base.listen).await?;
+        Ok(Self { config, clock, pool, idempotency, order, payment, bound })
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.bound.addr()
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
+        let log = EventLog::new(self.pool.clone(), shutdown.clone());
+        let refunds = Refunds {
+            pool: self.pool.clone(),
+            log: log.clone(),
+            order: OrderServiceClient::new(self.order.clone()),
+            payment: PaymentServiceClient::new(self.payment.clone()),
+            clock: self.clock.clone(),
+            backoff: Backoff { first: self.config.retry_first },
+        };
+        let rpc = Rpc { refunds: refunds.clone(), idempotency: self.idempotency.clone() };
+        let routes = Routes::new(RefundServiceServer::new(rpc)).add_service(log.server());
+        let consumer = Consumer::new(
+            "payment",
+            self.payment.clone(),
+            self.pool.clone(),
+            PaymentLog { refunds: refunds.clone() },
+        );
+        let worker = Worker { refunds, poll: self.config.retry_poll };
+        let Self { bound, pool, idempotency, .. } = self;
+
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn_fallible("grpc", {
+            let readiness = readiness(&pool, &idempotency);
+            bound.serve(routes, readiness, Limits::default(), shutdown.clone().cancelled_owned())
+        });
+        tasks.spawn("payment log", consumer.run(shutdown.clone()));
+        tasks.spawn("worker", worker.run(shutdown));
+        let result = tasks.join().await;
+        // Calls whose callers went away may still be at work.
+        idempotency.drain().await;
+        pool.close().await;
+        result
+    }
+}

@@ -1,0 +1,155 @@
+//! gRPC: a request becomes domain values, a use case runs, its result goes on the wire.
+
+mod parse;
+mod reply;
+
+use tael_grpc::fields::Fields;
+use tael_grpc::page::Page;
+use tael_idempotency::{Call, Idempotency};
+use tael_ids::{MerchantId, OrderId, RefundId};
+use tael_proto::refund::v1::refund_service_server::RefundService;
+use tael_proto::refund::v1::{
+    ApproveRefundRequest, ApproveRefundResponse, CreateRefundRequest, CreateRefundResponse,
+    GetRefundPolicyRequest, GetRefundPolicyResponse, GetRefundRequest, GetRefundResponse, ListRefundsRequest,
+    ListRefundsResponse, RejectRefundRequest, RejectRefundResponse, SetRefundPolicyRequest,
+    SetRefundPolicyResponse,
+};
+use tonic::{Request, Response, Status};
+use tracing::Span;
+
+use crate::usecase::Refunds;
+
+/// The service on the wire.
+#[derive(Debug)]
+pub(crate) struct Rpc {
+    pub(crate) refunds: Refunds,
+    pub(crate) idempotency: Idempotency,
+}
+
+#[tonic::async_trait]
+impl RefundService for Rpc {
+    async fn set_refund_policy(
+        &self,
+        request: Request<SetRefundPolicyRequest>,
+    ) -> Result<Response<SetRefundPolicyResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, policy) = parse::set_policy(&request)?;
+        let call = Call::new(&merchant_id, "SetRefundPolicy", &metadata, &request)?;
+        let refunds = self.refunds.clone();
+        self.idempotency
+            .run(call, move |guard| async move {
+                let policy = refunds.set_policy(merchant_id, policy, guard).await?;
+                Ok(SetRefundPolicyResponse { policy: Some(reply::policy(&policy)) })
+            })
+            .await
+    }
+
+    async fn get_refund_policy(
+        &self,
+        request: Request<GetRefundPolicyRequest>,
+    ) -> Result<Response<GetRefundPolicyResponse>, Status> {
+        let mut fields = Fields::default();
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.into_inner().merchant_id);
+        let merchant_id = fields.finish(|| merchant_id)?;
+        let policy = self.refunds.policy(merchant_id).await?;
+        Ok(Response::new(GetRefundPolicyResponse { policy: Some(reply::policy(&policy)) }))
+    }
+
+    async fn create_refund(
+        &self,
+        request: Request<CreateRefundRequest>,
+    ) -> Result<Response<CreateRefundResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let new = parse::new_refund(&request)?;
+        let span = Span::current();
+        span.record("merchant_id", new.merchant_id.to_string());
+        span.record("order_id", new.order_id.to_string());
+        let call = Call::new(&new.merchant_id, "CreateRefund", &metadata, &request)?;
+        let refunds = self.refunds.clone();
+        let answer = self
+            .idempotency
+            .run(call, move |guard| async move {
+                let refund = refunds.create(new, guard).await?;
+                Ok(CreateRefundResponse { refund: Some(reply::refund(&refund)) })
+            })
+            .await?;
+        if let Some(refund) = &answer.get_ref().refund {
+            span.record("refund_id", &refund.refund_id);
+            span.record("payment_id", &refund.payment_id);
+        }
+        Ok(answer)
+    }
+
+    async fn approve_refund(
+        &self,
+        request: Request<ApproveRefundRequest>,
+    ) -> Result<Response<ApproveRefundResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, refund_id, operator) =
+            parse::decision(&request.merchant_id, &request.refund_id, &request.operator)?;
+        record(merchant_id, refund_id);
+        let call = Call::new(&merchant_id, "ApproveRefund", &metadata, &request)?;
+        let refunds = self.refunds.clone();
+        self.idempotency
+            .run(call, move |_| async move {
+                let refund = refunds.approve(merchant_id, refund_id, &operator).await?;
+                Ok(ApproveRefundResponse { refund: Some(reply::refund(&refund)) })
+            })
+            .await
+    }
+
+    async fn reject_refund(
+        &self,
+        request: Request<RejectRefundRequest>,
+    ) -> Result<Response<RejectRefundResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, refund_id, operator) =
+            parse::decision(&request.merchant_id, &request.refund_id, &request.operator)?;
+        record(merchant_id, refund_id);
+        let call = Call::new(&merchant_id, "RejectRefund", &metadata, &request)?;
+        let refunds = self.refunds.clone();
+        self.idempotency
+            .run(call, move |_| async move {
+                let refund = refunds.reject(merchant_id, refund_id, &operator).await?;
+                Ok(RejectRefundResponse { refund: Some(reply::refund(&refund)) })
+            })
+            .await
+    }
+
+    async fn get_refund(
+        &self,
+        request: Request<GetRefundRequest>,
+    ) -> Result<Response<GetRefundResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+        let refund_id = fields.id::<RefundId>("refund_id", &request.refund_id);
+        let (merchant_id, refund_id) = fields.finish(|| Some((merchant_id?, refund_id?)))?;
+        record(merchant_id, refund_id);
+        let refund = self.refunds.get(merchant_id, refund_id).await?;
+        Ok(Response::new(GetRefundResponse { refund: Some(reply::refund(&refund)) }))
+    }
+
+    async fn list_refunds(
+        &self,
+        request: Request<ListRefundsRequest>,
+    ) -> Result<Response<ListRefundsResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+        let order_id = fields.optional_id::<OrderId>("order_id", &request.order_id);
+        let scope = ["ListRefunds", &request.merchant_id, &request.order_id];
+        let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
+        let (merchant_id, order_id, page) = fields.finish(|| Some((merchant_id?, order_id?, page?)))?;
+        let rows = self.refunds.list(merchant_id, order_id, page.after, page.limit()).await?;
+        let (rows, next_page_token) = page.cut(rows, |refund| refund.id.uuid());
+        let refunds = rows.iter().map(reply::refund).collect();
+        Ok(Response::new(ListRefundsResponse { refunds, next_page_token }))
+    }
+}
+
+fn record(merchant_id: MerchantId, refund_id: RefundId) {
+    let span = Span::current();
+    span.record("merchant_id", merchant_id.to_string());
+    span.record("refund_id", refund_id.to_string());
+}

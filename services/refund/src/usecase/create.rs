@@ -1,0 +1,107 @@
+//! Requesting a refund.
+
+use tael_idempotency::Guard;
+use tael_ids::{MerchantId, OrderId, RefundId};
+
+use super::execute::lease_end;
+use super::{Error, Refunds, check_key, refused};
+use crate::clients::{self, OrderError, PaidOrder};
+use crate::domain::{Policy, Refund, Scope, Share, State, share};
+use crate::{events, store};
+
+/// A refund that is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct NewRefund {
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) order_id: OrderId,
+    pub(crate) scope: Scope,
+    /// The reason that the buyer is shown.
+    pub(crate) reason: String,
+}
+
+/// What became of the try to store a refund.
+enum Stored {
+    /// It was stored.
+    New(Box<Refund>),
+    /// It had been stored by the same call.
+    Before(RefundId),
+}
+
+impl Refunds {
+    /// Creates a refund; if the policy approves it, the payment service is asked at once. The refund is returned as
+    /// it then stands.
+    pub(crate) async fn create(&self, new: NewRefund, guard: Guard) -> Result<Refund, Error> {
+        // Before everything else, for by now the order or the policy may say otherwise.
+        if let Some((refund_id, fingerprint)) =
+            store::refund::by_key(&self.pool, new.merchant_id, &guard.key).await?
+        {
+            check_key(&guard, &fingerprint)?;
+            return self.after_first_try(new.merchant_id, refund_id).await;
+        }
+        let order = self.paid_order(new.merchant_id, new.order_id).await?;
+        let policy = self.policy(new.merchant_id).await?;
+        if !policy.window_open(order.pay_time, self.clock.now()) {
+            return Err(Error::WindowPassed { order_id: new.order_id, window_days: policy.window_days });
+        }
+        match self.store_new(&new, &order, &policy, &guard).await? {
+            Stored::New(refund) if refund.state == State::Processing => self.execute_first(*refund).await,
+            Stored::New(refund) => Ok(*refund),
+            Stored::Before(refund_id) => self.after_first_try(new.merchant_id, refund_id).await,
+        }
+    }
+
+    /// Decides, under the order's lock, what the refund takes, and sets it aside.
+    async fn store_new(
+        &self,
+        new: &NewRefund,
+        order: &PaidOrder,
+        policy: &Policy,
+        guard: &Guard,
+    ) -> Result<Stored, Error> {
+        let mut tx = self.pool.begin().await?;
+        let left = store::order::lock(&mut tx, order).await?;
+        // The same call may have been first to the lock; what it took must not make this one a refusal.
+        if let Some((refund_id, fingerprint)) =
+            store::refund::by_key(&mut *tx, new.merchant_id, &guard.key).await?
+        {
+            check_key(guard, &fingerprint)?;
+            return Ok(Stored::Before(refund_id));
+        }
+        let lines = match new.scope {
+            Scope::Lines(_) => store::order::lines(&mut tx, order).await?,
+            Scope::Full | Scope::Amount(_) => Vec::new(),
+        };
+        let Share { amount, lines } =
+            share(&new.scope, left, &lines).map_err(|refusal| refused(refusal, new.order_id))?;
+        let now = self.clock.now();
+        let refund = Refund {
+            id: RefundId::new(),
+            merchant_id: new.merchant_id,
+            order_id: new.order_id,
+            payment_id: order.payment_id,
+            amount,
+            lines,
+            reason: new.reason.clone(),
+            state: if policy.approves(amount) { State::Processing } else { State::PendingApproval },
+            operator: None,
+            create_time: now,
+        };
+        let next_try_time = (refund.state == State::Processing).then(|| lease_end(now));
+        if !store::refund::insert(&mut tx, &refund, guard, next_try_time).await? {
+            // The key was taken by a call for another order, which our lock did not hold off.
+            return Err(Error::KeyReused(guard.conflict()));
+        }
+        self.log.append(&mut tx, &[events::created(&refund)]).await?;
+        tx.commit().await?;
+        self.log.wake();
+        Ok(Stored::New(Box::new(refund)))
+    }
+
+    async fn paid_order(&self, merchant_id: MerchantId, order_id: OrderId) -> Result<PaidOrder, Error> {
+        clients::paid_order(&self.order, merchant_id, order_id).await.map_err(|error| match error {
+            OrderError::NotFound => Error::OrderNotFound(order_id),
+            OrderError::NotPaid { state } => Error::OrderNotPaid { order_id, state },
+            error @ (OrderError::Unavailable(_) | OrderError::Malformed(_)) => Error::Order(error),
+        })
+    }
+}

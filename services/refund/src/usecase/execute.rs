@@ -1,0 +1,128 @@
+//! Executing a refund through the payment service, and recording how it ended.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use tael_eventlog::NewEvent;
+use tael_grpc::deadline;
+use tael_ids::{MerchantId, RefundId};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::{Error, Refunds};
+use crate::clients::{self, Instruction};
+use crate::domain::{Refund, State};
+use crate::store::settle::Ended;
+use crate::{events, store};
+
+/// How long a try may take before another worker makes the next one. Longer than any call.
+const LEASE: Duration = Duration::from_mins(1);
+/// How many refunds a worker takes at once.
+const BATCH: i64 = 16;
+/// How long a repeated call waits at most for the first one's answer, and how much of its deadline it leaves.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// Returns until when a refund that is executed from now on is left to its executor.
+pub(super) fn lease_end(now: Timestamp) -> Timestamp {
+    now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
+}
+
+impl Refunds {
+    /// Executes a refund that was just approved and returns it as it then stands.
+    pub(super) async fn execute_first(&self, refund: Refund) -> Result<Refund, Error> {
+        match self.ask(&Instruction::first(&refund)).await? {
+            Some(ended) => Ok(ended),
+            // Not final, or the log was faster.
+            None => self.get(refund.merchant_id, refund.id).await,
+        }
+    }
+
+    /// Asks the payment service and records its answer. Returns the refund if this is what ended it.
+    async fn ask(&self, instruction: &Instruction) -> Result<Option<Refund>, Error> {
+        let Some(outcome) = clients::refund_payment(&self.payment, instruction).await else {
+            let pause = self.backoff.pause(instruction.tries + 1, instruction.refund_id);
+            let next = self.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
+            store::settle::note_unclear(&self.pool, instruction, next).await?;
+            return Ok(None);
+        };
+        let ended = Ended { merchant_id: instruction.merchant_id, refund_id: instruction.refund_id, outcome };
+        let mut tx = self.pool.begin().await?;
+        let mut moved = self.settle(&mut tx, &[ended], &HashMap::new()).await?;
+        tx.commit().await?;
+        self.log.wake();
+        Ok(moved.pop())
+    }
+
+    /// Ends refunds and says so in the log, in the caller's transaction. `traces` holds the traces of those whose end
+    /// was not learnt in the current span. Refunds that had ended before are left as they are.
+    pub(crate) async fn settle(
+        &self,
+        tx: &mut PgConnection,
+        ended: &[Ended],
+        traces: &HashMap<RefundId, String>,
+    ) -> Result<Vec<Refund>, sqlx::Error> {
+        let moved = store::settle::settle(tx, ended, self.clock.now()).await?;
+        let events: Vec<NewEvent> = moved
+            .iter()
+            .filter_map(|refund| events::ended(refund, traces.get(&refund.id).cloned()))
+            .collect();
+        self.log.append(tx, &events).await?;
+        if moved.len() < ended.len() {
+            self.report_contradictions(tx, ended).await?;
+        }
+        Ok(moved)
+    }
+
+    /// Says aloud when the payment service's word is not how our refund ended: a person must look.
+    async fn report_contradictions(&self, tx: &mut PgConnection, ended: &[Ended]) -> Result<(), sqlx::Error> {
+        let states: HashMap<RefundId, State> = store::settle::states(tx, ended).await?.into_iter().collect();
+        for Ended { refund_id, outcome, .. } in ended {
+            if let Some(state) = states.get(refund_id)
+                && state.settle(outcome).is_err()
+            {
+                tracing::error!(%refund_id, state = state.name(), ?outcome, "a refund's outcome contradicts its state");
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries refunds again whose time has come; returns how many there were.
+    pub(crate) async fn retry_due(&self) -> Result<usize, Error> {
+        let now = self.clock.now();
+        let due = store::settle::claim(&self.pool, now, lease_end(now), BATCH).await?;
+        let tries = due.iter().map(|(instruction, traceparent)| {
+            let span = tracing::info_span!(
+                "refund.retry",
+                merchant_id = %instruction.merchant_id,
+                refund_id = %instruction.refund_id,
+            );
+            tael_telemetry::follow(&span, traceparent);
+            self.ask(instruction).instrument(span)
+        });
+        for tried in futures::future::join_all(tries).await {
+            tried?;
+        }
+        Ok(due.len())
+    }
+
+    /// Returns a refund as soon as the payment service was asked for the first time, or the deadline is near: what a
+    /// repeated call is answered.
+    pub(super) async fn after_first_try(
+        &self,
+        merchant_id: MerchantId,
+        refund_id: RefundId,
+    ) -> Result<Refund, Error> {
+        let give_up = Instant::now() + deadline::remaining(MAX_WAIT).saturating_sub(MARGIN);
+        let mut pause = Duration::from_millis(5);
+        while Instant::now() + pause < give_up
+            && store::refund::is_first_try(&self.pool, merchant_id, refund_id).await?
+        {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+        self.get(merchant_id, refund_id).await
+    }
+}

@@ -1,0 +1,11 @@
+//! Black-box tests: the service runs with a database of its own, its peers are small gRPC servers in the test.
+#![expect(clippy::unwrap_used, reason = "a test ends where it finds what must not be")]
+
+mod create;
+mod decide;
+mod fields;
+mod outcome;
+mod peers;
+mod policy;
+mod read;
+mod world;

@@ -1,0 +1,197 @@
+//! How refunds end: by the call's answer, by the payment log, by trying again.
+
+use futures::future::join_all;
+use jiff::SignedDuration;
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::refund::v1::{Refund, RefundState};
+use tael_testkit::eventually;
+use tonic::{Code, Status};
+
+use crate::peers::Answer;
+use crate::world::{World, amount, full, minor, units};
+
+async fn becomes(world: &World, refund: &Refund, state: RefundState) -> Refund {
+    eventually("the refund to move", || async {
+        let now = world.get(refund).await;
+        (now.state() == state).then_some(now)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_channel_gives_the_amount_back() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    world.payments.next(Answer::Failed("CHANNEL_CONFIGURATION"));
+    let refund = world.create(&order, units(&order, 0, 3)).await.unwrap();
+    assert_eq!(
+        (refund.state(), refund.failure_reason.as_str()),
+        (RefundState::Failed, "CHANNEL_CONFIGURATION")
+    );
+    assert!(refund.end_time.is_some());
+    assert_eq!(world.sums().await, (0, 0));
+    assert_eq!(world.said().await, ["refund.created", "refund.failed"]);
+    let again = world.create(&order, units(&order, 0, 3)).await.unwrap();
+    assert_eq!((again.state(), minor(&again)), (RefundState::Succeeded, 10_000));
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_payment_service_is_final() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    let status = tael_grpc::status::error(
+        Code::FailedPrecondition,
+        "tael.payment",
+        tael_proto::payment::v1::ErrorReason::RefundExceedsPayment.as_str_name(),
+        "too much",
+        [],
+    );
+    world.payments.next(Answer::Error(status));
+    let refund = world.create(&order, full()).await.unwrap();
+    assert_eq!(
+        (refund.state(), refund.failure_reason.as_str()),
+        (RefundState::Failed, "REFUND_EXCEEDS_PAYMENT")
+    );
+    assert_eq!(world.sums().await, (0, 0));
+}
+
+#[tokio::test]
+async fn units_given_back_are_worth_the_line_again() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    // The first unit (33.33) fails after the second (33.34) was taken.
+    world.payments.next(Answer::Pending);
+    let first = world.create(&order, units(&order, 0, 1)).await.unwrap();
+    let second = world.create(&order, units(&order, 0, 1)).await.unwrap();
+    world.payments.log.refund_failed(&first, "DECLINED");
+    becomes(&world, &first, RefundState::Failed).await;
+    let rest = world.create(&order, units(&order, 0, 2)).await.unwrap();
+    assert_eq!(minor(&second) + minor(&rest), 10_000);
+}
+
+#[tokio::test]
+async fn no_answer_is_no_failure() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    for unclear in
+        [Answer::Pending, Answer::Error(Status::unavailable("gone")), Answer::Error(Status::internal("?"))]
+    {
+        world.payments.next(unclear);
+        let refund = world.create(&order, amount(1_000)).await.unwrap();
+        assert_eq!((refund.state(), &refund.end_time), (RefundState::Processing, &None));
+    }
+    assert_eq!(world.sums().await, (3_000, 0));
+    assert_eq!(world.said().await, ["refund.created"; 3]);
+}
+
+#[tokio::test]
+async fn unclear_refunds_are_tried_again_under_the_same_id() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    world.payments.usually(Answer::Error(Status::unavailable("gone")));
+    let refund = world.create(&order, full()).await.unwrap();
+    assert_eq!(refund.state(), RefundState::Processing);
+    // Each pause is twice the one before, so 2 s are enough for one more try only.
+    for tries in 2..4 {
+        world.clock.advance(SignedDuration::from_secs(1 << (tries - 1)));
+        eventually("the next try", || async { (world.payments.calls().len() == tries).then_some(()) }).await;
+    }
+    world.payments.usually(Answer::Succeeded);
+    world.clock.advance(SignedDuration::from_secs(8));
+    let ended = becomes(&world, &refund, RefundState::Succeeded).await;
+    let calls = world.payments.calls();
+    assert!(calls.iter().all(|call| *call == calls[0]), "a repetition says the same");
+    assert_eq!(calls[0].refund_id, ended.refund_id);
+    assert_eq!(world.said().await, ["refund.created", "refund.succeeded"]);
+}
+
+#[tokio::test]
+async fn replicas_try_a_refund_once_each_time() {
+    let world = World::start().await;
+    let replicas = [world.replica().await, world.replica().await];
+    let order = world.paid_order();
+    world.payments.usually(Answer::Pending);
+    let refunds = join_all((0..16).map(|_| world.create(&order, amount(1_000)))).await;
+    assert_eq!(world.payments.calls().len(), 16);
+    world.payments.usually(Answer::Succeeded);
+    world.clock.advance(SignedDuration::from_secs(2));
+    for refund in &refunds {
+        becomes(&world, refund.as_ref().unwrap(), RefundState::Succeeded).await;
+    }
+    assert_eq!(world.payments.calls().len(), 32);
+    assert_eq!(world.sums().await, (0, 16_000));
+    for replica in replicas {
+        replica.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_log_ends_what_the_call_left_open() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    world.payments.usually(Answer::Pending);
+    let good = world.create(&order, units(&order, 1, 1)).await.unwrap();
+    let bad = world.create(&order, amount(2_000)).await.unwrap();
+    world.payments.log.noise();
+    world.payments.log.refunded(&good);
+    world.payments.log.refund_failed(&bad, "DECLINED");
+    let good = becomes(&world, &good, RefundState::Succeeded).await;
+    let bad = becomes(&world, &bad, RefundState::Failed).await;
+    assert_eq!(bad.failure_reason, "DECLINED");
+    assert_eq!(world.sums().await, (0, 3_000));
+
+    let events = world.events(4).await;
+    assert_eq!(events.len(), 4);
+    for event in &events[2..] {
+        match event.payload.as_ref().unwrap().kind.as_ref().unwrap() {
+            Kind::RefundSucceeded(event) => {
+                assert_eq!((&event.refund_id, &event.order_id), (&good.refund_id, &order.order_id));
+                assert_eq!((event.lines.len(), event.lines[0].quantity), (1, 1));
+                assert_eq!((&event.lines[0].amount, event.reason.as_str()), (&good.amount, "wrong size"));
+            }
+            Kind::RefundFailed(event) => {
+                assert_eq!((&event.refund_id, event.reason.as_str()), (&bad.refund_id, "DECLINED"));
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_same_end_learnt_twice_counts_once() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    let refund = world.create(&order, amount(1_000)).await.unwrap();
+    assert_eq!(refund.state(), RefundState::Succeeded);
+    world.payments.log.refunded(&refund);
+    world.payments.log.refunded(&refund);
+    world.payments.log.consumed().await;
+    assert_eq!(world.get(&refund).await, refund);
+    assert_eq!(world.said().await, ["refund.created", "refund.succeeded"]);
+    assert_eq!(world.sums().await, (0, 1_000));
+}
+
+#[tokio::test]
+async fn a_contradiction_changes_nothing() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    let refund = world.create(&order, amount(1_000)).await.unwrap();
+    world.payments.log.refund_failed(&refund, "DECLINED");
+    world.payments.log.consumed().await;
+    assert_eq!(world.get(&refund).await, refund);
+    assert_eq!(world.sums().await, (0, 1_000));
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_blocks_nothing() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    world.payments.usually(Answer::Pending);
+    let refund = world.create(&order, amount(1_000)).await.unwrap();
+    let mut broken = refund.clone();
+    broken.refund_id = "ref_broken".to_owned();
+    world.payments.log.refunded(&broken);
+    world.payments.log.refunded(&refund);
+    becomes(&world, &refund, RefundState::Succeeded).await;
+    assert_eq!(world.count("event_set_aside").await, 1);
+}

@@ -1,0 +1,369 @@
+//! The order and payment services as the refund service sees them.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::Stream;
+use tael_ids::{AttemptId, EventId, MerchantId};
+use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::event::v1::{
+    Cursor, Event, Payload, PaymentRefundFailed, PaymentRefunded, ReadEventsRequest, ReadEventsResponse,
+};
+use tael_proto::order::v1::order_service_server::{OrderService, OrderServiceServer};
+use tael_proto::order::v1::{self as order, GetOrderRequest, GetOrderResponse, Order};
+use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
+use tael_proto::payment::v1::{
+    self as payment, Failure, PaymentRefund, PaymentRefundState, RefundPaymentRequest, RefundPaymentResponse,
+};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+async fn serve(routes: Routes) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_routes(routes)
+            .serve_with_incoming(TcpListenerStream::new(listener)),
+    );
+    url
+}
+
+/// Holds orders.
+#[derive(Clone, Default)]
+pub(crate) struct FakeOrders {
+    orders: Arc<Mutex<HashMap<(String, String), Order>>>,
+}
+
+impl FakeOrders {
+    pub(crate) async fn start(&self) -> String {
+        serve(Routes::new(OrderServiceServer::new(self.clone()))).await
+    }
+
+    pub(crate) fn put(&self, order: Order) {
+        let key = (order.merchant_id.clone(), order.order_id.clone());
+        self.orders.lock().unwrap().insert(key, order);
+    }
+}
+
+/// What the payment service does when it is asked for a refund.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Succeeded,
+    Pending,
+    Failed(&'static str),
+    Error(Status),
+    /// Answers when the gate is opened, then as the inner answer says.
+    Gated(Arc<Notify>, Box<Answer>),
+}
+
+/// Executes refunds as it is told to, and serves a log.
+#[derive(Clone)]
+pub(crate) struct FakePayments {
+    /// The answer to give when no other is queued.
+    usual: Arc<Mutex<Answer>>,
+    queued: Arc<Mutex<Vec<Answer>>>,
+    pub(crate) calls: Arc<Mutex<Vec<RefundPaymentRequest>>>,
+    pub(crate) log: FakeLog,
+}
+
+impl FakePayments {
+    pub(crate) fn new(usual: Answer) -> Self {
+        Self {
+            usual: Arc::new(Mutex::new(usual)),
+            queued: Arc::default(),
+            calls: Arc::default(),
+            log: FakeLog::default(),
+        }
+    }
+
+    pub(crate) async fn start(&self) -> String {
+        let log = EventLogServiceServer::new(self.log.clone());
+        serve(Routes::new(PaymentServiceServer::new(self.clone())).add_service(log)).await
+    }
+
+    pub(crate) fn usually(&self, answer: Answer) {
+        *self.usual.lock().unwrap() = answer;
+    }
+
+    /// Gives this answer next, before the usual one.
+    pub(crate) fn next(&self, answer: Answer) {
+        self.queued.lock().unwrap().insert(0, answer);
+    }
+
+    pub(crate) fn calls(&self) -> Vec<RefundPaymentRequest> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+/// A log that the test writes.
+#[derive(Clone, Default)]
+pub(crate) struct FakeLog {
+    events: Arc<Mutex<Vec<Event>>>,
+    appended: Arc<Notify>,
+    read_to: Arc<Mutex<u64>>,
+}
+
+impl FakeLog {
+    pub(crate) fn append(&self, merchant_id: &str, aggregate_id: &str, kind: Kind) {
+        let mut events = self.events.lock().unwrap();
+        let sequence = events.len() as u64 + 1;
+        events.push(Event {
+            event_id: EventId::new().to_string(),
+            cursor: Some(Cursor { transaction: 1, sequence }),
+            merchant_id: merchant_id.to_owned(),
+            aggregate_id: aggregate_id.to_owned(),
+            occur_time: Some(prost_types::Timestamp { seconds: 1_772_000_000, nanos: 0 }),
+            traceparent: String::new(),
+            payload: Some(Payload { kind: Some(kind) }),
+        });
+        drop(events);
+        self.appended.notify_waiters();
+    }
+
+    pub(crate) fn refunded(&self, refund: &tael_proto::refund::v1::Refund) {
+        let event = PaymentRefunded {
+            payment_id: refund.payment_id.clone(),
+            order_id: refund.order_id.clone(),
+            refund_id: refund.refund_id.clone(),
+            attempt_id: AttemptId::new().to_string(),
+            amount: refund.amount.clone(),
+            refunded_total: refund.amount.clone(),
+            payment_amount: refund.amount.clone(),
+            channel: 1,
+            channel_account_id: String::new(),
+            refund_time: None,
+        };
+        self.append(&refund.merchant_id, &refund.payment_id, Kind::PaymentRefunded(event));
+    }
+
+    pub(crate) fn refund_failed(&self, refund: &tael_proto::refund::v1::Refund, reason: &str) {
+        let event = PaymentRefundFailed {
+            payment_id: refund.payment_id.clone(),
+            refund_id: refund.refund_id.clone(),
+            amount: refund.amount.clone(),
+            reason: reason.to_owned(),
+        };
+        self.append(&refund.merchant_id, &refund.payment_id, Kind::PaymentRefundFailed(event));
+    }
+
+    /// Waits until the service has applied everything that was appended: it asks for what comes after.
+    pub(crate) async fn consumed(&self) {
+        let all = self.events.lock().unwrap().len() as u64;
+        tael_testkit::eventually("the log to be consumed", || async {
+            (*self.read_to.lock().unwrap() >= all).then_some(())
+        })
+        .await;
+    }
+
+    /// An event that concerns no refund, to see that it blocks nothing.
+    pub(crate) fn noise(&self) {
+        let closed = tael_proto::event::v1::PaymentClosed { payment_id: "p".into(), order_id: "o".into() };
+        self.append(&MerchantId::new().to_string(), "p", Kind::PaymentClosed(closed));
+    }
+}
+
+#[tonic::async_trait]
+impl EventLogService for FakeLog {
+    async fn read_events(
+        &self,
+        request: Request<ReadEventsRequest>,
+    ) -> Result<Response<ReadEventsResponse>, Status> {
+        let request = request.into_inner();
+        let after = request.after.map_or(0, |c| c.sequence);
+        {
+            let mut read_to = self.read_to.lock().unwrap();
+            *read_to = after.max(*read_to);
+        }
+        let wait = tokio::time::sleep(Duration::from_millis(u64::from(request.wait_ms)));
+        tokio::pin!(wait);
+        loop {
+            let appended = self.appended.notified();
+            let events: Vec<Event> =
+                self.events.lock().unwrap().iter().skip(usize::try_from(after).unwrap()).cloned().collect();
+            if !events.is_empty() || wait.is_elapsed() {
+                return Ok(Response::new(ReadEventsResponse { events }));
+            }
+            tokio::select! { () = appended => {} () = &mut wait => {} }
+        }
+    }
+}
+
+fn answered(
+    request: &RefundPaymentRequest,
+    state: PaymentRefundState,
+    reason: Option<&str>,
+) -> RefundPaymentResponse {
+    RefundPaymentResponse {
+        refund: Some(PaymentRefund {
+            refund_id: request.refund_id.clone(),
+            payment_id: request.payment_id.clone(),
+            amount: request.amount.clone(),
+            state: state.into(),
+            failure: reason.map(|r| Failure { reason: r.to_owned(), channel_code: "ACQ.X".to_owned() }),
+            create_time: None,
+            refund_time: None,
+        }),
+    }
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+
+fn not_here<T>() -> Reply<T> {
+    Err(Status::unimplemented("not part of this test"))
+}
+
+#[tonic::async_trait]
+impl PaymentService for FakePayments {
+    type ReadBillStream = Pin<Box<dyn Stream<Item = Result<payment::ReadBillResponse, Status>> + Send>>;
+
+    async fn refund_payment(&self, request: Request<RefundPaymentRequest>) -> Reply<RefundPaymentResponse> {
+        let key = request.metadata().get("idempotency-key").map(|k| k.to_str().unwrap().to_owned());
+        let request = request.into_inner();
+        assert_eq!(key.as_deref(), Some(request.refund_id.as_str()));
+        self.calls.lock().unwrap().push(request.clone());
+        let queued = self.queued.lock().unwrap().pop();
+        let mut answer = queued.unwrap_or_else(|| self.usual.lock().unwrap().clone());
+        if let Answer::Gated(gate, then) = answer {
+            gate.notified().await;
+            answer = *then;
+        }
+        match answer {
+            Answer::Succeeded => Ok(answered(&request, PaymentRefundState::Succeeded, None)),
+            Answer::Pending => Ok(answered(&request, PaymentRefundState::Pending, None)),
+            Answer::Failed(reason) => Ok(answered(&request, PaymentRefundState::Failed, Some(reason))),
+            Answer::Error(status) => Err(status),
+            Answer::Gated(..) => panic!("one gate is enough"),
+        }
+        .map(Response::new)
+    }
+
+    async fn create_channel_account(
+        &self,
+        _: Request<payment::CreateChannelAccountRequest>,
+    ) -> Reply<payment::CreateChannelAccountResponse> {
+        not_here()
+    }
+    async fn get_channel_account(
+        &self,
+        _: Request<payment::GetChannelAccountRequest>,
+    ) -> Reply<payment::GetChannelAccountResponse> {
+        not_here()
+    }
+    async fn list_channel_accounts(
+        &self,
+        _: Request<payment::ListChannelAccountsRequest>,
+    ) -> Reply<payment::ListChannelAccountsResponse> {
+        not_here()
+    }
+    async fn create_payment(
+        &self,
+        _: Request<payment::CreatePaymentRequest>,
+    ) -> Reply<payment::CreatePaymentResponse> {
+        not_here()
+    }
+    async fn get_payment(
+        &self,
+        _: Request<payment::GetPaymentRequest>,
+    ) -> Reply<payment::GetPaymentResponse> {
+        not_here()
+    }
+    async fn list_payments(
+        &self,
+        _: Request<payment::ListPaymentsRequest>,
+    ) -> Reply<payment::ListPaymentsResponse> {
+        not_here()
+    }
+    async fn sync_payment(
+        &self,
+        _: Request<payment::SyncPaymentRequest>,
+    ) -> Reply<payment::SyncPaymentResponse> {
+        not_here()
+    }
+    async fn close_payment(
+        &self,
+        _: Request<payment::ClosePaymentRequest>,
+    ) -> Reply<payment::ClosePaymentResponse> {
+        not_here()
+    }
+    async fn get_payment_refund(
+        &self,
+        _: Request<payment::GetPaymentRefundRequest>,
+    ) -> Reply<payment::GetPaymentRefundResponse> {
+        not_here()
+    }
+    async fn handle_notification(
+        &self,
+        _: Request<payment::HandleNotificationRequest>,
+    ) -> Reply<payment::HandleNotificationResponse> {
+        not_here()
+    }
+    async fn get_checkout(
+        &self,
+        _: Request<payment::GetCheckoutRequest>,
+    ) -> Reply<payment::GetCheckoutResponse> {
+        not_here()
+    }
+    async fn list_alarms(
+        &self,
+        _: Request<payment::ListAlarmsRequest>,
+    ) -> Reply<payment::ListAlarmsResponse> {
+        not_here()
+    }
+    async fn read_bill(&self, _: Request<payment::ReadBillRequest>) -> Reply<Self::ReadBillStream> {
+        not_here()
+    }
+}
+
+#[tonic::async_trait]
+impl OrderService for FakeOrders {
+    async fn get_order(&self, request: Request<GetOrderRequest>) -> Reply<GetOrderResponse> {
+        let request = request.into_inner();
+        let order = self.orders.lock().unwrap().get(&(request.merchant_id, request.order_id)).cloned();
+        let order = order.ok_or_else(|| Status::not_found("no such order"))?;
+        Ok(Response::new(GetOrderResponse { order: Some(order) }))
+    }
+
+    async fn create_order(&self, _: Request<order::CreateOrderRequest>) -> Reply<order::CreateOrderResponse> {
+        not_here()
+    }
+    async fn list_orders(&self, _: Request<order::ListOrdersRequest>) -> Reply<order::ListOrdersResponse> {
+        not_here()
+    }
+    async fn cancel_order(&self, _: Request<order::CancelOrderRequest>) -> Reply<order::CancelOrderResponse> {
+        not_here()
+    }
+    async fn create_promotion(
+        &self,
+        _: Request<order::CreatePromotionRequest>,
+    ) -> Reply<order::CreatePromotionResponse> {
+        not_here()
+    }
+    async fn list_promotions(
+        &self,
+        _: Request<order::ListPromotionsRequest>,
+    ) -> Reply<order::ListPromotionsResponse> {
+        not_here()
+    }
+    async fn end_promotion(
+        &self,
+        _: Request<order::EndPromotionRequest>,
+    ) -> Reply<order::EndPromotionResponse> {
+        not_here()
+    }
+    async fn get_voucher(&self, _: Request<order::GetVoucherRequest>) -> Reply<order::GetVoucherResponse> {
+        not_here()
+    }
+    async fn redeem_voucher(
+        &self,
+        _: Request<order::RedeemVoucherRequest>,
+    ) -> Reply<order::RedeemVoucherResponse> {
+        not_here()
+    }
+}
