@@ -1,1 +1,20 @@
-//! Stub.
+//! The order service owns orders, their prices, promotions, expiry, vouchers and redemption.
+//!
+//! It promises that a price adds up to the minor unit; that an order is paid by one payment of exactly its total, and
+//! money it can't take is held and shown, never lost; that an order is given up only after its payment is known to
+//! be closed; and that a voucher is redeemed no more often than was paid for. It never talks to a channel.
+
+mod app;
+mod clients;
+mod config;
+mod contact;
+mod domain;
+mod events;
+mod rpc;
+mod store;
+mod usecase;
+mod worker;
+
+pub use app::App;
+pub use config::Config;
+pub use domain::code::{CodeError, VoucherCode};

@@ -1,2 +1,7 @@
-//! Stub.
-fn main() {}
+//! The order service as a process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tael_runtime::main::<tael_order::App>()
+}

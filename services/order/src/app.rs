@@ -1,0 +1,107 @@
+//! The composition root: the only place that sees every part.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tael_clock::Clock;
+use tael_config::{ConfigErrors, Env};
+use tael_eventlog::{Consumer, EventLog};
+use tael_grpc::client::{Channel, connect};
+use tael_grpc::server::{Bound, Limits, bind};
+use tael_idempotency::Idempotency;
+use tael_proto::order::v1::order_service_server::OrderServiceServer;
+use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tael_sealed::Keyring;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::clients::Payments;
+use crate::config::Config;
+use crate::events::{PaymentEvents, RefundEvents};
+use crate::rpc::Rpc;
+use crate::usecase::Orders;
+use crate::worker;
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The order service, built and bound.
+#[derive(Debug)]
+pub struct App {
+    bound: Bound,
+    pool: PgPool,
+    idempotency: Idempotency,
+    log: EventLog,
+    orders: Orders,
+    clock: Clock,
+    payment: Channel,
+    refund: Channel,
+    expiry_interval: Duration,
+    /// Answers the log's waiting readers when the service ends.
+    draining: CancellationToken,
+}
+
+impl Service for App {
+    const NAME: &'static str = "order";
+    type Config = Config;
+
+    fn config(env: &mut Env) -> Result<Config, ConfigErrors> {
+        Config::read(env)
+    }
+
+    async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let keyring = Arc::new(Keyring::parse(&config.sealing_keys)?);
+        let payment = connect(&config.payment_url)?;
+        let refund = connect(&config.refund_url)?;
+        let pool = config.base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let idempotency = config.base.idempotency()?;
+        let draining = CancellationToken::new();
+        let log = EventLog::new(pool.clone(), draining.clone());
+        let payments = Payments::new(payment.clone());
+        let orders = Orders { pool: pool.clone(), log: log.clone(), keyring, payments, clock: clock.clone() };
+        let bound = bind(config.base.listen).await?;
+        Ok(Self {
+            bound,
+            pool,
+            idempotency,
+            log,
+            orders,
+            clock,
+            payment,
+            refund,
+            expiry_interval: config.expiry_interval,
+            draining,
+        })
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.bound.addr()
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
+        let Self { pool, idempotency, log, orders, clock, draining, .. } = self;
+        let routes = Routes::new(OrderServiceServer::new(Rpc::new(orders.clone(), idempotency.clone())))
+            .add_service(log.server());
+        let payments = PaymentEvents { log: log.clone(), clock: clock.clone() };
+        let payments = Consumer::new("payment", self.payment, pool.clone(), payments);
+        let refunds = Consumer::new("refund", self.refund, pool.clone(), RefundEvents { log, clock });
+
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("payment events", payments.run(shutdown.clone()));
+        tasks.spawn("refund events", refunds.run(shutdown.clone()));
+        tasks.spawn("expiry", worker::expire(orders, self.expiry_interval, shutdown.clone()));
+        tasks.spawn_fallible("grpc", {
+            let readiness = readiness(&pool, &idempotency);
+            self.bound.serve(routes, readiness, Limits::default(), async move {
+                shutdown.cancelled().await;
+                draining.cancel();
+            })
+        });
+        let result = tasks.join().await;
+        idempotency.drain().await;
+        pool.close().await;
+        result
+    }
+}

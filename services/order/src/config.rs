@@ -1,0 +1,43 @@
+//! What the service needs to know to start.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tael_config::{ConfigErrors, Env};
+use tael_runtime::Base;
+
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The order service's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address, database and Redis.
+    pub base: Base,
+    /// `TAEL_PAYMENT_URL`: the payment service, which closes payments and whose events pay orders.
+    pub payment_url: String,
+    /// `TAEL_REFUND_URL`: the refund service, whose events refund orders.
+    pub refund_url: String,
+    /// `TAEL_SEALING_KEYS`: the keyring that seals buyers' contacts, see `tael_sealed`.
+    pub sealing_keys: SecretString,
+    /// `TAEL_ORDER_EXPIRY_INTERVAL`: how often to look for orders whose time is up; 5 s by default.
+    pub expiry_interval: Duration,
+}
+
+impl Config {
+    pub(crate) fn read(env: &mut Env) -> Result<Self, ConfigErrors> {
+        let base = Base::read(env);
+        let payment_url = env.required("TAEL_PAYMENT_URL");
+        let refund_url = env.required("TAEL_REFUND_URL");
+        let sealing_keys = env.secret("TAEL_SEALING_KEYS");
+        let expiry_interval = env.duration("TAEL_ORDER_EXPIRY_INTERVAL", EXPIRY_INTERVAL);
+        env.finish(|| {
+            Some(Self {
+                base: base?,
+                payment_url: payment_url?,
+                refund_url: refund_url?,
+                sealing_keys: sealing_keys?,
+                expiry_interval,
+            })
+        })
+    }
+}

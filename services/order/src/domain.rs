@@ -1,0 +1,7 @@
+//! What exists and how it changes: no I/O here.
+
+pub(crate) mod code;
+pub(crate) mod order;
+pub(crate) mod price;
+pub(crate) mod promotion;
+pub(crate) mod voucher;

@@ -1,0 +1,213 @@
+//! What this service tells in its log, and what it makes of the logs of others.
+
+use tael_clock::Clock;
+use tael_eventlog::{ApplyError, EventLog, Handler, NewEvent, Received};
+use tael_grpc::convert;
+use tael_ids::{MerchantId, OrderId, ParseIdError, PaymentId, RefundId};
+use tael_money::{Currency, Money};
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::event::v1::{
+    OrderCancelled, OrderCreated, OrderExpired, OrderPaid, OrderPaymentHeld, OrderRefunded, PaymentSucceeded,
+    RefundSucceeded, VoucherIssued, VoucherRedeemed,
+};
+use tael_proto::r#type::v1 as wire;
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+
+use crate::domain::order::Order;
+use crate::domain::voucher::{NewRedemption, Voucher};
+use crate::usecase::received::{self, Receipt, Refund};
+
+/// An order was priced and stored.
+pub(crate) fn created(order: &Order) -> NewEvent {
+    let kind = Kind::OrderCreated(OrderCreated {
+        order_id: order.id.to_string(),
+        total: Some(convert::money(order.price.total)),
+        expire_time: Some(convert::timestamp(order.expire_time)),
+    });
+    of_order(order.merchant_id, order.id, kind, order.create_time)
+}
+
+/// An order was given up by request.
+pub(crate) fn cancelled(merchant_id: MerchantId, id: OrderId, now: Timestamp) -> NewEvent {
+    let kind = Kind::OrderCancelled(OrderCancelled { order_id: id.to_string() });
+    of_order(merchant_id, id, kind, now)
+}
+
+/// An order ran out of time.
+pub(crate) fn expired(merchant_id: MerchantId, id: OrderId, now: Timestamp) -> NewEvent {
+    let kind = Kind::OrderExpired(OrderExpired { order_id: id.to_string() });
+    of_order(merchant_id, id, kind, now)
+}
+
+/// An order was paid.
+pub(crate) fn paid(receipt: &Receipt, now: Timestamp) -> NewEvent {
+    let kind = Kind::OrderPaid(OrderPaid {
+        order_id: receipt.order_id.to_string(),
+        payment_id: receipt.payment_id.to_string(),
+        amount: Some(convert::money(receipt.amount)),
+    });
+    let event = of_order(receipt.merchant_id, receipt.order_id, kind, now);
+    NewEvent { traceparent: receipt.traceparent.clone(), ..event }
+}
+
+/// Money came that an order could not take.
+pub(crate) fn held(receipt: &Receipt, now: Timestamp) -> NewEvent {
+    let kind = Kind::OrderPaymentHeld(OrderPaymentHeld {
+        order_id: receipt.order_id.to_string(),
+        payment_id: receipt.payment_id.to_string(),
+        amount: Some(convert::money(receipt.amount)),
+    });
+    let event = of_order(receipt.merchant_id, receipt.order_id, kind, now);
+    NewEvent { traceparent: receipt.traceparent.clone(), ..event }
+}
+
+/// A part of an order was refunded; `refunded` is the sum so far.
+pub(crate) fn refunded(refund: &Refund, refunded: Money, now: Timestamp) -> NewEvent {
+    let kind = Kind::OrderRefunded(OrderRefunded {
+        order_id: refund.order_id.to_string(),
+        refund_id: refund.refund_id.to_string(),
+        refunded: Some(convert::money(refunded)),
+    });
+    let event = of_order(refund.merchant_id, refund.order_id, kind, now);
+    NewEvent { traceparent: refund.traceparent.clone(), ..event }
+}
+
+/// A voucher was issued because of a receipt.
+pub(crate) fn issued(voucher: &Voucher, receipt: &Receipt) -> NewEvent {
+    NewEvent {
+        merchant_id: receipt.merchant_id,
+        aggregate_id: voucher.id.to_string(),
+        kind: Kind::VoucherIssued(VoucherIssued {
+            voucher_id: voucher.id.to_string(),
+            order_id: voucher.order_id.to_string(),
+            uses: voucher.uses,
+        }),
+        occur_time: voucher.issue_time,
+        traceparent: receipt.traceparent.clone(),
+    }
+}
+
+/// A voucher was redeemed.
+pub(crate) fn redeemed(
+    merchant_id: MerchantId,
+    voucher: &Voucher,
+    redemption: &NewRedemption,
+    now: Timestamp,
+) -> NewEvent {
+    NewEvent {
+        merchant_id,
+        aggregate_id: voucher.id.to_string(),
+        kind: Kind::VoucherRedeemed(VoucherRedeemed {
+            voucher_id: voucher.id.to_string(),
+            order_id: voucher.order_id.to_string(),
+            count: redemption.count,
+            terminal: redemption.terminal.clone(),
+        }),
+        occur_time: now,
+        traceparent: None,
+    }
+}
+
+fn of_order(merchant_id: MerchantId, id: OrderId, kind: Kind, occur_time: Timestamp) -> NewEvent {
+    NewEvent { merchant_id, aggregate_id: id.to_string(), kind, occur_time, traceparent: None }
+}
+
+/// Applies the payment service's log: money that came.
+#[derive(Debug)]
+pub(crate) struct PaymentEvents {
+    pub(crate) log: EventLog,
+    pub(crate) clock: Clock,
+}
+
+impl Handler for PaymentEvents {
+    async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
+        let mut receipts = Vec::new();
+        for received in events {
+            if let Kind::PaymentSucceeded(succeeded) = &received.kind {
+                receipts.push(receipt(received, succeeded).map_err(poison)?);
+            }
+        }
+        received::payments(tx, &self.log, self.clock.now(), &receipts).await
+    }
+
+    fn applied(&self) {
+        self.log.wake();
+    }
+}
+
+/// Applies the refund service's log: money that went back.
+#[derive(Debug)]
+pub(crate) struct RefundEvents {
+    pub(crate) log: EventLog,
+    pub(crate) clock: Clock,
+}
+
+impl Handler for RefundEvents {
+    async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
+        let mut refunds = Vec::new();
+        for received in events {
+            if let Kind::RefundSucceeded(succeeded) = &received.kind {
+                refunds.push(refund(received, succeeded).map_err(poison)?);
+            }
+        }
+        received::refunds(tx, &self.log, self.clock.now(), &refunds).await
+    }
+
+    fn applied(&self) {
+        self.log.wake();
+    }
+}
+
+/// An event does not say what its contract says it does.
+#[derive(Debug, thiserror::Error)]
+enum Malformed {
+    #[error("{0} is malformed")]
+    Id(&'static str, #[source] ParseIdError),
+    #[error("the amount is missing, not above zero or in an unknown currency")]
+    Amount,
+    #[error("the time is missing or malformed")]
+    Time,
+}
+
+fn poison(error: Malformed) -> ApplyError {
+    ApplyError::Poison(Box::new(error))
+}
+
+fn receipt(received: &Received, succeeded: &PaymentSucceeded) -> Result<Receipt, Malformed> {
+    let time = succeeded.pay_time.as_ref().ok_or(Malformed::Time)?;
+    Ok(Receipt {
+        merchant_id: id("merchant_id", &received.event.merchant_id)?,
+        order_id: id("order_id", &succeeded.order_id)?,
+        payment_id: id::<PaymentId>("payment_id", &succeeded.payment_id)?,
+        amount: amount(succeeded.amount.as_ref())?,
+        pay_time: Timestamp::new(time.seconds, time.nanos).map_err(|_| Malformed::Time)?,
+        traceparent: received.traceparent(),
+    })
+}
+
+fn refund(received: &Received, succeeded: &RefundSucceeded) -> Result<Refund, Malformed> {
+    let line =
+        |line: &tael_proto::event::v1::RefundedLine| Ok((id("line_id", &line.line_id)?, line.quantity));
+    Ok(Refund {
+        merchant_id: id("merchant_id", &received.event.merchant_id)?,
+        order_id: id("order_id", &succeeded.order_id)?,
+        payment_id: id("payment_id", &succeeded.payment_id)?,
+        refund_id: id::<RefundId>("refund_id", &succeeded.refund_id)?,
+        amount: amount(succeeded.amount.as_ref())?,
+        lines: succeeded.lines.iter().map(line).collect::<Result<_, Malformed>>()?,
+        traceparent: received.traceparent(),
+    })
+}
+
+fn id<T: std::str::FromStr<Err = ParseIdError>>(field: &'static str, text: &str) -> Result<T, Malformed> {
+    text.parse().map_err(|e| Malformed::Id(field, e))
+}
+
+fn amount(amount: Option<&wire::Money>) -> Result<Money, Malformed> {
+    let amount = amount.ok_or(Malformed::Amount)?;
+    let currency = Currency::parse(&amount.currency).map_err(|_| Malformed::Amount)?;
+    let money = Money::new(amount.minor, currency);
+    if money.is_positive() { Ok(money) } else { Err(Malformed::Amount) }
+}

@@ -1,0 +1,199 @@
+//! gRPC: a request becomes domain values, a use case runs, its result goes on the wire.
+
+mod parse;
+mod reply;
+
+use tael_grpc::status;
+use tael_idempotency::{Call, Idempotency};
+use tael_proto::order::v1::order_service_server::OrderService;
+use tael_proto::order::v1::{
+    CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, CreatePromotionRequest,
+    CreatePromotionResponse, EndPromotionRequest, EndPromotionResponse, ErrorReason, GetOrderRequest,
+    GetOrderResponse, GetVoucherRequest, GetVoucherResponse, ListOrdersRequest, ListOrdersResponse,
+    ListPromotionsRequest, ListPromotionsResponse, RedeemVoucherRequest, RedeemVoucherResponse,
+};
+use tonic::{Code, Request, Response, Status};
+use tracing::Span;
+
+use crate::usecase::{Error, Orders};
+
+const DOMAIN: &str = "tael.order";
+
+pub(crate) struct Rpc {
+    orders: Orders,
+    idempotency: Idempotency,
+}
+
+impl Rpc {
+    pub(crate) fn new(orders: Orders, idempotency: Idempotency) -> Self {
+        Self { orders, idempotency }
+    }
+}
+
+#[tonic::async_trait]
+impl OrderService for Rpc {
+    async fn create_order(
+        &self,
+        request: Request<CreateOrderRequest>,
+    ) -> Result<Response<CreateOrderResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let new = parse::create_order(&request)?;
+        let span = Span::current();
+        span.record("merchant_id", new.merchant_id.to_string());
+        let call = Call::new(&new.merchant_id, "CreateOrder", &metadata, &request)?;
+        let orders = self.orders.clone();
+        self.idempotency
+            .run(call, move |guard| async move {
+                let order = orders.create(new, guard).await?;
+                span.record("order_id", order.id.to_string());
+                Ok(CreateOrderResponse { order: Some(reply::order(order)) })
+            })
+            .await
+    }
+
+    async fn get_order(
+        &self,
+        request: Request<GetOrderRequest>,
+    ) -> Result<Response<GetOrderResponse>, Status> {
+        let request = request.into_inner();
+        let (merchant_id, order_id) = parse::order(&request.merchant_id, &request.order_id)?;
+        let order = self.orders.get(merchant_id, order_id).await?;
+        Ok(Response::new(GetOrderResponse { order: Some(reply::order(order)) }))
+    }
+
+    async fn list_orders(
+        &self,
+        request: Request<ListOrdersRequest>,
+    ) -> Result<Response<ListOrdersResponse>, Status> {
+        let (merchant_id, state, page) = parse::list_orders(&request.into_inner())?;
+        let rows = self.orders.list(merchant_id, state, page.after, page.limit()).await?;
+        let (rows, next_page_token) = page.cut(rows, |order| order.id.uuid());
+        let orders = rows.into_iter().map(reply::order).collect();
+        Ok(Response::new(ListOrdersResponse { orders, next_page_token }))
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<CancelOrderRequest>,
+    ) -> Result<Response<CancelOrderResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, order_id) = parse::order(&request.merchant_id, &request.order_id)?;
+        let call = Call::new(&merchant_id, "CancelOrder", &metadata, &request)?;
+        let orders = self.orders.clone();
+        self.idempotency
+            .run(call, move |_| async move {
+                let order = orders.cancel(merchant_id, order_id).await?;
+                Ok(CancelOrderResponse { order: Some(reply::order(order)) })
+            })
+            .await
+    }
+
+    async fn create_promotion(
+        &self,
+        request: Request<CreatePromotionRequest>,
+    ) -> Result<Response<CreatePromotionResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, name, threshold, saving) = parse::create_promotion(&request)?;
+        let call = Call::new(&merchant_id, "CreatePromotion", &metadata, &request)?;
+        let orders = self.orders.clone();
+        self.idempotency
+            .run(call, move |guard| async move {
+                let promotion = orders.create_promotion(merchant_id, name, threshold, saving, guard).await?;
+                Ok(CreatePromotionResponse { promotion: Some(reply::promotion(promotion)) })
+            })
+            .await
+    }
+
+    async fn list_promotions(
+        &self,
+        request: Request<ListPromotionsRequest>,
+    ) -> Result<Response<ListPromotionsResponse>, Status> {
+        let (merchant_id, page) = parse::list_promotions(&request.into_inner())?;
+        let rows = self.orders.list_promotions(merchant_id, page.after, page.limit()).await?;
+        let (rows, next_page_token) = page.cut(rows, |promotion| promotion.id.uuid());
+        let promotions = rows.into_iter().map(reply::promotion).collect();
+        Ok(Response::new(ListPromotionsResponse { promotions, next_page_token }))
+    }
+
+    async fn end_promotion(
+        &self,
+        request: Request<EndPromotionRequest>,
+    ) -> Result<Response<EndPromotionResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, id) = parse::end_promotion(&request)?;
+        let call = Call::new(&merchant_id, "EndPromotion", &metadata, &request)?;
+        let orders = self.orders.clone();
+        self.idempotency
+            .run(call, move |_| async move {
+                let promotion = orders.end_promotion(merchant_id, id).await?;
+                Ok(EndPromotionResponse { promotion: Some(reply::promotion(promotion)) })
+            })
+            .await
+    }
+
+    async fn get_voucher(
+        &self,
+        request: Request<GetVoucherRequest>,
+    ) -> Result<Response<GetVoucherResponse>, Status> {
+        let (merchant_id, code) = parse::get_voucher(&request.into_inner())?;
+        let voucher = self.orders.get_voucher(merchant_id, code).await?;
+        Span::current().record("order_id", voucher.order_id.to_string());
+        Ok(Response::new(GetVoucherResponse { voucher: Some(reply::voucher(voucher)) }))
+    }
+
+    async fn redeem_voucher(
+        &self,
+        request: Request<RedeemVoucherRequest>,
+    ) -> Result<Response<RedeemVoucherResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, new) = parse::redeem_voucher(&request)?;
+        let call = Call::new(&merchant_id, "RedeemVoucher", &metadata, &request)?;
+        let orders = self.orders.clone();
+        let span = Span::current();
+        self.idempotency
+            .run(call, move |guard| async move {
+                let made = orders.redeem(merchant_id, new, guard).await?;
+                span.record("order_id", made.voucher.order_id.to_string());
+                Ok(RedeemVoucherResponse {
+                    redemption_id: made.id.to_string(),
+                    voucher: Some(reply::voucher(made.voucher)),
+                })
+            })
+            .await
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        let reply = |code, reason: ErrorReason, metadata: &[(&'static str, String)]| {
+            status::error(code, DOMAIN, reason.as_str_name(), message.clone(), metadata.iter().cloned())
+        };
+        match &error {
+            Error::OrderNotFound(id) => {
+                reply(Code::NotFound, ErrorReason::OrderNotFound, &[("order_id", id.to_string())])
+            }
+            Error::OrderState { order_id, state } => reply(
+                Code::FailedPrecondition,
+                ErrorReason::OrderState,
+                &[("order_id", order_id.to_string()), ("state", (*state).to_owned())],
+            ),
+            Error::PaymentInDoubt(id) => {
+                reply(Code::Aborted, ErrorReason::PaymentInDoubt, &[("order_id", id.to_string())])
+            }
+            Error::NothingToPay => status::invalid_field("lines", "leave nothing to pay after the discount"),
+            // The contract has no reason of its own for this.
+            Error::PromotionNotFound(_) => Status::not_found(message),
+            Error::VoucherNotFound => reply(Code::NotFound, ErrorReason::VoucherNotFound, &[]),
+            Error::VoucherUsedUp { voucher_id, uses_left } => reply(
+                Code::FailedPrecondition,
+                ErrorReason::VoucherUsedUp,
+                &[("voucher_id", voucher_id.to_string()), ("uses_left", uses_left.to_string())],
+            ),
+            Error::KeyReused(status) => status.clone(),
+            Error::Payment(cause) => status::unavailable("payment", cause),
+            Error::Database(e) => tael_postgres::status(e),
+            Error::RowVanished => status::broken_invariant(&error),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Requests become domain values; every bad field is named.
+
+use jiff::SignedDuration;
+use tael_grpc::fields::Fields;
+use tael_grpc::page::Page;
+use tael_ids::{MerchantId, OrderId, PromotionId};
+use tael_money::Money;
+use tael_proto::order::v1 as wire;
+use tonic::Status;
+use tracing::Span;
+
+use crate::domain::code::VoucherCode;
+use crate::domain::order::{Contact, Fulfilment, NewLine, NewOrder};
+use crate::domain::price::{Basket, Item, Part, Problem};
+use crate::domain::voucher::NewRedemption;
+
+const MAX_LINES: usize = 100;
+const MAX_QUANTITY: u32 = 9999;
+const DEFAULT_EXPIRY: SignedDuration = SignedDuration::from_mins(30);
+const MIN_EXPIRY: SignedDuration = SignedDuration::from_mins(1);
+const MAX_EXPIRY: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+pub(super) fn create_order(request: &wire::CreateOrderRequest) -> Result<NewOrder, Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let merchant_reference = fields.text("merchant_reference", &request.merchant_reference, 0..=64);
+    let lines = lines(&mut fields, &request.lines);
+    let shipping = match &request.shipping {
+        None => Some(None),
+        given => fields.money_not_negative("shipping", given.as_ref()).map(Some),
+    };
+    let basket =
+        lines.as_ref().zip(shipping).and_then(|(lines, shipping)| basket(&mut fields, lines, shipping));
+    let contact = contact(&mut fields, request.contact.as_ref());
+    let expire_after = expire_after(&mut fields, request.expire_after.as_ref());
+    fields.finish(|| {
+        Some(NewOrder {
+            merchant_id: merchant_id?,
+            merchant_reference: merchant_reference?,
+            lines: lines?,
+            basket: basket?,
+            contact: contact?,
+            expire_after: expire_after?,
+        })
+    })
+}
+
+fn lines(fields: &mut Fields, lines: &[wire::NewLine]) -> Option<Vec<NewLine>> {
+    if lines.is_empty() {
+        return fields.bad("lines", "is missing");
+    }
+    if lines.len() > MAX_LINES {
+        return fields.bad("lines", format!("must have 1 to {MAX_LINES} entries"));
+    }
+    // All of them are read, so that all bad fields are named.
+    let read: Vec<_> = lines.iter().enumerate().map(|(at, new)| line(fields, at, new)).collect();
+    read.into_iter().collect()
+}
+
+fn line(fields: &mut Fields, at: usize, new: &wire::NewLine) -> Option<NewLine> {
+    let sku = fields.text(&format!("lines[{at}].sku"), &new.sku, 1..=64);
+    let name = fields.text(&format!("lines[{at}].name"), &new.name, 1..=256);
+    let quantity = fields.number(&format!("lines[{at}].quantity"), new.quantity, 1..=MAX_QUANTITY);
+    let unit_price = fields.positive_money(&format!("lines[{at}].unit_price"), new.unit_price.as_ref());
+    let fulfilment = match wire::Fulfilment::try_from(new.fulfilment) {
+        Ok(wire::Fulfilment::Unspecified | wire::Fulfilment::Shipped) => Some(Fulfilment::Shipped),
+        Ok(wire::Fulfilment::Voucher) => Some(Fulfilment::Voucher),
+        Err(_) => fields.bad(format!("lines[{at}].fulfilment"), "is not a known value"),
+    };
+    Some(NewLine {
+        sku: sku?,
+        name: name?,
+        item: Item { quantity: quantity?, unit_price: unit_price? },
+        fulfilment: fulfilment?,
+    })
+}
+
+fn basket(fields: &mut Fields, lines: &[NewLine], shipping: Option<Money>) -> Option<Basket> {
+    let items: Vec<Item> = lines.iter().map(|line| line.item).collect();
+    let problems = match Basket::new(&items, shipping) {
+        Ok(basket) => return Some(basket),
+        Err(problems) => problems,
+    };
+    for problem in problems {
+        let (field, description) = match problem {
+            Problem::Currency { part: Part::Line(at), expected } => {
+                (format!("lines[{at}].unit_price.currency"), format!("must be {expected} as in lines[0]"))
+            }
+            Problem::Currency { part: Part::Shipping, expected } => {
+                ("shipping.currency".to_owned(), format!("must be {expected} as in lines[0]"))
+            }
+            Problem::Overflow { part } => (part_name(part), "makes the total too large".to_owned()),
+            Problem::NotPositive { part } => (part_name(part), "must be above zero".to_owned()),
+        };
+        fields.bad::<Basket>(field, description);
+    }
+    None
+}
+
+fn part_name(part: Part) -> String {
+    match part {
+        Part::Line(at) => format!("lines[{at}]"),
+        Part::Shipping => "shipping".to_owned(),
+    }
+}
+
+/// The outer option is none when a field is bad. A contact that says nothing is none.
+#[expect(clippy::option_option, reason = "bad, absent and given are three cases")]
+fn contact(fields: &mut Fields, contact: Option<&wire::Contact>) -> Option<Option<Contact>> {
+    let Some(contact) = contact.filter(|contact| **contact != wire::Contact::default()) else {
+        return Some(None);
+    };
+    let name = fields.text("contact.name", &contact.name, 0..=128);
+    let phone = fields.text("contact.phone", &contact.phone, 0..=32);
+    let email = fields.text("contact.email", &contact.email, 0..=254);
+    let address = fields.text("contact.address", &contact.address, 0..=512);
+    Some(Some(Contact { name: name?, phone: phone?, email: email?, address: address? }))
+}
+
+fn expire_after(fields: &mut Fields, duration: Option<&prost_types::Duration>) -> Option<SignedDuration> {
+    let Some(duration) = duration else { return Some(DEFAULT_EXPIRY) };
+    let given = (0..1_000_000_000)
+        .contains(&duration.nanos)
+        .then(|| SignedDuration::new(duration.seconds, duration.nanos))
+        .filter(|given| (MIN_EXPIRY..=MAX_EXPIRY).contains(given));
+    match given.and_then(|given| i64::try_from(given.as_micros()).ok()) {
+        Some(micros) => Some(SignedDuration::from_micros(micros)),
+        None => fields.bad("expire_after", "must be 1 minute to 7 days"),
+    }
+}
+
+/// Reads the key of an order.
+pub(super) fn order(merchant_id: &str, order_id: &str) -> Result<(MerchantId, OrderId), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", merchant_id);
+    let order_id = fields.id::<OrderId>("order_id", order_id);
+    let (merchant_id, order_id) = fields.finish(|| Some((merchant_id?, order_id?)))?;
+    let span = Span::current();
+    span.record("merchant_id", merchant_id.to_string());
+    span.record("order_id", order_id.to_string());
+    Ok((merchant_id, order_id))
+}
+
+pub(super) fn list_orders(
+    request: &wire::ListOrdersRequest,
+) -> Result<(MerchantId, Option<&'static str>, Page), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let state = match wire::OrderState::try_from(request.state) {
+        Ok(wire::OrderState::Unspecified) => Some(None),
+        Ok(wire::OrderState::PendingPayment) => Some(Some("pending_payment")),
+        Ok(wire::OrderState::Paid) => Some(Some("paid")),
+        Ok(wire::OrderState::Cancelled) => Some(Some("cancelled")),
+        Ok(wire::OrderState::Expired) => Some(Some("expired")),
+        Err(_) => fields.bad("state", "is not a known value"),
+    };
+    let scope = ["ListOrders", &request.merchant_id, state.flatten().unwrap_or_default()];
+    let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
+    fields.finish(|| Some((seen(merchant_id?), state?, page?)))
+}
+
+pub(super) fn create_promotion(
+    request: &wire::CreatePromotionRequest,
+) -> Result<(MerchantId, String, Money, Money), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let name = fields.text("name", &request.name, 1..=128);
+    let threshold = fields.positive_money("threshold", request.threshold.as_ref());
+    let saving = fields.positive_money("saving", request.saving.as_ref());
+    if let Some((threshold, saving)) = threshold.zip(saving) {
+        match saving.try_cmp(threshold) {
+            Ok(std::cmp::Ordering::Less | std::cmp::Ordering::Equal) => {}
+            Ok(std::cmp::Ordering::Greater) => {
+                fields.bad::<()>("saving.minor", "must not be more than the threshold");
+            }
+            Err(_) => {
+                fields.bad::<()>("saving.currency", format!("must be {}", threshold.currency()));
+            }
+        }
+    }
+    fields.finish(|| Some((seen(merchant_id?), name?, threshold?, saving?)))
+}
+
+pub(super) fn list_promotions(request: &wire::ListPromotionsRequest) -> Result<(MerchantId, Page), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let scope = ["ListPromotions", &request.merchant_id];
+    let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
+    fields.finish(|| Some((seen(merchant_id?), page?)))
+}
+
+pub(super) fn end_promotion(
+    request: &wire::EndPromotionRequest,
+) -> Result<(MerchantId, PromotionId), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let promotion_id = fields.id::<PromotionId>("promotion_id", &request.promotion_id);
+    fields.finish(|| Some((seen(merchant_id?), promotion_id?)))
+}
+
+pub(super) fn get_voucher(request: &wire::GetVoucherRequest) -> Result<(MerchantId, VoucherCode), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let code = code(&mut fields, &request.code);
+    fields.finish(|| Some((seen(merchant_id?), code?)))
+}
+
+pub(super) fn redeem_voucher(
+    request: &wire::RedeemVoucherRequest,
+) -> Result<(MerchantId, NewRedemption), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let code = code(&mut fields, &request.code);
+    let count = match request.count {
+        0 => Some(1),
+        given => fields.number("count", given, 1..=MAX_QUANTITY),
+    };
+    let terminal = fields.text("terminal", &request.terminal, 1..=64);
+    let operator = fields.text("operator", &request.operator, 1..=64);
+    fields.finish(|| {
+        let new = NewRedemption { code: code?, count: count?, terminal: terminal?, operator: operator? };
+        Some((seen(merchant_id?), new))
+    })
+}
+
+fn code(fields: &mut Fields, text: &str) -> Option<VoucherCode> {
+    if text.is_empty() {
+        return fields.bad("code", "is missing");
+    }
+    VoucherCode::parse(text).map_or_else(|e| fields.bad("code", e.to_string()), Some)
+}
+
+/// Puts the merchant into the call's span.
+fn seen(merchant_id: MerchantId) -> MerchantId {
+    Span::current().record("merchant_id", merchant_id.to_string());
+    merchant_id
+}

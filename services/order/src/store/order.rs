@@ -1,0 +1,384 @@
+//! Orders with their lines, vouchers and held payments.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use tael_idempotency::Guard;
+use tael_ids::{LineId, MerchantId, OrderId, PaymentId, PromotionId};
+use tael_money::Money;
+use tael_sealed::Keyring;
+use uuid::Uuid;
+
+use super::received::columns;
+use super::{count, currency, expect_rows, inconsistent, rest, voucher};
+use crate::contact;
+use crate::domain::order::{Fulfilment, HeldPayment, Line, Order, State};
+use crate::domain::price::{Item, LinePrice, Price};
+
+/// Inserts an order unless its idempotency key was used; says whether it did. The lines are inserted apart.
+#[tracing::instrument(level = "debug", name = "db.order.insert", skip_all)]
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    order: &Order,
+    guard: &Guard,
+) -> Result<bool, sqlx::Error> {
+    let contact = order.contact.as_ref().map(|contact| contact::seal(keyring, order.id, contact));
+    let inserted = sqlx::query!(
+        "insert into orders (merchant_id, order_id, merchant_reference, state, currency, items_minor, discount_minor,
+                             shipping_minor, total_minor, promotion_id, contact, create_time, expire_time,
+                             next_expiry_try, idempotency_key, fingerprint)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, $15)
+         on conflict (merchant_id, idempotency_key) do nothing",
+        order.merchant_id.uuid(),
+        order.id.uuid(),
+        order.merchant_reference,
+        order.state.name(),
+        order.price.total.currency().code(),
+        order.price.items.minor(),
+        order.price.discount.minor(),
+        order.price.shipping.minor(),
+        order.price.total.minor(),
+        order.price.promotion_id.map(PromotionId::uuid),
+        contact,
+        order.create_time.to_sqlx() as _,
+        order.expire_time.to_sqlx() as _,
+        guard.key,
+        guard.fingerprint,
+    )
+    .execute(conn)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Inserts the lines of an order that was just inserted.
+#[tracing::instrument(level = "debug", name = "db.order_line.insert", skip_all)]
+pub(crate) async fn insert_lines(conn: &mut PgConnection, order: &Order) -> Result<(), sqlx::Error> {
+    let lines = &order.lines;
+    let ids: Vec<Uuid> = lines.iter().map(|l| l.id.uuid()).collect();
+    let skus: Vec<String> = lines.iter().map(|l| l.sku.clone()).collect();
+    let names: Vec<String> = lines.iter().map(|l| l.name.clone()).collect();
+    let quantities: Vec<i32> = lines.iter().map(|l| l.item.quantity.cast_signed()).collect();
+    let unit_prices: Vec<i64> = lines.iter().map(|l| l.item.unit_price.minor()).collect();
+    let subtotals: Vec<i64> = lines.iter().map(|l| l.price.subtotal.minor()).collect();
+    let discounts: Vec<i64> = lines.iter().map(|l| l.price.discount.minor()).collect();
+    let fulfilments: Vec<String> = lines.iter().map(|l| l.fulfilment.name().to_owned()).collect();
+    sqlx::query!(
+        "insert into order_line (merchant_id, order_id, line_id, sku, name, quantity, unit_price_minor,
+                                 subtotal_minor, discount_minor, fulfilment)
+         select $1, $2, l.* from unnest($3::uuid[], $4::text[], $5::text[], $6::int[], $7::bigint[], $8::bigint[],
+                                        $9::bigint[], $10::text[]) as l",
+        order.merchant_id.uuid(),
+        order.id.uuid(),
+        &ids,
+        &skus,
+        &names,
+        &quantities,
+        &unit_prices,
+        &subtotals,
+        &discounts,
+        &fulfilments,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Returns the order that was made under an idempotency key, and that request's fingerprint.
+pub(crate) async fn id_by_key(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    key: &str,
+) -> Result<Option<(OrderId, Vec<u8>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select order_id, fingerprint from orders where merchant_id = $1 and idempotency_key = $2",
+        merchant_id.uuid(),
+        key,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (OrderId::from_uuid(row.order_id), row.fingerprint)))
+}
+
+/// Returns the ids of at most `limit` orders, newest first, after the one given.
+pub(crate) async fn ids(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select order_id from orders where merchant_id = $1 and order_id < $2 order by order_id desc limit $3",
+        merchant_id.uuid(),
+        after.unwrap_or(Uuid::max()),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// As [`ids`], of the orders in one state. A statement of its own, so that each has the index that fits it.
+pub(crate) async fn ids_in_state(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    state: &str,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select order_id from orders
+         where merchant_id = $1 and state = $2 and order_id < $3 order by order_id desc limit $4",
+        merchant_id.uuid(),
+        state,
+        after.unwrap_or(Uuid::max()),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+struct OrderRow {
+    order_id: Uuid,
+    merchant_reference: String,
+    state: String,
+    currency: String,
+    items_minor: i64,
+    discount_minor: i64,
+    shipping_minor: i64,
+    total_minor: i64,
+    promotion_id: Option<Uuid>,
+    contact: Option<Vec<u8>>,
+    payment_id: Option<Uuid>,
+    pay_time: Option<jiff_sqlx::Timestamp>,
+    refunded_minor: i64,
+    create_time: jiff_sqlx::Timestamp,
+    expire_time: jiff_sqlx::Timestamp,
+    has_held: bool,
+}
+
+/// Returns the orders with these ids, newest first, each with all that belongs to it. The number of statements does
+/// not depend on the number of orders; two do for orders that wait for their payment.
+#[tracing::instrument(level = "debug", name = "db.order.load", skip_all)]
+pub(crate) async fn load(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    merchant_id: MerchantId,
+    ids: &[Uuid],
+) -> Result<Vec<Order>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        OrderRow,
+        r#"select order_id, merchant_reference, state, currency, items_minor, discount_minor, shipping_minor,
+                  total_minor, promotion_id, contact, payment_id, pay_time, refunded_minor, create_time, expire_time,
+                  exists (select from held_payment h
+                          where h.merchant_id = o.merchant_id and h.order_id = o.order_id) as "has_held!"
+           from orders o where merchant_id = $1 and order_id = any($2) order by order_id desc"#,
+        merchant_id.uuid(),
+        ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+
+    // Each statement sees a moment of its own. That is harmless: lines never change, vouchers come in the
+    // transaction that pays their order, and what is held is held whatever the order does.
+    let has_held = rows.iter().any(|row| row.has_held);
+    let mut orders = Vec::with_capacity(rows.len());
+    let mut at = HashMap::with_capacity(rows.len());
+    for row in rows {
+        at.insert(row.order_id, orders.len());
+        orders.push(order(keyring, merchant_id, row)?);
+    }
+    if orders.is_empty() {
+        return Ok(orders);
+    }
+    load_lines(conn, merchant_id, ids, &mut orders, &at).await?;
+    if orders.iter().any(|order| matches!(order.state, State::Paid { .. })) {
+        for voucher in voucher::of_orders(conn, merchant_id, ids).await? {
+            if let Some(&at) = at.get(&voucher.order_id.uuid()) {
+                orders[at].vouchers.push(voucher);
+            }
+        }
+    }
+    if has_held {
+        load_held(conn, merchant_id, ids, &mut orders, &at).await?;
+    }
+    Ok(orders)
+}
+
+fn order(keyring: &Keyring, merchant_id: MerchantId, row: OrderRow) -> Result<Order, sqlx::Error> {
+    let id = OrderId::from_uuid(row.order_id);
+    let currency = currency("orders", id, &row.currency)?;
+    let contact = row.contact.map(|sealed| contact::open(keyring, id, &sealed)).transpose();
+    Ok(Order {
+        id,
+        merchant_id,
+        merchant_reference: row.merchant_reference,
+        state: state(id, &row.state, row.payment_id, row.pay_time.map(jiff_sqlx::Timestamp::to_jiff))?,
+        lines: Vec::new(),
+        price: Price {
+            items: Money::new(row.items_minor, currency),
+            discount: Money::new(row.discount_minor, currency),
+            shipping: Money::new(row.shipping_minor, currency),
+            total: Money::new(row.total_minor, currency),
+            promotion_id: row.promotion_id.map(PromotionId::from_uuid),
+        },
+        contact: contact.map_err(|e| inconsistent("orders", "contact", id, e.to_string()))?,
+        refunded: Money::new(row.refunded_minor, currency),
+        vouchers: Vec::new(),
+        held_payments: Vec::new(),
+        create_time: row.create_time.to_jiff(),
+        expire_time: row.expire_time.to_jiff(),
+    })
+}
+
+/// Reads a state from its columns, which must agree.
+pub(super) fn state(
+    id: OrderId,
+    name: &str,
+    payment_id: Option<Uuid>,
+    pay_time: Option<Timestamp>,
+) -> Result<State, sqlx::Error> {
+    match (name, payment_id.map(PaymentId::from_uuid), pay_time) {
+        ("pending_payment", None, None) => Ok(State::PendingPayment),
+        ("paid", Some(payment_id), Some(at)) => Ok(State::Paid { payment_id, at }),
+        ("cancelled", None, None) => Ok(State::Cancelled),
+        ("expired", None, None) => Ok(State::Expired),
+        (other, ..) => {
+            Err(inconsistent("orders", "state", id, format!("{other:?} with or without a payment")))
+        }
+    }
+}
+
+async fn load_lines(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    ids: &[Uuid],
+    orders: &mut [Order],
+    at: &HashMap<Uuid, usize>,
+) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query!(
+        "select order_id, line_id, sku, name, quantity, unit_price_minor, subtotal_minor, discount_minor, fulfilment
+         from order_line where merchant_id = $1 and order_id = any($2) order by order_id, line_id",
+        merchant_id.uuid(),
+        ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    for row in rows {
+        let id = LineId::from_uuid(row.line_id);
+        let Some(&at) = at.get(&row.order_id) else { continue };
+        let currency = orders[at].price.total.currency();
+        let subtotal = Money::new(row.subtotal_minor, currency);
+        let discount = Money::new(row.discount_minor, currency);
+        orders[at].lines.push(Line {
+            id,
+            sku: row.sku,
+            name: row.name,
+            item: Item {
+                quantity: count("order_line", "quantity", id, row.quantity)?,
+                unit_price: Money::new(row.unit_price_minor, currency),
+            },
+            price: LinePrice { subtotal, discount, total: rest("order_line", id, subtotal, discount)? },
+            fulfilment: match row.fulfilment.as_str() {
+                "shipped" => Fulfilment::Shipped,
+                "voucher" => Fulfilment::Voucher,
+                other => return Err(inconsistent("order_line", "fulfilment", id, format!("{other:?}"))),
+            },
+        });
+    }
+    Ok(())
+}
+
+async fn load_held(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    ids: &[Uuid],
+    orders: &mut [Order],
+    at: &HashMap<Uuid, usize>,
+) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query!(
+        "select order_id, payment_id, currency, amount_minor, hold_time
+         from held_payment where merchant_id = $1 and order_id = any($2) order by order_id, payment_id",
+        merchant_id.uuid(),
+        ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    for row in rows {
+        let payment_id = PaymentId::from_uuid(row.payment_id);
+        let Some(&at) = at.get(&row.order_id) else { continue };
+        let currency = currency("held_payment", payment_id, &row.currency)?;
+        orders[at].held_payments.push(HeldPayment {
+            payment_id,
+            amount: Money::new(row.amount_minor, currency),
+            hold_time: row.hold_time.to_jiff(),
+        });
+    }
+    Ok(())
+}
+
+/// Cancels an order that is pending payment; says whether it was.
+pub(crate) async fn cancel(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    id: OrderId,
+) -> Result<bool, sqlx::Error> {
+    let updated = sqlx::query!(
+        "update orders set state = 'cancelled'
+         where merchant_id = $1 and order_id = $2 and state = 'pending_payment'",
+        merchant_id.uuid(),
+        id.uuid(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(updated.rows_affected() == 1)
+}
+
+/// Takes at most `limit` orders whose time is up and that no other worker has, and keeps other workers from them
+/// until `lease_end`.
+#[tracing::instrument(level = "debug", name = "db.order.claim_due", skip_all)]
+pub(crate) async fn claim_due(
+    conn: &mut PgConnection,
+    now: Timestamp,
+    lease_end: Timestamp,
+    limit: i64,
+) -> Result<Vec<(MerchantId, OrderId)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "with due as (
+             select merchant_id, order_id from orders
+             where state = 'pending_payment' and next_expiry_try <= $1
+             order by next_expiry_try limit $3 for update skip locked
+         )
+         update orders o set next_expiry_try = $2 from due
+         where o.merchant_id = due.merchant_id and o.order_id = due.order_id and o.state = 'pending_payment'
+         returning o.merchant_id, o.order_id",
+        now.to_sqlx() as _,
+        lease_end.to_sqlx() as _,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (MerchantId::from_uuid(row.merchant_id), OrderId::from_uuid(row.order_id)))
+        .collect())
+}
+
+/// Expires orders that are locked and pending payment.
+#[tracing::instrument(level = "debug", name = "db.order.expire", skip_all)]
+pub(crate) async fn expire(
+    conn: &mut PgConnection,
+    orders: &[(MerchantId, OrderId)],
+) -> Result<(), sqlx::Error> {
+    let (merchants, ids) = columns(orders);
+    let updated = sqlx::query!(
+        "update orders set state = 'expired'
+         where (merchant_id, order_id) in (select * from unnest($1::uuid[], $2::uuid[])) and state = 'pending_payment'",
+        &merchants,
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    expect_rows("orders", orders.len(), updated.rows_affected())
+}

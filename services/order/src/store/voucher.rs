@@ -1,0 +1,250 @@
+//! Vouchers and redemptions.
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use tael_idempotency::Guard;
+use tael_ids::{LineId, MerchantId, OrderId, RedemptionId, VoucherId};
+use uuid::Uuid;
+
+use super::{count, expect_rows, inconsistent, received};
+use crate::domain::code::VoucherCode;
+use crate::domain::voucher::{NewRedemption, Redemption, Voucher};
+
+struct VoucherRow {
+    voucher_id: Uuid,
+    order_id: Uuid,
+    line_id: Uuid,
+    code: String,
+    uses: i32,
+    redeemed: i32,
+    voided: i32,
+    issue_time: jiff_sqlx::Timestamp,
+}
+
+impl TryFrom<VoucherRow> for Voucher {
+    type Error = sqlx::Error;
+
+    fn try_from(row: VoucherRow) -> Result<Self, sqlx::Error> {
+        let id = VoucherId::from_uuid(row.voucher_id);
+        Ok(Self {
+            id,
+            order_id: OrderId::from_uuid(row.order_id),
+            line_id: LineId::from_uuid(row.line_id),
+            code: VoucherCode::parse(&row.code)
+                .map_err(|e| inconsistent("voucher", "code", id, e.to_string()))?,
+            uses: count("voucher", "uses", id, row.uses)?,
+            redeemed: count("voucher", "redeemed", id, row.redeemed)?,
+            voided: count("voucher", "voided", id, row.voided)?,
+            issue_time: row.issue_time.to_jiff(),
+        })
+    }
+}
+
+/// Inserts vouchers, each with the merchant whom it belongs to.
+#[tracing::instrument(level = "debug", name = "db.voucher.insert", skip_all)]
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    vouchers: &[(MerchantId, Voucher)],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let merchants: Vec<Uuid> = vouchers.iter().map(|(m, _)| m.uuid()).collect();
+    let ids: Vec<Uuid> = vouchers.iter().map(|(_, v)| v.id.uuid()).collect();
+    let orders: Vec<Uuid> = vouchers.iter().map(|(_, v)| v.order_id.uuid()).collect();
+    let lines: Vec<Uuid> = vouchers.iter().map(|(_, v)| v.line_id.uuid()).collect();
+    let codes: Vec<String> = vouchers.iter().map(|(_, v)| v.code.compact()).collect();
+    let uses: Vec<i32> = vouchers.iter().map(|(_, v)| v.uses.cast_signed()).collect();
+    sqlx::query!(
+        "insert into voucher (merchant_id, voucher_id, order_id, line_id, code, uses, issue_time)
+         select v.*, $7 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::int[]) as v",
+        &merchants,
+        &ids,
+        &orders,
+        &lines,
+        &codes,
+        &uses,
+        now.to_sqlx() as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Returns the vouchers of a merchant's orders, in the order in which they were issued.
+pub(crate) async fn of_orders(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    order_ids: &[Uuid],
+) -> Result<Vec<Voucher>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        VoucherRow,
+        "select voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time
+         from voucher where merchant_id = $1 and order_id = any($2) order by voucher_id",
+        merchant_id.uuid(),
+        order_ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Voucher::try_from).collect()
+}
+
+/// Returns the voucher with this code.
+pub(crate) async fn by_code(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    code: VoucherCode,
+) -> Result<Option<Voucher>, sqlx::Error> {
+    sqlx::query_as!(
+        VoucherRow,
+        "select voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time
+         from voucher where merchant_id = $1 and code = $2",
+        merchant_id.uuid(),
+        code.compact(),
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(Voucher::try_from)
+    .transpose()
+}
+
+/// Takes uses off the voucher with this code, if it has so many left, and returns it as it is then. Of redemptions
+/// at the same time each sees what the ones before it left.
+#[tracing::instrument(level = "debug", name = "db.voucher.redeem", skip_all)]
+pub(crate) async fn redeem(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    code: VoucherCode,
+    count: u32,
+) -> Result<Option<Voucher>, sqlx::Error> {
+    sqlx::query_as!(
+        VoucherRow,
+        "update voucher set redeemed = redeemed + $3
+         where merchant_id = $1 and code = $2 and redeemed + voided + $3 <= uses
+         returning voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time",
+        merchant_id.uuid(),
+        code.compact(),
+        count.cast_signed(),
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(Voucher::try_from)
+    .transpose()
+}
+
+/// Inserts a redemption unless its idempotency key was used; says whether it did.
+#[tracing::instrument(level = "debug", name = "db.redemption.insert", skip_all)]
+pub(crate) async fn insert_redemption(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    new: &NewRedemption,
+    made: &Redemption,
+    now: Timestamp,
+    guard: &Guard,
+) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query!(
+        "insert into redemption (merchant_id, redemption_id, voucher_id, count, terminal, operator, redeemed_after,
+                                 voided_after, redeem_time, idempotency_key, fingerprint)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict (merchant_id, idempotency_key) do nothing",
+        merchant_id.uuid(),
+        made.id.uuid(),
+        made.voucher.id.uuid(),
+        new.count.cast_signed(),
+        new.terminal,
+        new.operator,
+        made.voucher.redeemed.cast_signed(),
+        made.voucher.voided.cast_signed(),
+        now.to_sqlx() as _,
+        guard.key,
+        guard.fingerprint,
+    )
+    .execute(conn)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Returns the redemption that was made under an idempotency key, and that request's fingerprint.
+pub(crate) async fn redemption_by_key(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    key: &str,
+) -> Result<Option<(Redemption, Vec<u8>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select r.redemption_id, r.redeemed_after, r.voided_after, r.fingerprint,
+                v.voucher_id, v.order_id, v.line_id, v.code, v.uses, v.issue_time
+         from redemption r join voucher v using (merchant_id, voucher_id)
+         where r.merchant_id = $1 and r.idempotency_key = $2",
+        merchant_id.uuid(),
+        key,
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let voucher = VoucherRow {
+        voucher_id: row.voucher_id,
+        order_id: row.order_id,
+        line_id: row.line_id,
+        code: row.code,
+        uses: row.uses,
+        redeemed: row.redeemed_after,
+        voided: row.voided_after,
+        issue_time: row.issue_time,
+    };
+    let id = RedemptionId::from_uuid(row.redemption_id);
+    Ok(Some((Redemption { id, voucher: voucher.try_into()? }, row.fingerprint)))
+}
+
+/// Returns the vouchers of these orders and keeps others from redeeming them until the transaction ends.
+#[tracing::instrument(level = "debug", name = "db.voucher.lock", skip_all)]
+pub(crate) async fn lock_of_orders(
+    conn: &mut PgConnection,
+    orders: &[(MerchantId, OrderId)],
+) -> Result<Vec<(MerchantId, Voucher)>, sqlx::Error> {
+    let (merchants, ids) = received::columns(orders);
+    let rows = sqlx::query!(
+        "select merchant_id, voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time from voucher
+         where (merchant_id, order_id) in (select * from unnest($1::uuid[], $2::uuid[]))
+         order by merchant_id, voucher_id for no key update",
+        &merchants,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let voucher = VoucherRow {
+                voucher_id: row.voucher_id,
+                order_id: row.order_id,
+                line_id: row.line_id,
+                code: row.code,
+                uses: row.uses,
+                redeemed: row.redeemed,
+                voided: row.voided,
+                issue_time: row.issue_time,
+            };
+            Ok((MerchantId::from_uuid(row.merchant_id), voucher.try_into()?))
+        })
+        .collect()
+}
+
+/// Writes the voided uses of vouchers that are locked.
+#[tracing::instrument(level = "debug", name = "db.voucher.void", skip_all)]
+pub(crate) async fn void(
+    conn: &mut PgConnection,
+    vouchers: &[(MerchantId, Voucher)],
+) -> Result<(), sqlx::Error> {
+    let merchants: Vec<Uuid> = vouchers.iter().map(|(m, _)| m.uuid()).collect();
+    let ids: Vec<Uuid> = vouchers.iter().map(|(_, v)| v.id.uuid()).collect();
+    let voided: Vec<i32> = vouchers.iter().map(|(_, v)| v.voided.cast_signed()).collect();
+    let updated = sqlx::query!(
+        "update voucher v set voided = n.voided
+         from unnest($1::uuid[], $2::uuid[], $3::int[]) as n (merchant_id, voucher_id, voided)
+         where v.merchant_id = n.merchant_id and v.voucher_id = n.voucher_id and v.voided < n.voided",
+        &merchants,
+        &ids,
+        &voided,
+    )
+    .execute(conn)
+    .await?;
+    expect_rows("voucher", vouchers.len(), updated.rows_affected())
+}

@@ -1,0 +1,55 @@
+//! One function per use case; the only place that opens transactions.
+
+pub(crate) mod expiry;
+mod order;
+mod promotion;
+pub(crate) mod received;
+mod voucher;
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tael_clock::Clock;
+use tael_eventlog::EventLog;
+use tael_ids::{OrderId, PromotionId, VoucherId};
+use tael_sealed::Keyring;
+use tonic::Status;
+
+use crate::clients::Payments;
+
+/// The use cases and what they need.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    pub(crate) pool: PgPool,
+    pub(crate) log: EventLog,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) payments: Payments,
+    pub(crate) clock: Clock,
+}
+
+/// Why a use case did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("there is no order {0}")]
+    OrderNotFound(OrderId),
+    #[error("order {order_id} is {state}")]
+    OrderState { order_id: OrderId, state: &'static str },
+    #[error("order {0} may be paid at this moment, call again")]
+    PaymentInDoubt(OrderId),
+    #[error("nothing is left to pay after the discount")]
+    NothingToPay,
+    #[error("there is no promotion {0}")]
+    PromotionNotFound(PromotionId),
+    #[error("there is no voucher with this code")]
+    VoucherNotFound,
+    #[error("the voucher has {uses_left} uses left")]
+    VoucherUsedUp { voucher_id: VoucherId, uses_left: u32 },
+    #[error("the idempotency key belongs to another request")]
+    KeyReused(Status),
+    #[error("the payment service did not answer")]
+    Payment(#[source] Status),
+    #[error("a row that was just seen is gone")]
+    RowVanished,
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+}

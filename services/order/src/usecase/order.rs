@@ -1,0 +1,110 @@
+//! Orders: made, looked at, given up.
+
+use sqlx::PgConnection;
+use tael_idempotency::Guard;
+use tael_ids::{MerchantId, OrderId};
+use uuid::Uuid;
+
+use super::{Error, Orders};
+use crate::clients::Closing;
+use crate::domain::order::{Decision, GiveUp, NewOrder, Order, State};
+use crate::{events, store};
+
+impl Orders {
+    /// Prices and stores an order.
+    pub(crate) async fn create(&self, new: NewOrder, guard: Guard) -> Result<Order, Error> {
+        let merchant_id = new.merchant_id;
+        let mut tx = self.pool.begin().await?;
+        let offers = store::promotion::offers(&mut tx, merchant_id, new.basket.currency()).await?;
+        let Ok((price, lines)) = new.basket.price(&offers) else {
+            // An equal call before may have been priced when this promotion had not begun: it is answered alike.
+            return self.made_before(&mut tx, merchant_id, &guard).await?.ok_or(Error::NothingToPay);
+        };
+        let order = new.place(price, lines, self.clock.now());
+        if !store::order::insert(&mut tx, &self.keyring, &order, &guard).await? {
+            return self.made_before(&mut tx, merchant_id, &guard).await?.ok_or(Error::RowVanished);
+        }
+        store::order::insert_lines(&mut tx, &order).await?;
+        self.log.append(&mut tx, &[events::created(&order)]).await?;
+        tx.commit().await?;
+        self.log.wake();
+        Ok(order)
+    }
+
+    async fn made_before(
+        &self,
+        conn: &mut PgConnection,
+        merchant_id: MerchantId,
+        guard: &Guard,
+    ) -> Result<Option<Order>, Error> {
+        let Some((id, fingerprint)) = store::order::id_by_key(conn, merchant_id, &guard.key).await? else {
+            return Ok(None);
+        };
+        guard.check(&fingerprint).map_err(Error::KeyReused)?;
+        Ok(store::order::load(conn, &self.keyring, merchant_id, &[id.uuid()]).await?.pop())
+    }
+
+    /// Returns an order.
+    pub(crate) async fn get(&self, merchant_id: MerchantId, id: OrderId) -> Result<Order, Error> {
+        let mut conn = self.pool.acquire().await?;
+        let mut orders = store::order::load(&mut conn, &self.keyring, merchant_id, &[id.uuid()]).await?;
+        orders.pop().ok_or(Error::OrderNotFound(id))
+    }
+
+    /// Returns at most `limit` orders, newest first, after the one given; those in one state, or all.
+    pub(crate) async fn list(
+        &self,
+        merchant_id: MerchantId,
+        state: Option<&'static str>,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Order>, Error> {
+        let mut conn = self.pool.acquire().await?;
+        let ids = match state {
+            Some(state) => store::order::ids_in_state(&mut conn, merchant_id, state, after, limit).await?,
+            None => store::order::ids(&mut conn, merchant_id, after, limit).await?,
+        };
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(store::order::load(&mut conn, &self.keyring, merchant_id, &ids).await?)
+    }
+
+    /// Gives an order up, after its payment is known to be closed.
+    pub(crate) async fn cancel(&self, merchant_id: MerchantId, id: OrderId) -> Result<Order, Error> {
+        let order = self.get(merchant_id, id).await?;
+        match order.state.give_up(GiveUp::Cancel) {
+            Decision::AlreadyDone => return Ok(order),
+            Decision::Refuse => return Err(refused(&order)),
+            Decision::Move => {}
+        }
+        match self.payments.close(merchant_id, id).await.map_err(Error::Payment)? {
+            Closing::Closed => {}
+            // The payment's event is on its way and will mark the order as paid.
+            Closing::Paid => return Err(Error::OrderState { order_id: id, state: "paid" }),
+            Closing::InDoubt => return Err(Error::PaymentInDoubt(id)),
+        }
+        // A payment may begin right here, after the last one was closed and before the order is cancelled. The
+        // payment service looks at the order first and starts none for a cancelled one; if one slips through, its
+        // money comes for a cancelled order and is held, visibly.
+        let now = self.clock.now();
+        let mut tx = self.pool.begin().await?;
+        if store::order::cancel(&mut tx, merchant_id, id).await? {
+            self.log.append(&mut tx, &[events::cancelled(merchant_id, id, now)]).await?;
+            tx.commit().await?;
+            self.log.wake();
+            return Ok(Order { state: State::Cancelled, ..order });
+        }
+        tx.rollback().await?;
+        // Somebody was faster: another call, the expiry, or the payment's event.
+        let order = self.get(merchant_id, id).await?;
+        match order.state.give_up(GiveUp::Cancel) {
+            Decision::AlreadyDone => Ok(order),
+            Decision::Refuse | Decision::Move => Err(refused(&order)),
+        }
+    }
+}
+
+fn refused(order: &Order) -> Error {
+    Error::OrderState { order_id: order.id, state: order.state.name() }
+}

@@ -1,0 +1,14 @@
+//! The order service as its callers see it: over gRPC, on real PostgreSQL and Redis. The payment and the refund
+//! service are small fakes that serve what a test tells them to.
+
+mod cancel;
+mod create;
+mod expiry;
+mod idempotency;
+mod paid;
+mod peers;
+mod promotion;
+mod read;
+mod refunded;
+mod support;
+mod voucher;

@@ -1,0 +1,281 @@
+//! Fakes of the services that the order service talks to.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tael_grpc::server::{Limits, Readiness, bind};
+use tael_ids::{EventId, MerchantId, PaymentId};
+use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::event::v1::{Cursor, Event, Payload, ReadEventsRequest, ReadEventsResponse};
+use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
+use tael_proto::payment::v1::{
+    ClosePaymentRequest, ClosePaymentResponse, CreateChannelAccountRequest, CreateChannelAccountResponse,
+    CreatePaymentRequest, CreatePaymentResponse, GetChannelAccountRequest, GetChannelAccountResponse,
+    GetCheckoutRequest, GetCheckoutResponse, GetPaymentRefundRequest, GetPaymentRefundResponse,
+    GetPaymentRequest, GetPaymentResponse, HandleNotificationRequest, HandleNotificationResponse,
+    ListAlarmsRequest, ListAlarmsResponse, ListChannelAccountsRequest, ListChannelAccountsResponse,
+    ListPaymentsRequest, ListPaymentsResponse, Payment, PaymentState, ReadBillRequest, ReadBillResponse,
+    RefundPaymentRequest, RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
+};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+/// An event log that says what a test puts into it.
+#[derive(Clone, Default)]
+pub(crate) struct ScriptedLog(Arc<Script>);
+
+#[derive(Default)]
+struct Script {
+    events: Mutex<Vec<Event>>,
+    grown: Notify,
+}
+
+impl ScriptedLog {
+    /// Appends an event that belongs to the trace `traceparent`.
+    pub(crate) fn push_traced(&self, merchant_id: MerchantId, kind: Kind, traceparent: &str) -> Event {
+        let mut events = self.0.events.lock().unwrap();
+        let event = Event {
+            event_id: EventId::new().to_string(),
+            cursor: Some(Cursor { transaction: 1, sequence: events.len() as u64 + 1 }),
+            merchant_id: merchant_id.to_string(),
+            aggregate_id: String::new(),
+            occur_time: None,
+            traceparent: traceparent.to_owned(),
+            payload: Some(Payload { kind: Some(kind) }),
+        };
+        events.push(event.clone());
+        drop(events);
+        self.0.grown.notify_waiters();
+        event
+    }
+
+    pub(crate) fn push(&self, merchant_id: MerchantId, kind: Kind) -> Event {
+        self.push_traced(merchant_id, kind, "")
+    }
+
+    /// Appends several events that are read in one batch.
+    pub(crate) fn push_all(&self, merchant_id: MerchantId, kinds: impl IntoIterator<Item = Kind>) {
+        let mut events = self.0.events.lock().unwrap();
+        for kind in kinds {
+            let sequence = events.len() as u64 + 1;
+            events.push(Event {
+                event_id: EventId::new().to_string(),
+                cursor: Some(Cursor { transaction: 1, sequence }),
+                merchant_id: merchant_id.to_string(),
+                payload: Some(Payload { kind: Some(kind) }),
+                ..Event::default()
+            });
+        }
+        drop(events);
+        self.0.grown.notify_waiters();
+    }
+
+    /// Serves the log alone, and returns its address.
+    pub(crate) async fn serve(&self) -> String {
+        serve(Routes::new(EventLogServiceServer::new(self.clone()))).await
+    }
+}
+
+#[tonic::async_trait]
+impl EventLogService for ScriptedLog {
+    async fn read_events(
+        &self,
+        request: Request<ReadEventsRequest>,
+    ) -> Result<Response<ReadEventsResponse>, Status> {
+        let request = request.into_inner();
+        let after = request.after.unwrap_or_default().sequence;
+        let until = Instant::now() + Duration::from_millis(u64::from(request.wait_ms));
+        loop {
+            let grown = self.0.grown.notified();
+            tokio::pin!(grown);
+            grown.as_mut().enable();
+            let events: Vec<Event> = {
+                let events = self.0.events.lock().unwrap();
+                let later = events.iter().filter(|e| e.cursor.unwrap().sequence > after);
+                later.take(request.limit as usize).cloned().collect()
+            };
+            if !events.is_empty() || tokio::time::timeout_at(until, grown).await.is_err() {
+                return Ok(Response::new(ReadEventsResponse { events }));
+            }
+        }
+    }
+}
+
+/// What the payment service answers to `ClosePayment`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OnClose {
+    /// The payment is in this state afterwards.
+    Becomes(PaymentState),
+    /// The call fails.
+    Fails,
+}
+
+/// A payment service whose payments a test decides on.
+#[derive(Clone, Default)]
+pub(crate) struct FakePayments {
+    pub(crate) log: ScriptedLog,
+    known: Arc<Mutex<Vec<Payment>>>,
+    on_close: Arc<Mutex<VecDeque<OnClose>>>,
+    closed: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl FakePayments {
+    /// Serves payments and log, and returns the address.
+    pub(crate) async fn serve(&self) -> String {
+        let routes = Routes::new(PaymentServiceServer::new(self.clone()))
+            .add_service(EventLogServiceServer::new(self.log.clone()));
+        serve(routes).await
+    }
+
+    /// Gives an order a payment in a state.
+    pub(crate) fn add(&self, order_id: &str, state: PaymentState) -> PaymentId {
+        let id = PaymentId::new();
+        self.known.lock().unwrap().push(Payment {
+            payment_id: id.to_string(),
+            order_id: order_id.to_owned(),
+            state: state.into(),
+            ..Payment::default()
+        });
+        id
+    }
+
+    /// Decides on the answer to the next close that has none yet; without, closing succeeds.
+    pub(crate) fn on_next_close(&self, answer: OnClose) {
+        self.on_close.lock().unwrap().push_back(answer);
+    }
+
+    /// The payments that were to be closed so far, each with the call's idempotency key.
+    pub(crate) fn closed(&self) -> Vec<(String, String)> {
+        self.closed.lock().unwrap().clone()
+    }
+}
+
+async fn serve(routes: Routes) -> String {
+    let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let url = format!("http://{}", bound.addr());
+    tokio::spawn(bound.serve(routes, Readiness::default(), Limits::default(), std::future::pending()));
+    url
+}
+
+fn not_faked<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("the order service has no need of this"))
+}
+
+#[tonic::async_trait]
+impl PaymentService for FakePayments {
+    async fn list_payments(
+        &self,
+        request: Request<ListPaymentsRequest>,
+    ) -> Result<Response<ListPaymentsResponse>, Status> {
+        let order_id = request.into_inner().order_id;
+        let known = self.known.lock().unwrap();
+        let payments = known.iter().rev().filter(|p| p.order_id == order_id).cloned().collect();
+        Ok(Response::new(ListPaymentsResponse { payments, next_page_token: String::new() }))
+    }
+
+    async fn close_payment(
+        &self,
+        request: Request<ClosePaymentRequest>,
+    ) -> Result<Response<ClosePaymentResponse>, Status> {
+        let key = request.metadata().get("idempotency-key").expect("a key").to_str().unwrap().to_owned();
+        let id = request.into_inner().payment_id;
+        self.closed.lock().unwrap().push((id.clone(), key));
+        let answer = self.on_close.lock().unwrap().pop_front();
+        let state = match answer {
+            None => PaymentState::Closed,
+            Some(OnClose::Becomes(state)) => state,
+            Some(OnClose::Fails) => return Err(Status::unavailable("as the test wants it")),
+        };
+        let mut known = self.known.lock().unwrap();
+        let payment = known.iter_mut().find(|p| p.payment_id == id).expect("only payments that were listed");
+        payment.set_state(state);
+        Ok(Response::new(ClosePaymentResponse { payment: Some(payment.clone()) }))
+    }
+
+    async fn create_channel_account(
+        &self,
+        _: Request<CreateChannelAccountRequest>,
+    ) -> Result<Response<CreateChannelAccountResponse>, Status> {
+        not_faked()
+    }
+
+    async fn get_channel_account(
+        &self,
+        _: Request<GetChannelAccountRequest>,
+    ) -> Result<Response<GetChannelAccountResponse>, Status> {
+        not_faked()
+    }
+
+    async fn list_channel_accounts(
+        &self,
+        _: Request<ListChannelAccountsRequest>,
+    ) -> Result<Response<ListChannelAccountsResponse>, Status> {
+        not_faked()
+    }
+
+    async fn create_payment(
+        &self,
+        _: Request<CreatePaymentRequest>,
+    ) -> Result<Response<CreatePaymentResponse>, Status> {
+        not_faked()
+    }
+
+    async fn get_payment(
+        &self,
+        _: Request<GetPaymentRequest>,
+    ) -> Result<Response<GetPaymentResponse>, Status> {
+        not_faked()
+    }
+
+    async fn sync_payment(
+        &self,
+        _: Request<SyncPaymentRequest>,
+    ) -> Result<Response<SyncPaymentResponse>, Status> {
+        not_faked()
+    }
+
+    async fn refund_payment(
+        &self,
+        _: Request<RefundPaymentRequest>,
+    ) -> Result<Response<RefundPaymentResponse>, Status> {
+        not_faked()
+    }
+
+    async fn get_payment_refund(
+        &self,
+        _: Request<GetPaymentRefundRequest>,
+    ) -> Result<Response<GetPaymentRefundResponse>, Status> {
+        not_faked()
+    }
+
+    async fn handle_notification(
+        &self,
+        _: Request<HandleNotificationRequest>,
+    ) -> Result<Response<HandleNotificationResponse>, Status> {
+        not_faked()
+    }
+
+    async fn get_checkout(
+        &self,
+        _: Request<GetCheckoutRequest>,
+    ) -> Result<Response<GetCheckoutResponse>, Status> {
+        not_faked()
+    }
+
+    async fn list_alarms(
+        &self,
+        _: Request<ListAlarmsRequest>,
+    ) -> Result<Response<ListAlarmsResponse>, Status> {
+        not_faked()
+    }
+
+    type ReadBillStream = tokio_stream::Empty<Result<ReadBillResponse, Status>>;
+
+    async fn read_bill(&self, _: Request<ReadBillRequest>) -> Result<Response<Self::ReadBillStream>, Status> {
+        not_faked()
+    }
+}

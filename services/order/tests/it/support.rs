@@ -1,0 +1,235 @@
+//! A running order service, and short words for what tests do with it.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tael_clock::Clock;
+use tael_grpc::client::Channel;
+use tael_ids::{LineId, MerchantId, PaymentId, RefundId};
+use tael_order::{App, Config};
+use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::event::v1::{Event, PaymentSucceeded, ReadEventsRequest, RefundSucceeded, RefundedLine};
+use tael_proto::order::v1::order_service_client::OrderServiceClient;
+use tael_proto::order::v1::{
+    CreateOrderRequest, CreatePromotionRequest, Fulfilment, GetOrderRequest, GetVoucherRequest, NewLine,
+    Order, OrderState, Promotion, Voucher,
+};
+use tael_proto::r#type::v1::{Channel as PaymentChannel, Method, Money};
+use tael_runtime::Base;
+use tael_sealed::Keyring;
+use tael_testkit::{Running, TestDatabase, eventually, keyed};
+use tonic::{Code, Status};
+
+use crate::peers::{FakePayments, ScriptedLog};
+
+/// When the clock of a test begins.
+pub(crate) const START: &str = "2026-11-21T08:00:00Z";
+
+pub(crate) struct Fixture {
+    pub(crate) orders: OrderServiceClient<Channel>,
+    pub(crate) merchant: MerchantId,
+    pub(crate) payments: FakePayments,
+    pub(crate) refunds: ScriptedLog,
+    pub(crate) clock: Clock,
+    // In the order in which they are to end.
+    pub(crate) running: Running,
+    pub(crate) database: TestDatabase,
+}
+
+impl Fixture {
+    pub(crate) async fn start() -> Self {
+        Self::with_redis(tael_testkit::redis_url()).await
+    }
+
+    pub(crate) async fn with_redis(redis_url: SecretString) -> Self {
+        let database = TestDatabase::create().await;
+        let payments = FakePayments::default();
+        let refunds = ScriptedLog::default();
+        let config = Config {
+            base: Base {
+                listen: "127.0.0.1:0".parse().unwrap(),
+                database_url: database.url(),
+                database_connections: 8,
+                redis_url,
+            },
+            payment_url: payments.serve().await,
+            refund_url: refunds.serve().await,
+            sealing_keys: Keyring::generate_text("test"),
+            expiry_interval: Duration::from_millis(20),
+        };
+        let clock = Clock::manual(START.parse().unwrap());
+        let running = tael_testkit::run::<App>(config, clock.clone()).await;
+        Self {
+            orders: OrderServiceClient::new(running.channel()),
+            merchant: MerchantId::new(),
+            payments,
+            refunds,
+            clock,
+            running,
+            database,
+        }
+    }
+
+    /// A request for an order with these lines.
+    pub(crate) fn request(&self, lines: Vec<NewLine>) -> CreateOrderRequest {
+        CreateOrderRequest { merchant_id: self.merchant.to_string(), lines, ..CreateOrderRequest::default() }
+    }
+
+    pub(crate) async fn create(&self, request: CreateOrderRequest) -> Order {
+        self.orders.clone().create_order(keyed(request)).await.unwrap().into_inner().order.unwrap()
+    }
+
+    /// An order of 30.00 CNY without frills.
+    pub(crate) async fn order(&self) -> Order {
+        self.create(self.request(vec![line("tea", 2, cny(1_500))])).await
+    }
+
+    pub(crate) async fn get(&self, order: &Order) -> Order {
+        let request =
+            GetOrderRequest { merchant_id: order.merchant_id.clone(), order_id: order.order_id.clone() };
+        self.orders.clone().get_order(request).await.unwrap().into_inner().order.unwrap()
+    }
+
+    /// Waits until an order looks as wanted.
+    pub(crate) async fn until(&self, what: &str, order: &Order, wanted: impl Fn(&Order) -> bool) -> Order {
+        eventually(what, || async { Some(self.get(order).await).filter(&wanted) }).await
+    }
+
+    pub(crate) async fn until_state(&self, order: &Order, state: OrderState) -> Order {
+        self.until(state.as_str_name(), order, |order| order.state() == state).await
+    }
+
+    /// Lets a payment of the order's total succeed and waits until the order has it.
+    pub(crate) async fn pay(&self, order: &Order) -> Order {
+        self.payments.log.push(self.merchant, succeeded(order, PaymentId::new(), total(order)));
+        self.until_state(order, OrderState::Paid).await
+    }
+
+    pub(crate) async fn promotion(&self, threshold: Money, saving: Money) -> Promotion {
+        let request = CreatePromotionRequest {
+            merchant_id: self.merchant.to_string(),
+            name: "满减".to_owned(),
+            threshold: Some(threshold),
+            saving: Some(saving),
+        };
+        self.orders.clone().create_promotion(keyed(request)).await.unwrap().into_inner().promotion.unwrap()
+    }
+
+    pub(crate) async fn voucher(&self, code: &str) -> Result<Voucher, Status> {
+        let request = GetVoucherRequest { merchant_id: self.merchant.to_string(), code: code.to_owned() };
+        Ok(self.orders.clone().get_voucher(request).await?.into_inner().voucher.unwrap())
+    }
+
+    /// Everything in the service's own log, oldest first.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let mut log = EventLogServiceClient::new(self.running.channel());
+        log.read_events(ReadEventsRequest { after: None, limit: 1000, wait_ms: 0 })
+            .await
+            .unwrap()
+            .into_inner()
+            .events
+    }
+
+    /// Waits until the log has so many events of the kinds wanted, and returns these.
+    pub(crate) async fn until_events(&self, count: usize, wanted: impl Fn(&Kind) -> bool) -> Vec<Event> {
+        eventually("events", || async {
+            let events: Vec<Event> = self.events().await.into_iter().filter(|e| wanted(kind(e))).collect();
+            Some(events).filter(|events| events.len() >= count)
+        })
+        .await
+    }
+
+    /// How many events of other services were set aside.
+    pub(crate) async fn set_aside(&self) -> Vec<String> {
+        sqlx::query_scalar("select error from event_set_aside order by set_aside_time, event_id")
+            .fetch_all(&self.database.pool())
+            .await
+            .unwrap()
+    }
+}
+
+pub(crate) fn kind(event: &Event) -> &Kind {
+    event.payload.as_ref().and_then(|p| p.kind.as_ref()).unwrap()
+}
+
+pub(crate) fn money(minor: i64, currency: &str) -> Money {
+    Money { currency: currency.to_owned(), minor }
+}
+
+pub(crate) fn cny(minor: i64) -> Money {
+    money(minor, "CNY")
+}
+
+pub(crate) fn line(sku: &str, quantity: u32, unit_price: Money) -> NewLine {
+    NewLine {
+        sku: sku.to_owned(),
+        name: format!("the {sku}"),
+        quantity,
+        unit_price: Some(unit_price),
+        fulfilment: Fulfilment::Unspecified.into(),
+    }
+}
+
+pub(crate) fn voucher_line(sku: &str, quantity: u32, unit_price: Money) -> NewLine {
+    NewLine { fulfilment: Fulfilment::Voucher.into(), ..line(sku, quantity, unit_price) }
+}
+
+pub(crate) fn total(order: &Order) -> Money {
+    order.price.as_ref().unwrap().total.clone().unwrap()
+}
+
+/// The channel's clock in these tests.
+pub(crate) fn pay_time() -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: 1_795_250_000, nanos: 5_000_000 }
+}
+
+pub(crate) fn succeeded(order: &Order, payment: PaymentId, amount: Money) -> Kind {
+    Kind::PaymentSucceeded(PaymentSucceeded {
+        payment_id: payment.to_string(),
+        order_id: order.order_id.clone(),
+        attempt_id: tael_ids::AttemptId::new().to_string(),
+        amount: Some(amount),
+        channel: PaymentChannel::Alipay.into(),
+        channel_account_id: tael_ids::ChannelAccountId::new().to_string(),
+        channel_transaction_id: "2026112122001".to_owned(),
+        method: Method::QrCode.into(),
+        pay_time: Some(pay_time()),
+    })
+}
+
+/// A refund of a paid order.
+pub(crate) fn refunded(order: &Order, refund: RefundId, amount: Money, lines: &[(&str, u32)]) -> Kind {
+    Kind::RefundSucceeded(RefundSucceeded {
+        refund_id: refund.to_string(),
+        order_id: order.order_id.clone(),
+        payment_id: order.payment_id.clone(),
+        amount: Some(amount),
+        lines: lines
+            .iter()
+            .map(|(line, quantity)| RefundedLine {
+                line_id: line.parse::<LineId>().unwrap().to_string(),
+                quantity: *quantity,
+                amount: None,
+            })
+            .collect(),
+        reason: "wrong size".to_owned(),
+    })
+}
+
+/// Asserts an `INVALID_ARGUMENT` that names exactly these fields.
+#[track_caller]
+pub(crate) fn assert_bad_fields(status: &Status, fields: &[&str]) {
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    assert_eq!(tael_grpc::status::bad_fields(status), fields);
+}
+
+/// Asserts an error with a documented reason.
+#[track_caller]
+pub(crate) fn assert_reason(status: &Status, code: Code, reason: &str) {
+    assert_eq!(
+        (status.code(), tael_grpc::status::reason(status).as_deref()),
+        (code, Some(reason)),
+        "{status:?}"
+    );
+}
