@@ -1,2 +1,7 @@
-//! Stub.
-fn main() {}
+//! The payment service as a process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tael_runtime::main::<tael_payment::App>()
+}

@@ -1,0 +1,97 @@
+//! The composition root: the only place that sees every part.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tael_clock::Clock;
+use tael_config::{ConfigErrors, Env};
+use tael_eventlog::EventLog;
+use tael_grpc::server::{Bound, Limits, bind};
+use tael_idempotency::Idempotency;
+use tael_proto::payment::v1::payment_service_server::PaymentServiceServer;
+use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tael_sealed::Keyring;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::accounts::Accounts;
+use crate::config::Config;
+use crate::domain::backoff::Backoff;
+use crate::peers::Peers;
+use crate::rpc::Rpc;
+use crate::usecase::{Payments, Settings};
+use crate::worker::Poller;
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The payment service, built and bound.
+#[derive(Debug)]
+pub struct App {
+    bound: Bound,
+    pool: PgPool,
+    idempotency: Idempotency,
+    log: EventLog,
+    payments: Payments,
+    /// Answers the log's waiting readers when the service ends.
+    draining: CancellationToken,
+}
+
+impl Service for App {
+    const NAME: &'static str = "payment";
+    type Config = Config;
+
+    fn config(env: &mut Env) -> Result<Config, ConfigErrors> {
+        Config::read(env)
+    }
+
+    async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let keyring = Arc::new(Keyring::parse(&config.sealing_keys)?);
+        let pool = config.base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let idempotency = config.base.idempotency()?;
+        let draining = CancellationToken::new();
+        let log = EventLog::new(pool.clone(), draining.clone());
+        // A channel is called directly or not at all, and a redirect is no answer of its protocol.
+        let http = reqwest::Client::builder()
+            .timeout(config.channel_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        let accounts = Accounts::new(pool.clone(), keyring, http, clock.clone());
+        let peers = Peers::connect(&config.order_url, &config.merchant_url)?;
+        let settings = Settings {
+            public_url: config.public_url.as_str().trim_end_matches('/').to_owned(),
+            channel_timeout: config.channel_timeout,
+            poll: Backoff { first: config.poll_first, last: config.poll_last.max(config.poll_first) },
+        };
+        let payments = Payments::new(pool.clone(), log.clone(), clock, accounts, peers, settings);
+        let bound = bind(config.base.listen).await?;
+        Ok(Self { bound, pool, idempotency, log, payments, draining })
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.bound.addr()
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
+        let Self { bound, pool, idempotency, log, payments, draining } = self;
+        let rpc = Rpc::new(payments.clone(), idempotency.clone());
+        let routes = Routes::new(PaymentServiceServer::new(rpc)).add_service(log.server());
+
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("poller", Poller::new(payments.clone()).run(shutdown.clone()));
+        tasks.spawn_fallible("grpc", {
+            let readiness = readiness(&pool, &idempotency);
+            bound.serve(routes, readiness, Limits::default(), async move {
+                shutdown.cancelled().await;
+                draining.cancel();
+            })
+        });
+        let result = tasks.join().await;
+        idempotency.drain().await;
+        payments.drain().await;
+        pool.close().await;
+        result
+    }
+}

@@ -1,0 +1,345 @@
+//! Alipay's open platform, gateway protocol 1.0 (<https://opendocs.alipay.com/common/02kkv7>).
+//!
+//! [`wire`] makes calls and verifies answers, [`sign`] is RSA2, [`notify`] reads callbacks, [`bill`] reads bills, and
+//! this module says what the answers mean.
+
+mod bill;
+mod notify;
+mod sign;
+mod wire;
+
+use jiff::civil::Date;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use serde_json::{Map, Value, json};
+pub(crate) use sign::{Keys, KeysError};
+use tael_clock::Clock;
+use tael_money::{Currency, Money};
+use wire::{Gateway, Refusal, Reply};
+
+use super::{
+    Acknowledgement, Adapter, Bill, BillError, Closing, Evidence, NotBelieved, Notification, Paid,
+    Presentation, RefundEvidence, RefundOrder,
+};
+use crate::domain::account::{AlipayIdentity, Method};
+use crate::domain::payment::{Failure, FailureReason};
+
+/// Alipay takes 0.01 to 100,000,000 yuan (alipay.trade.precreate, `total_amount`).
+const AMOUNT_FEN: std::ops::RangeInclusive<i64> = 1..=10_000_000_000;
+
+/// An account at Alipay.
+#[derive(Debug)]
+pub(crate) struct Alipay {
+    identity: AlipayIdentity,
+    gateway: Gateway,
+}
+
+impl Alipay {
+    pub(crate) fn new(identity: AlipayIdentity, keys: Keys, http: reqwest::Client, clock: Clock) -> Self {
+        let gateway = Gateway::new(identity.clone(), keys, http, clock);
+        Self { identity, gateway }
+    }
+
+    /// `alipay.trade.close` and then what it says. Only for a trade that exists and waits for its buyer.
+    async fn close_waiting(&self, number: &str) -> Closing {
+        match self.gateway.call("alipay.trade.close", json!({ "out_trade_no": number }), None).await {
+            Reply::Done(_) => Closing::Closed,
+            // The buyer was faster, or the time was up: the state will tell.
+            Reply::Refused(_) => match self.query(number).await {
+                Evidence::Paid(paid) => Closing::Paid(paid),
+                Evidence::Closed => Closing::Closed,
+                _ => Closing::Unknown,
+            },
+            Reply::Unknown => Closing::Unknown,
+        }
+    }
+
+    /// Withdraws a code that nobody has scanned. For Alipay there is no trade yet, so close and query both answer
+    /// TRADE_NOT_EXIST while the code can still be paid; only cancel ends it. Its price: if the buyer scans and pays
+    /// in the moment between the query and the cancel, Alipay gives the money back (`action` = refund).
+    async fn withdraw(&self, number: &str) -> Closing {
+        match self.gateway.call("alipay.trade.cancel", json!({ "out_trade_no": number }), None).await {
+            Reply::Done(node) => match (wire::text(&node, "retry_flag"), wire::text(&node, "action")) {
+                (Some("Y"), _) => Closing::Unknown,
+                (_, Some("refund")) => match self.paid_before_reversal(number).await {
+                    Some(paid) => Closing::Reversed(paid),
+                    None => Closing::Unknown,
+                },
+                (_, None | Some("close" | "")) => Closing::Closed,
+                (_, Some(_)) => Closing::Unknown,
+            },
+            Reply::Refused(_) | Reply::Unknown => Closing::Unknown,
+        }
+    }
+
+    /// Asks what had been paid before a cancel gave it back.
+    async fn paid_before_reversal(&self, number: &str) -> Option<Paid> {
+        match self.gateway.call("alipay.trade.query", json!({ "out_trade_no": number }), None).await {
+            Reply::Done(node) => read_paid(&node),
+            Reply::Refused(_) | Reply::Unknown => None,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Adapter for Alipay {
+    async fn present(&self, presentation: &Presentation) -> Evidence {
+        // Both from stored times, so that a repetition is the same request to the letter.
+        let life = presentation.expire_time.duration_since(presentation.create_time);
+        let life_minutes = (life.as_secs().max(0) + 59) / 60;
+        let biz = json!({
+            "out_trade_no": presentation.number,
+            "total_amount": presentation.amount.to_decimal_string(),
+            "subject": presentation.subject,
+            "time_expire": wire::time_text(presentation.expire_time),
+            // The code itself lives for two hours otherwise. 1m to 15d (alipay.trade.precreate).
+            "qr_code_timeout_express": format!("{}m", life_minutes.clamp(1, 15 * 24 * 60)),
+        });
+        match self.gateway.call("alipay.trade.precreate", biz, Some(&presentation.notify_url)).await {
+            Reply::Done(node) => match (wire::text(&node, "out_trade_no"), wire::text(&node, "qr_code")) {
+                (Some(number), Some(qr_code)) if number == presentation.number && !qr_code.is_empty() => {
+                    Evidence::Presented { qr_code: qr_code.to_owned() }
+                }
+                _ => Evidence::Unknown,
+            },
+            Reply::Refused(refusal) => failure(&refusal).map_or(Evidence::Unknown, Evidence::Refused),
+            Reply::Unknown => Evidence::Unknown,
+        }
+    }
+
+    async fn query(&self, number: &str) -> Evidence {
+        match self.gateway.call("alipay.trade.query", json!({ "out_trade_no": number }), None).await {
+            Reply::Done(node) => {
+                if wire::text(&node, "out_trade_no").is_some_and(|answered| answered != number) {
+                    return Evidence::Unknown;
+                }
+                match wire::text(&node, "trade_status") {
+                    Some("WAIT_BUYER_PAY") => Evidence::Waiting,
+                    Some("TRADE_SUCCESS" | "TRADE_FINISHED") => {
+                        read_paid(&node).map_or(Evidence::Unknown, Evidence::Paid)
+                    }
+                    // Never paid, or wholly refunded: only what was paid has a time of payment.
+                    Some("TRADE_CLOSED") if wire::text(&node, "send_pay_date").is_some() => {
+                        read_paid(&node).map_or(Evidence::Unknown, Evidence::Paid)
+                    }
+                    Some("TRADE_CLOSED") => Evidence::Closed,
+                    _ => Evidence::Unknown,
+                }
+            }
+            Reply::Refused(refusal) if refusal.sub_code == "ACQ.TRADE_NOT_EXIST" => Evidence::Absent,
+            Reply::Refused(_) | Reply::Unknown => Evidence::Unknown,
+        }
+    }
+
+    async fn close(&self, number: &str) -> Closing {
+        match self.query(number).await {
+            Evidence::Paid(paid) => Closing::Paid(paid),
+            Evidence::Closed => Closing::Closed,
+            Evidence::Waiting => self.close_waiting(number).await,
+            Evidence::Absent => self.withdraw(number).await,
+            Evidence::Presented { .. } | Evidence::Refused(_) | Evidence::Unknown => Closing::Unknown,
+        }
+    }
+
+    async fn refund(&self, order: &RefundOrder) -> RefundEvidence {
+        let biz = json!({
+            "out_trade_no": order.number,
+            "out_request_no": order.refund_number,
+            "refund_amount": order.amount.to_decimal_string(),
+            "refund_reason": order.reason,
+        });
+        match self.gateway.call("alipay.trade.refund", biz, None).await {
+            // 10000 is the refund itself, whether this call moved the money (fund_change Y) or an earlier one did (N).
+            Reply::Done(node) => match wire::time(&node, "gmt_refund_pay") {
+                Some(refund_time) => RefundEvidence::Refunded { refund_time },
+                None => RefundEvidence::Refunded { refund_time: self.gateway.now() },
+            },
+            Reply::Refused(refusal) => {
+                failure(&refusal).map_or(RefundEvidence::Unknown, RefundEvidence::Refused)
+            }
+            Reply::Unknown => RefundEvidence::Unknown,
+        }
+    }
+
+    async fn query_refund(&self, order: &RefundOrder) -> RefundEvidence {
+        let biz = json!({
+            "out_trade_no": order.number,
+            "out_request_no": order.refund_number,
+            "query_options": ["gmt_refund_pay"],
+        });
+        match self.gateway.call("alipay.trade.fastpay.refund.query", biz, None).await {
+            Reply::Done(node) => match wire::text(&node, "refund_status") {
+                Some("REFUND_SUCCESS") if wire::yuan(&node, "refund_amount") == Some(order.amount) => {
+                    let refund_time =
+                        wire::time(&node, "gmt_refund_pay").unwrap_or_else(|| self.gateway.now());
+                    RefundEvidence::Refunded { refund_time }
+                }
+                Some("REFUND_SUCCESS") => {
+                    tracing::error!(
+                        refund_number = order.refund_number,
+                        "the channel refunded another amount"
+                    );
+                    RefundEvidence::Unknown
+                }
+                None | Some("") => RefundEvidence::Absent,
+                Some(_) => RefundEvidence::Unknown,
+            },
+            Reply::Refused(_) | Reply::Unknown => RefundEvidence::Unknown,
+        }
+    }
+
+    fn read_notification(&self, body: &[u8]) -> Result<Notification, NotBelieved> {
+        notify::read(body, self.gateway.keys())
+    }
+
+    /// Exactly `success` ends the repetitions; anything else is a failure (asynchronous notification, step 4).
+    fn acknowledge(&self, taken: bool) -> Acknowledgement {
+        let body = if taken { "success" } else { "failure" };
+        Acknowledgement { status: 200, content_type: "text/plain; charset=utf-8", body }
+    }
+
+    async fn download_bill(&self, day: Date) -> Result<Box<dyn Bill>, BillError> {
+        let biz = json!({ "bill_type": "trade", "bill_date": day.to_string() });
+        let link = match self.gateway.call("alipay.data.dataservice.bill.downloadurl.query", biz, None).await
+        {
+            Reply::Done(node) => wire::text(&node, "bill_download_url")
+                .map(str::to_owned)
+                .ok_or_else(|| BillError::Unavailable("the answer has no link".to_owned()))?,
+            Reply::Refused(refusal) if refusal.is_no_bill() => return Err(BillError::NotAvailable),
+            Reply::Refused(refusal) => return Err(BillError::Unavailable(refusal.to_string())),
+            Reply::Unknown => {
+                return Err(BillError::Unavailable("the channel did not answer clearly".to_owned()));
+            }
+        };
+        let zip = self.gateway.download(&link).await.map_err(BillError::Unavailable)?;
+        Ok(Box::new(bill::AlipayBill::new(zip, self.identity.seller_id.clone(), day)))
+    }
+}
+
+/// Says whether Alipay can take such a payment: yuan only.
+pub(crate) fn takes(method: Method, amount: Money) -> bool {
+    match method {
+        Method::QrCode => amount.currency() == Currency::CNY && AMOUNT_FEN.contains(&amount.minor()),
+    }
+}
+
+/// Reads what the answer to a query says about money; none unless it says all of it.
+fn read_paid(node: &Map<String, Value>) -> Option<Paid> {
+    Some(Paid {
+        channel_transaction_id: wire::text(node, "trade_no").filter(|no| !no.is_empty())?.to_owned(),
+        amount: wire::yuan(node, "total_amount")?,
+        pay_time: wire::time(node, "send_pay_date")?,
+        app_id: None,
+        seller_id: None,
+    })
+}
+
+/// Turns a refusal into a failure; none when the refusal proves nothing, so that the state must be asked for.
+///
+/// Codes: common error codes (<https://opendocs.alipay.com/common/02km9f>) and those of alipay.trade.precreate and
+/// alipay.trade.refund. A sub code that is in no list proves nothing: money must not be given up for a new word.
+fn failure(refusal: &Refusal) -> Option<Failure> {
+    let reason = match refusal.code.as_str() {
+        // Token, permission.
+        "20001" | "40006" => FailureReason::ChannelConfiguration,
+        // Missing and invalid arguments: who we are, or what we say.
+        "40001" | "40002" => match refusal.sub_code.as_str() {
+            "isv.invalid-signature"
+            | "isv.invalid-app-id"
+            | "isv.missing-signature"
+            | "isv.missing-app-id" => FailureReason::ChannelConfiguration,
+            _ => FailureReason::InvalidRequest,
+        },
+        "40004" => business_reason(refusal.sub_code.strip_prefix("ACQ.")?)?,
+        // Among them 20000, unavailable, and 40005, called too often.
+        _ => return None,
+    };
+    let channel_code = if refusal.sub_code.is_empty() { &refusal.code } else { &refusal.sub_code };
+    Some(Failure { reason, channel_code: channel_code.chars().take(64).collect() })
+}
+
+fn business_reason(sub_code: &str) -> Option<FailureReason> {
+    Some(match sub_code {
+        "BUYER_BALANCE_NOT_ENOUGH" | "BUYER_BANKCARD_BALANCE_NOT_ENOUGH" | "SELLER_BALANCE_NOT_ENOUGH" => {
+            FailureReason::InsufficientFunds
+        }
+        "PAYMENT_REQUEST_HAS_RISK" => FailureReason::RiskDeclined,
+        "PARTNER_ERROR" | "ACCESS_FORBIDDEN" => FailureReason::ChannelConfiguration,
+        "INVALID_PARAMETER"
+        | "CONTEXT_INCONSISTENT"
+        | "TOTAL_FEE_EXCEED"
+        | "EXIST_FORBIDDEN_WORD"
+        | "REFUND_AMT_NOT_EQUAL_TOTAL"
+        | "REASON_TRADE_REFUND_FEE_ERR" => FailureReason::InvalidRequest,
+        "TRADE_HAS_CLOSE" | "TRADE_HAS_FINISHED" | "TRADE_STATUS_ERROR" => FailureReason::AlreadyClosed,
+        "PAYMENT_AUTH_CODE_INVALID"
+        | "PAYMENT_FAIL"
+        | "BUYER_SELLER_EQUAL"
+        | "TRADE_BUYER_NOT_MATCH"
+        | "REASON_TRADE_BEEN_FREEZEN"
+        | "TRADE_NOT_ALLOW_REFUND"
+        | "TRADE_NOT_EXIST" => FailureReason::Declined,
+        // TRADE_HAS_SUCCESS: paid already, the query will say so. DISCORDANT_REPEAT_REQUEST: that number has moved
+        // money. SYSTEM_ERROR and REFUND_CHARGE_ERROR: perhaps done, perhaps not.
+        _ => return None,
+    })
+}
+
+/// Cuts an instant to whole seconds, as the wire has them.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    time.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor)).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(code: &str, sub_code: &str) -> Option<FailureReason> {
+        failure(&Refusal { code: code.to_owned(), sub_code: sub_code.to_owned() })
+            .map(|failure| failure.reason)
+    }
+
+    #[test]
+    fn what_proves_nothing_is_no_failure() {
+        for (code, sub_code) in [
+            ("20000", "isp.unknow-error"),
+            ("20000", ""),
+            ("40004", "ACQ.SYSTEM_ERROR"),
+            ("40004", "REFUND_CHARGE_ERROR"),
+            ("40004", "ACQ.REFUND_CHARGE_ERROR"),
+            ("40004", "ACQ.TRADE_HAS_SUCCESS"),
+            ("40004", "ACQ.DISCORDANT_REPEAT_REQUEST"),
+            ("40004", "ACQ.SOMETHING_NEW"),
+            ("40004", ""),
+            ("40005", ""),
+            ("99999", "isv.invalid-signature"),
+        ] {
+            assert_eq!(reason(code, sub_code), None, "{code} {sub_code}");
+        }
+    }
+
+    #[test]
+    fn refusals_have_one_vocabulary() {
+        for (code, sub_code, expected) in [
+            ("40004", "ACQ.BUYER_BALANCE_NOT_ENOUGH", FailureReason::InsufficientFunds),
+            ("40004", "ACQ.PAYMENT_REQUEST_HAS_RISK", FailureReason::RiskDeclined),
+            ("40004", "ACQ.ACCESS_FORBIDDEN", FailureReason::ChannelConfiguration),
+            ("40004", "ACQ.TRADE_HAS_CLOSE", FailureReason::AlreadyClosed),
+            ("40004", "ACQ.TRADE_NOT_ALLOW_REFUND", FailureReason::Declined),
+            ("40004", "ACQ.INVALID_PARAMETER", FailureReason::InvalidRequest),
+            ("40002", "isv.invalid-signature", FailureReason::ChannelConfiguration),
+            ("40002", "isv.invalid-parameter", FailureReason::InvalidRequest),
+            ("40006", "isv.insufficient-isv-permissions", FailureReason::ChannelConfiguration),
+        ] {
+            assert_eq!(reason(code, sub_code), Some(expected), "{code} {sub_code}");
+        }
+    }
+
+    #[test]
+    fn alipay_takes_yuan_within_its_bounds() {
+        let takes = |minor, currency| takes(Method::QrCode, Money::new(minor, currency));
+        assert!(takes(1, Currency::CNY) && takes(10_000_000_000, Currency::CNY));
+        assert!(
+            !takes(0, Currency::CNY) && !takes(10_000_000_001, Currency::CNY) && !takes(1, Currency::USD)
+        );
+    }
+}

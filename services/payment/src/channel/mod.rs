@@ -1,0 +1,180 @@
+//! Adapters: one per channel, in the channel's own protocol.
+//!
+//! To add a channel: one module beside `alipay` that implements [`Adapter`], and its line in [`open`] and [`takes`].
+//! An adapter keeps no state but its keys and makes no decision about payments. It turns answers into evidence, and
+//! whatever it can't understand into "unknown".
+
+pub(crate) mod alipay;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tael_clock::Clock;
+use tael_money::Money;
+
+use crate::domain::account::{Channel, Identity, Method};
+use crate::domain::evidence::{Evidence, Paid};
+use crate::domain::refund::RefundEvidence;
+
+/// What is shown to the payer, told to the channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Presentation {
+    /// The number under which the channel is to know it.
+    pub(crate) number: String,
+    pub(crate) amount: Money,
+    pub(crate) subject: String,
+    pub(crate) create_time: Timestamp,
+    /// After this the payer must not be able to pay.
+    pub(crate) expire_time: Timestamp,
+    /// Where the channel is to send notifications.
+    pub(crate) notify_url: String,
+}
+
+/// A refund, told to the channel.
+#[derive(Clone, Debug)]
+pub(crate) struct RefundOrder {
+    /// The number of what was paid.
+    pub(crate) number: String,
+    /// The number under which the channel is to know the refund.
+    pub(crate) refund_number: String,
+    pub(crate) amount: Money,
+    pub(crate) reason: String,
+}
+
+/// What came of the try to close something at a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Nobody can pay it any more.
+    Closed,
+    /// The payer was faster.
+    Paid(Paid),
+    /// The payer was faster, and the channel gave all the money back in closing.
+    Reversed(Paid),
+    /// It did not answer, or not clearly: whether it can be paid is not known.
+    Unknown,
+}
+
+/// A callback whose signature was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notification {
+    /// The number of what it is about, as we gave it to the channel.
+    pub(crate) number: String,
+    /// What it says about the payment; none when it says nothing new.
+    pub(crate) evidence: Option<Evidence>,
+    /// The number of the refund it is about, if it is about one.
+    pub(crate) refund_number: Option<String>,
+}
+
+/// Why a callback is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotBelieved {
+    /// The signature is missing or does not verify.
+    #[error("the signature does not verify")]
+    Forged,
+    /// It is signed, and still can't be read.
+    #[error("the signed message can't be read")]
+    Unreadable,
+}
+
+/// What a channel is told after its callback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Acknowledgement {
+    pub(crate) status: u32,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: &'static str,
+}
+
+/// Why there is no bill.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BillError {
+    /// The channel has none for that day, or not yet.
+    #[error("the channel has no bill for that day")]
+    NotAvailable,
+    /// The channel did not answer, or not with a bill.
+    #[error("the bill could not be had: {0}")]
+    Unavailable(String),
+    /// The bill is not what was asked for, or contradicts itself.
+    #[error("the bill can't be trusted: {0}")]
+    Broken(String),
+}
+
+/// A downloaded bill, to be read line by line.
+pub(crate) trait Bill: Send {
+    /// Reads the lines in the order of the file and gives them on; stops when `line` returns false. The last check,
+    /// of the bill's own sums, is made after the last line: until this returns without an error, nothing is sure.
+    fn read(self: Box<Self>, line: &mut dyn FnMut(BillLine) -> bool) -> Result<(), BillError>;
+}
+
+/// One line of a bill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BillLine {
+    /// The line's number in the file, from 1.
+    pub(crate) line: u32,
+    pub(crate) kind: BillLineKind,
+    pub(crate) channel_transaction_id: String,
+    pub(crate) merchant_number: String,
+    /// Positive for both kinds.
+    pub(crate) amount: Money,
+    /// Positive when charged, negative when given back.
+    pub(crate) fee: Money,
+    pub(crate) finish_time: Timestamp,
+}
+
+/// What a line of a bill tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BillLineKind {
+    Payment,
+    Refund { refund_number: String },
+}
+
+/// One merchant's account at one channel. Calls have an end of their own and always have an outcome.
+#[tonic::async_trait]
+pub(crate) trait Adapter: Debug + Send + Sync {
+    /// Gets a code by which the payer can pay. Repeated with the same content it is the same presentation.
+    async fn present(&self, presentation: &Presentation) -> Evidence;
+
+    /// Asks what became of a payment.
+    async fn query(&self, number: &str) -> Evidence;
+
+    /// Sees to it that nobody can pay any more.
+    async fn close(&self, number: &str) -> Closing;
+
+    /// Refunds. Repeated with the same content it is the same refund.
+    async fn refund(&self, order: &RefundOrder) -> RefundEvidence;
+
+    /// Asks what became of a refund.
+    async fn query_refund(&self, order: &RefundOrder) -> RefundEvidence;
+
+    /// Verifies and reads a callback, given byte for byte.
+    fn read_notification(&self, body: &[u8]) -> Result<Notification, NotBelieved>;
+
+    /// Returns what the channel is to be told: that its callback was taken, or that it must come again.
+    fn acknowledge(&self, taken: bool) -> Acknowledgement;
+
+    /// Downloads the bill of one day of the channel's calendar.
+    async fn download_bill(&self, day: Date) -> Result<Box<dyn Bill>, BillError>;
+}
+
+/// Opens an account with its secrets.
+pub(crate) fn open(
+    identity: &Identity,
+    keys: &[u8],
+    http: &reqwest::Client,
+    clock: &Clock,
+) -> Result<Arc<dyn Adapter>, alipay::KeysError> {
+    match identity {
+        Identity::Alipay(identity) => {
+            let keys = alipay::Keys::from_stored(keys)?;
+            Ok(Arc::new(alipay::Alipay::new(identity.clone(), keys, http.clone(), clock.clone())))
+        }
+    }
+}
+
+/// Says whether a channel can take such a payment at all.
+pub(crate) fn takes(channel: Channel, method: Method, amount: Money) -> bool {
+    match channel {
+        Channel::Alipay => alipay::takes(method, amount),
+    }
+}

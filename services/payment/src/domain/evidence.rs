@@ -1,0 +1,147 @@
+//! What a channel says, and what follows from it: one total function of state and evidence.
+
+use jiff::Timestamp;
+use tael_money::Money;
+
+use super::payment::{AttemptState, Failure};
+
+/// What a channel says about an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// The payer can pay with this code.
+    Presented { qr_code: String },
+    /// It refused to let the payer pay.
+    Refused(Failure),
+    /// It has no transaction of that number: nobody has scanned, or it was never told.
+    Absent,
+    /// It waits for the payer.
+    Waiting,
+    /// The payer paid.
+    Paid(Paid),
+    /// It ended without money, for good.
+    Closed,
+    /// It did not answer, or not clearly. Says nothing about what it did.
+    Unknown,
+}
+
+/// What a channel says about money that it took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Paid {
+    pub(crate) channel_transaction_id: String,
+    pub(crate) amount: Money,
+    /// By the channel's clock.
+    pub(crate) pay_time: Timestamp,
+    /// The application that it names, if it names one.
+    pub(crate) app_id: Option<String>,
+    /// The seller that it names, if it names one.
+    pub(crate) seller_id: Option<String>,
+}
+
+/// What follows from evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The state stays; whether a call is in doubt is now this.
+    Stay { in_doubt: bool },
+    /// Nothing can follow: the attempt has ended.
+    Ended,
+    /// The payer can pay from now on.
+    Present,
+    /// The payment succeeded.
+    Succeed,
+    /// The payment is closed.
+    Close,
+    /// The payment failed.
+    Fail,
+}
+
+/// Decides what follows from evidence. No evidence moves a state backwards, and none is not evidence of failure.
+///
+/// Money always counts: a payment that was closed or failed for us and is paid at the channel has succeeded, late.
+/// Whether its order can still take the money is the order's matter.
+pub(crate) fn judge(state: &AttemptState, evidence: &Evidence) -> Verdict {
+    match (state, evidence) {
+        (AttemptState::Succeeded, _) => Verdict::Ended,
+        (_, Evidence::Paid(_)) => Verdict::Succeed,
+        (AttemptState::Closed | AttemptState::Failed(_), _) => Verdict::Ended,
+        (AttemptState::Initiated | AttemptState::Pending { .. }, Evidence::Closed) => Verdict::Close,
+        (AttemptState::Initiated, Evidence::Presented { .. }) => Verdict::Present,
+        (AttemptState::Initiated, Evidence::Refused(_)) => Verdict::Fail,
+        // Whether the payer can pay is still open: we have no code to show.
+        (AttemptState::Initiated, Evidence::Absent | Evidence::Waiting | Evidence::Unknown) => {
+            Verdict::Stay { in_doubt: true }
+        }
+        // A second presentation says nothing against the first.
+        (
+            AttemptState::Pending { .. },
+            Evidence::Presented { .. } | Evidence::Refused(_) | Evidence::Absent | Evidence::Waiting,
+        ) => Verdict::Stay { in_doubt: false },
+        (AttemptState::Pending { .. }, Evidence::Unknown) => Verdict::Stay { in_doubt: true },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tael_money::Currency;
+
+    use super::super::payment::FailureReason;
+    use super::*;
+
+    fn failure() -> Failure {
+        Failure { reason: FailureReason::Declined, channel_code: "X".to_owned() }
+    }
+
+    fn paid() -> Evidence {
+        Evidence::Paid(Paid {
+            channel_transaction_id: "2026".to_owned(),
+            amount: Money::new(1, Currency::CNY),
+            pay_time: Timestamp::UNIX_EPOCH,
+            app_id: None,
+            seller_id: None,
+        })
+    }
+
+    /// Every state with every evidence.
+    #[test]
+    fn the_table_of_states_and_evidence() {
+        use Verdict::{Close, Ended, Fail, Present, Stay, Succeed};
+        let doubt = Stay { in_doubt: true };
+        let clear = Stay { in_doubt: false };
+        let evidence = [
+            Evidence::Presented { qr_code: "q".to_owned() },
+            Evidence::Refused(failure()),
+            Evidence::Absent,
+            Evidence::Waiting,
+            paid(),
+            Evidence::Closed,
+            Evidence::Unknown,
+        ];
+        let table = [
+            //                                                 presented refused absent waiting paid     closed unknown
+            (
+                AttemptState::Initiated,
+                /*                    */ [Present, Fail, doubt, doubt, Succeed, Close, doubt],
+            ),
+            (
+                AttemptState::Pending { qr_code: "q".into() },
+                /**/ [clear, clear, clear, clear, Succeed, Close, doubt],
+            ),
+            (
+                AttemptState::Succeeded,
+                /*                    */ [Ended, Ended, Ended, Ended, Ended, Ended, Ended],
+            ),
+            (
+                AttemptState::Closed,
+                /*                       */ [Ended, Ended, Ended, Ended, Succeed, Ended, Ended],
+            ),
+            (
+                AttemptState::Failed(failure()),
+                /*            */ [Ended, Ended, Ended, Ended, Succeed, Ended, Ended],
+            ),
+        ];
+        for (state, expected) in table {
+            for (evidence, expected) in evidence.iter().zip(expected) {
+                assert_eq!(judge(&state, evidence), expected, "{state:?} with {evidence:?}");
+            }
+        }
+    }
+}

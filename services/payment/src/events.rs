@@ -1,0 +1,130 @@
+//! The events that this service publishes. Amounts and ids as the contract has them.
+
+use jiff::Timestamp;
+use tael_eventlog::NewEvent;
+use tael_grpc::convert;
+use tael_money::Money;
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::event::v1::{
+    PaymentAlarmRaised, PaymentClosed, PaymentCreated, PaymentFailed, PaymentRefundFailed, PaymentRefunded,
+    PaymentSucceeded,
+};
+use tael_proto::r#type::v1 as wire;
+
+use crate::domain::account::{Channel, Method};
+use crate::domain::alarm::Alarm;
+use crate::domain::evidence::Paid;
+use crate::domain::payment::{Attempt, Failure, Payment};
+use crate::domain::refund::Refund;
+
+pub(crate) fn created(payment: &Payment) -> NewEvent {
+    let kind = Kind::PaymentCreated(PaymentCreated {
+        payment_id: payment.id.to_string(),
+        order_id: payment.order_id.to_string(),
+        amount: Some(convert::money(payment.amount)),
+    });
+    event(payment, kind, payment.create_time)
+}
+
+pub(crate) fn succeeded(payment: &Payment, attempt: &Attempt, paid: &Paid, now: Timestamp) -> NewEvent {
+    let kind = Kind::PaymentSucceeded(PaymentSucceeded {
+        payment_id: payment.id.to_string(),
+        order_id: payment.order_id.to_string(),
+        attempt_id: attempt.id.to_string(),
+        amount: Some(convert::money(payment.amount)),
+        channel: channel(attempt.channel).into(),
+        channel_account_id: attempt.channel_account_id.to_string(),
+        channel_transaction_id: paid.channel_transaction_id.clone(),
+        method: method(attempt.method).into(),
+        pay_time: Some(convert::timestamp(paid.pay_time)),
+    });
+    event(payment, kind, now)
+}
+
+pub(crate) fn closed(payment: &Payment, now: Timestamp) -> NewEvent {
+    let kind = Kind::PaymentClosed(PaymentClosed {
+        payment_id: payment.id.to_string(),
+        order_id: payment.order_id.to_string(),
+    });
+    event(payment, kind, now)
+}
+
+pub(crate) fn failed(payment: &Payment, failure: &Failure, now: Timestamp) -> NewEvent {
+    let kind = Kind::PaymentFailed(PaymentFailed {
+        payment_id: payment.id.to_string(),
+        order_id: payment.order_id.to_string(),
+        reason: failure.reason.name().to_owned(),
+    });
+    event(payment, kind, now)
+}
+
+/// `refunded_total` includes this refund.
+pub(crate) fn refunded(
+    payment: &Payment,
+    attempt: &Attempt,
+    refund: &Refund,
+    refunded_total: Money,
+    refund_time: Timestamp,
+    now: Timestamp,
+) -> NewEvent {
+    let kind = Kind::PaymentRefunded(PaymentRefunded {
+        payment_id: payment.id.to_string(),
+        order_id: payment.order_id.to_string(),
+        refund_id: refund.id.to_string(),
+        attempt_id: attempt.id.to_string(),
+        amount: Some(convert::money(refund.amount)),
+        refunded_total: Some(convert::money(refunded_total)),
+        payment_amount: Some(convert::money(payment.amount)),
+        channel: channel(attempt.channel).into(),
+        channel_account_id: attempt.channel_account_id.to_string(),
+        refund_time: Some(convert::timestamp(refund_time)),
+    });
+    event(payment, kind, now)
+}
+
+pub(crate) fn refund_failed(
+    payment: &Payment,
+    refund: &Refund,
+    failure: &Failure,
+    now: Timestamp,
+) -> NewEvent {
+    let kind = Kind::PaymentRefundFailed(PaymentRefundFailed {
+        payment_id: payment.id.to_string(),
+        refund_id: refund.id.to_string(),
+        amount: Some(convert::money(refund.amount)),
+        reason: failure.reason.name().to_owned(),
+    });
+    event(payment, kind, now)
+}
+
+pub(crate) fn alarm_raised(payment: &Payment, alarm: &Alarm) -> NewEvent {
+    let kind = Kind::PaymentAlarmRaised(PaymentAlarmRaised {
+        alarm_id: alarm.id.to_string(),
+        payment_id: payment.id.to_string(),
+        field: alarm.contradiction.field.name().to_owned(),
+    });
+    event(payment, kind, alarm.create_time)
+}
+
+/// Every event of a payment has the payment as its aggregate, so that they are in order.
+fn event(payment: &Payment, kind: Kind, occur_time: Timestamp) -> NewEvent {
+    NewEvent {
+        merchant_id: payment.merchant_id,
+        aggregate_id: payment.id.to_string(),
+        kind,
+        occur_time,
+        traceparent: None,
+    }
+}
+
+pub(crate) fn channel(channel: Channel) -> wire::Channel {
+    match channel {
+        Channel::Alipay => wire::Channel::Alipay,
+    }
+}
+
+pub(crate) fn method(method: Method) -> wire::Method {
+    match method {
+        Method::QrCode => wire::Method::QrCode,
+    }
+}

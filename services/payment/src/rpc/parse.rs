@@ -1,0 +1,230 @@
+//! Requests become domain values; every bad field is named.
+
+use jiff::civil::Date;
+use tael_grpc::fields::Fields;
+use tael_grpc::page::Page;
+use tael_ids::{ChannelAccountId, MerchantId, OrderId, PaymentId, RefundId};
+use tael_proto::payment::v1::create_channel_account_request::Account;
+use tael_proto::payment::v1::{
+    AlipayAccount, AlipayKeys, CreateChannelAccountRequest, CreatePaymentRequest, GetChannelAccountRequest,
+    GetCheckoutRequest, GetPaymentRefundRequest, HandleNotificationRequest, ListAlarmsRequest,
+    ListChannelAccountsRequest, ListPaymentsRequest, ReadBillRequest, RefundPaymentRequest,
+};
+use tael_proto::r#type::v1 as wire;
+use tonic::Status;
+use url::Url;
+
+use crate::channel::alipay::{Keys, KeysError};
+use crate::domain::account::{AlipayIdentity, Channel, Identity, Method};
+use crate::usecase::{NewAccount, NewPayment, NewRefund};
+
+/// The largest callback body (HandleNotificationRequest).
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+pub(super) fn new_account(request: &CreateChannelAccountRequest) -> Result<NewAccount, Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let label = fields.text("label", &request.label, 0..=64);
+    let identity = match &request.account {
+        None => fields.bad("account", "is missing"),
+        Some(Account::Alipay(account)) => alipay_identity(&mut fields, account).map(Identity::Alipay),
+    };
+    let keys = match &request.alipay_keys {
+        None => fields.bad("alipay_keys", "is missing"),
+        Some(keys) => alipay_keys(&mut fields, keys),
+    };
+    fields.finish(|| {
+        Some(NewAccount { merchant_id: merchant_id?, label: label?, identity: identity?, keys: keys? })
+    })
+}
+
+fn alipay_identity(fields: &mut Fields, account: &AlipayAccount) -> Option<AlipayIdentity> {
+    let is_app_id = |id: &str| (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    let app_id = if is_app_id(&account.app_id) {
+        Some(account.app_id.clone())
+    } else {
+        fields.bad("alipay.app_id", "must be 1 to 32 letters and digits")
+    };
+    let is_seller =
+        |id: &str| id.len() == 16 && id.starts_with("2088") && id.bytes().all(|b| b.is_ascii_digit());
+    let seller_id = if is_seller(&account.seller_id) {
+        Some(account.seller_id.clone())
+    } else {
+        fields.bad("alipay.seller_id", "must be 16 digits beginning with 2088")
+    };
+    let is_gateway = |url: &str| {
+        url.len() <= 256
+            && Url::parse(url).is_ok_and(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.has_host()
+                    && url.query().is_none()
+                    && url.fragment().is_none()
+                    && url.username().is_empty()
+                    && url.password().is_none()
+            })
+    };
+    let gateway_url = if is_gateway(&account.gateway_url) {
+        Some(account.gateway_url.clone())
+    } else {
+        fields.bad(
+            "alipay.gateway_url",
+            "must be an http or https URL without query, of at most 256 characters",
+        )
+    };
+    Some(AlipayIdentity { app_id: app_id?, seller_id: seller_id?, gateway_url: gateway_url? })
+}
+
+/// Checks keys by making them. What is wrong with one is said without showing any of it.
+fn alipay_keys(fields: &mut Fields, keys: &AlipayKeys) -> Option<secrecy::zeroize::Zeroizing<Vec<u8>>> {
+    const PRIVATE: &str = "alipay_keys.app_private_key";
+    const PUBLIC: &str = "alipay_keys.alipay_public_key";
+    let bad_private =
+        "must be an RSA private key of at least 2048 bits, PKCS#8 or PKCS#1, PEM or bare base64";
+    let bad_public =
+        "must be an RSA public key of at least 2048 bits, SubjectPublicKeyInfo, PEM or bare base64";
+    match Keys::parse(&keys.app_private_key, &keys.alipay_public_key) {
+        Ok(_) => return Some(Keys::to_stored(&keys.app_private_key, &keys.alipay_public_key)),
+        Err(KeysError::AppPrivateKey | KeysError::Stored) => {
+            fields.bad::<()>(PRIVATE, bad_private);
+            if !Keys::is_public_key(&keys.alipay_public_key) {
+                fields.bad::<()>(PUBLIC, bad_public);
+            }
+        }
+        Err(KeysError::AlipayPublicKey) => {
+            fields.bad::<()>(PUBLIC, bad_public);
+        }
+        Err(KeysError::SameKey) => {
+            fields.bad::<()>(PUBLIC, "must be Alipay's key, not the application's own");
+        }
+    }
+    None
+}
+
+pub(super) fn get_account(
+    request: &GetChannelAccountRequest,
+) -> Result<(MerchantId, ChannelAccountId), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let id = fields.id("channel_account_id", &request.channel_account_id);
+    fields.finish(|| Some((merchant_id?, id?)))
+}
+
+pub(super) fn list_accounts(request: &ListChannelAccountsRequest) -> Result<(MerchantId, Page), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let scope = ["ListChannelAccounts", &request.merchant_id];
+    let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
+    fields.finish(|| Some((merchant_id?, page?)))
+}
+
+pub(super) fn new_payment(request: &CreatePaymentRequest) -> Result<NewPayment, Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let order_id = fields.id("order_id", &request.order_id);
+    let method = match fields.choice::<wire::Method>("method", request.method) {
+        Some(wire::Method::QrCode) => Some(Method::QrCode),
+        Some(wire::Method::Unspecified) | None => None,
+    };
+    let channel =
+        if request.channel == 0 { Some(None) } else { channel(&mut fields, request.channel).map(Some) };
+    fields.finish(|| {
+        Some(NewPayment {
+            merchant_id: merchant_id?,
+            order_id: order_id?,
+            method: method?,
+            channel: channel?,
+        })
+    })
+}
+
+fn channel(fields: &mut Fields, value: i32) -> Option<Channel> {
+    match fields.choice::<wire::Channel>("channel", value)? {
+        wire::Channel::Alipay => Some(Channel::Alipay),
+        wire::Channel::Unspecified => None,
+    }
+}
+
+pub(super) fn payment(merchant_id: &str, payment_id: &str) -> Result<(MerchantId, PaymentId), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", merchant_id);
+    let id = fields.id("payment_id", payment_id);
+    fields.finish(|| Some((merchant_id?, id?)))
+}
+
+pub(super) fn list_payments(
+    request: &ListPaymentsRequest,
+) -> Result<(MerchantId, Option<OrderId>, Page), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let order_id = fields.optional_id("order_id", &request.order_id);
+    let scope = ["ListPayments", &request.merchant_id, &request.order_id];
+    let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
+    fields.finish(|| Some((merchant_id?, order_id?, page?)))
+}
+
+pub(super) fn new_refund(request: &RefundPaymentRequest) -> Result<NewRefund, Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let payment_id = fields.id("payment_id", &request.payment_id);
+    let refund_id = fields.id::<RefundId>("refund_id", &request.refund_id);
+    let amount = fields.positive_money("amount", request.amount.as_ref());
+    let reason = fields.text("reason", &request.reason, 0..=128);
+    fields.finish(|| {
+        Some(NewRefund {
+            merchant_id: merchant_id?,
+            payment_id: payment_id?,
+            refund_id: refund_id?,
+            amount: amount?,
+            reason: reason?,
+        })
+    })
+}
+
+pub(super) fn get_refund(request: &GetPaymentRefundRequest) -> Result<(MerchantId, RefundId), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let id = fields.id("refund_id", &request.refund_id);
+    fields.finish(|| Some((merchant_id?, id?)))
+}
+
+pub(super) fn notification(
+    request: &HandleNotificationRequest,
+) -> Result<(Channel, ChannelAccountId), Status> {
+    let mut fields = Fields::default();
+    let channel = channel(&mut fields, request.channel);
+    let id = fields.id("channel_account_id", &request.channel_account_id);
+    if request.body.len() > MAX_BODY_BYTES {
+        fields.bad::<()>("body", "must be at most 65536 bytes");
+    }
+    fields.finish(|| Some((channel?, id?)))
+}
+
+pub(super) fn checkout(request: &GetCheckoutRequest) -> Result<PaymentId, Status> {
+    let mut fields = Fields::default();
+    let id = fields.id("payment_id", &request.payment_id);
+    fields.finish(|| id)
+}
+
+pub(super) fn list_alarms(request: &ListAlarmsRequest) -> Result<(MerchantId, Page), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let scope = ["ListAlarms", &request.merchant_id];
+    let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
+    fields.finish(|| Some((merchant_id?, page?)))
+}
+
+pub(super) fn read_bill(request: &ReadBillRequest) -> Result<(MerchantId, ChannelAccountId, Date), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let id = fields.id("channel_account_id", &request.channel_account_id);
+    // The one way of writing a day, and no other that the parser would also take.
+    let day = Date::strptime("%Y-%m-%d", &request.bill_date)
+        .ok()
+        .filter(|day| day.to_string() == request.bill_date);
+    let day = match day {
+        Some(day) => Some(day),
+        None if request.bill_date.is_empty() => fields.bad("bill_date", "is missing"),
+        None => fields.bad("bill_date", "must be a day such as 2026-11-21"),
+    };
+    fields.finish(|| Some((merchant_id?, id?, day?)))
+}

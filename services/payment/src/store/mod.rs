@@ -1,0 +1,83 @@
+//! SQL: rows become domain values here and nowhere else. One file per table that is written for itself.
+//!
+//! Lock order: a payment's row before its attempts and refunds. Leases are taken on attempts and refunds by single
+//! statements that wait for nothing else.
+
+pub(crate) mod account;
+pub(crate) mod alarm;
+pub(crate) mod payment;
+pub(crate) mod refund;
+
+use tael_money::{Currency, Money};
+use tael_postgres::InconsistentRow;
+
+use crate::domain::account::{Channel, Method};
+use crate::domain::payment::{Failure, FailureReason};
+
+/// A row that was expected to be in a state was not: somebody changed it without the lock.
+pub(crate) fn expect_one(
+    table: &'static str,
+    row: &impl ToString,
+    result: &sqlx::postgres::PgQueryResult,
+) -> Result<(), InconsistentRow> {
+    match result.rows_affected() {
+        1 => Ok(()),
+        count => Err(InconsistentRow {
+            table,
+            column: "state",
+            row: row.to_string(),
+            problem: format!("{count} rows were in the expected state"),
+        }),
+    }
+}
+
+fn money(table: &'static str, row: &str, minor: i64, currency: &str) -> Result<Money, InconsistentRow> {
+    let currency = Currency::parse(currency).map_err(|e| InconsistentRow {
+        table,
+        column: "currency",
+        row: row.to_owned(),
+        problem: e.to_string(),
+    })?;
+    Ok(Money::new(minor, currency))
+}
+
+fn channel_name(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Alipay => "alipay",
+    }
+}
+
+fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::QrCode => "qr_code",
+    }
+}
+
+fn channel(table: &'static str, row: &str, name: &str) -> Result<Channel, InconsistentRow> {
+    match name {
+        "alipay" => Ok(Channel::Alipay),
+        _ => Err(unknown(table, "channel", row, name)),
+    }
+}
+
+fn method(table: &'static str, row: &str, name: &str) -> Result<Method, InconsistentRow> {
+    match name {
+        "qr_code" => Ok(Method::QrCode),
+        _ => Err(unknown(table, "method", row, name)),
+    }
+}
+
+fn failure(
+    table: &'static str,
+    row: &str,
+    reason: Option<&str>,
+    code: Option<String>,
+) -> Result<Failure, InconsistentRow> {
+    let name = reason.unwrap_or_default();
+    let reason = FailureReason::from_name(name).ok_or_else(|| unknown(table, "failure_reason", row, name))?;
+    Ok(Failure { reason, channel_code: code.unwrap_or_default() })
+}
+
+fn unknown(table: &'static str, column: &'static str, row: &str, value: &str) -> InconsistentRow {
+    InconsistentRow { table, column, row: row.to_owned(), problem: format!("unknown value {value:?}") }
+}

@@ -1,0 +1,548 @@
+//! Tables `payment` and `attempt`.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use sqlx::{PgConnection, PgPool};
+use tael_idempotency::Guard;
+use tael_ids::{AttemptId, ChannelAccountId, MerchantId, OrderId, PaymentId};
+use tael_postgres::InconsistentRow;
+use uuid::Uuid;
+
+use super::{channel, channel_name, expect_one, failure, method, method_name, money};
+use crate::domain::evidence::Paid;
+use crate::domain::payment::{Attempt, AttemptState, Failure, Payment, PaymentState, Schedule};
+
+/// What may say that an order has a payment already.
+pub(crate) const ONE_ACTIVE: &str = "payment_one_active";
+
+struct PaymentRow {
+    merchant_id: Uuid,
+    payment_id: Uuid,
+    order_id: Uuid,
+    amount_minor: i64,
+    currency: String,
+    state: String,
+    subject: String,
+    refunded_minor: i64,
+    refund_reserved_minor: i64,
+    create_time: jiff_sqlx::Timestamp,
+    expire_time: jiff_sqlx::Timestamp,
+    pay_time: Option<jiff_sqlx::Timestamp>,
+}
+
+struct AttemptRow {
+    attempt_id: Uuid,
+    payment_id: Uuid,
+    channel_account_id: Uuid,
+    channel: String,
+    method: String,
+    state: String,
+    in_doubt: bool,
+    routing_reason: String,
+    qr_code: Option<String>,
+    channel_transaction_id: Option<String>,
+    failure_reason: Option<String>,
+    failure_code: Option<String>,
+    create_time: jiff_sqlx::Timestamp,
+    tries: i32,
+    lease_until: Option<jiff_sqlx::Timestamp>,
+    traceparent: String,
+}
+
+impl PaymentRow {
+    fn into_payment(self, attempts: Vec<Attempt>) -> Result<Payment, InconsistentRow> {
+        let id = PaymentId::from_uuid(self.payment_id);
+        let row = id.to_string();
+        let inconsistent =
+            |column, problem: String| InconsistentRow { table: "payment", column, row: row.clone(), problem };
+        if attempts.is_empty() {
+            return Err(inconsistent("payment_id", "no attempt".to_owned()));
+        }
+        let state = match (self.state.as_str(), self.pay_time) {
+            ("created", None) => PaymentState::Created,
+            ("pending", None) => PaymentState::Pending,
+            ("succeeded", Some(at)) => PaymentState::Succeeded { pay_time: at.to_jiff() },
+            ("closed", None) => PaymentState::Closed,
+            ("failed", None) => PaymentState::Failed,
+            (state, pay_time) => {
+                return Err(inconsistent("state", format!("{state:?} with pay_time {pay_time:?}")));
+            }
+        };
+        let amount = |minor| money("payment", &row, minor, &self.currency);
+        Ok(Payment {
+            merchant_id: MerchantId::from_uuid(self.merchant_id),
+            id,
+            order_id: OrderId::from_uuid(self.order_id),
+            amount: amount(self.amount_minor)?,
+            state,
+            refunded: amount(self.refunded_minor)?,
+            refund_reserved: amount(self.refund_reserved_minor)?,
+            subject: self.subject,
+            create_time: self.create_time.to_jiff(),
+            expire_time: self.expire_time.to_jiff(),
+            attempts,
+        })
+    }
+}
+
+impl TryFrom<AttemptRow> for Attempt {
+    type Error = InconsistentRow;
+
+    fn try_from(row: AttemptRow) -> Result<Self, InconsistentRow> {
+        let id = AttemptId::from_uuid(row.attempt_id);
+        let name = id.to_string();
+        let state = match (row.state.as_str(), row.qr_code) {
+            ("initiated", None) => AttemptState::Initiated,
+            ("pending", Some(qr_code)) => AttemptState::Pending { qr_code },
+            ("succeeded", _) => AttemptState::Succeeded,
+            ("closed", _) => AttemptState::Closed,
+            ("failed", _) => AttemptState::Failed(failure(
+                "attempt",
+                &name,
+                row.failure_reason.as_deref(),
+                row.failure_code,
+            )?),
+            (state, _) => return Err(super::unknown("attempt", "state", &name, state)),
+        };
+        Ok(Self {
+            id,
+            channel: channel("attempt", &name, &row.channel)?,
+            channel_account_id: ChannelAccountId::from_uuid(row.channel_account_id),
+            method: method("attempt", &name, &row.method)?,
+            state,
+            in_doubt: row.in_doubt,
+            routing_reason: row.routing_reason,
+            channel_transaction_id: row.channel_transaction_id,
+            create_time: row.create_time.to_jiff(),
+            schedule: Schedule {
+                tries: row.tries,
+                lease_until: row.lease_until.map(jiff_sqlx::Timestamp::to_jiff),
+            },
+            traceparent: row.traceparent,
+        })
+    }
+}
+
+/// Inserts a payment with its first attempt unless its idempotency key was used; says whether it did. Violates
+/// [`ONE_ACTIVE`] when the order has another payment that may still bring money.
+#[tracing::instrument(name = "db.payment.insert", level = "debug", skip_all)]
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    payment: &Payment,
+    next_query_time: Timestamp,
+    guard: &Guard,
+) -> Result<bool, sqlx::Error> {
+    let attempt = payment.latest_attempt();
+    let inserted = sqlx::query!(
+        "with new_payment as (
+             insert into payment (merchant_id, payment_id, order_id, amount_minor, currency, state, holds_order,
+                                  subject, create_time, expire_time, idempotency_key, fingerprint)
+             values ($1, $2, $3, $4, $5, 'created', true, $6, $7, $8, $9, $10)
+             on conflict on constraint payment_idempotency do nothing
+             returning merchant_id, payment_id
+         )
+         insert into attempt (merchant_id, payment_id, attempt_id, channel_account_id, channel, method, state,
+                              in_doubt, routing_reason, create_time, next_query_time, lease_until, traceparent)
+         select merchant_id, payment_id, $11, $12, $13, $14, 'initiated', true, $15, $7, $16, $17, $18
+         from new_payment",
+        payment.merchant_id.uuid(),
+        payment.id.uuid(),
+        payment.order_id.uuid(),
+        payment.amount.minor(),
+        payment.amount.currency().code(),
+        payment.subject,
+        payment.create_time.to_sqlx() as _,
+        payment.expire_time.to_sqlx() as _,
+        guard.key,
+        guard.fingerprint,
+        attempt.id.uuid(),
+        attempt.channel_account_id.uuid(),
+        channel_name(attempt.channel),
+        method_name(attempt.method),
+        attempt.routing_reason,
+        next_query_time.to_sqlx() as _,
+        attempt.schedule.lease_until.map(ToSqlx::to_sqlx) as _,
+        attempt.traceparent,
+    )
+    .execute(conn)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Records that the payer can pay, if the attempt still waits for that; says whether it did. Ends the lease.
+#[tracing::instrument(name = "db.payment.present", level = "debug", skip_all)]
+pub(crate) async fn present(
+    pool: &PgPool,
+    payment: &Payment,
+    attempt_id: AttemptId,
+    qr_code: &str,
+    next_query_time: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let updated = sqlx::query!(
+        "with presented as (
+             update payment set state = 'pending'
+             where merchant_id = $1 and payment_id = $2 and state = 'created'
+             returning merchant_id, payment_id
+         )
+         update attempt set state = 'pending', in_doubt = false, qr_code = $4, next_query_time = $5,
+                            lease_until = null
+         from presented
+         where attempt.merchant_id = presented.merchant_id and attempt.payment_id = presented.payment_id
+           and attempt.attempt_id = $3 and attempt.state = 'initiated'",
+        payment.merchant_id.uuid(),
+        payment.id.uuid(),
+        attempt_id.uuid(),
+        qr_code,
+        next_query_time.to_sqlx() as _,
+    )
+    .execute(pool)
+    .await?;
+    Ok(updated.rows_affected() == 1)
+}
+
+/// Records that the payer paid. The payment and its attempt must be locked, in the states given.
+#[tracing::instrument(name = "db.payment.succeed", level = "debug", skip_all)]
+pub(crate) async fn succeed(
+    conn: &mut PgConnection,
+    payment: &Payment,
+    attempt: &Attempt,
+    paid: &Paid,
+) -> Result<(), sqlx::Error> {
+    let updated = sqlx::query!(
+        "with paid as (
+             update payment set state = 'succeeded', pay_time = $4
+             where merchant_id = $1 and payment_id = $2 and state = $5
+             returning merchant_id, payment_id
+         )
+         update attempt set state = 'succeeded', in_doubt = false, channel_transaction_id = $6, next_query_time = null,
+                            lease_until = null, failure_reason = null, failure_code = null
+         from paid
+         where attempt.merchant_id = paid.merchant_id and attempt.payment_id = paid.payment_id
+           and attempt.attempt_id = $3 and attempt.state = $7",
+        payment.merchant_id.uuid(),
+        payment.id.uuid(),
+        attempt.id.uuid(),
+        paid.pay_time.to_sqlx() as _,
+        payment.state.name(),
+        paid.channel_transaction_id,
+        attempt.state.name(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(expect_one("payment", &payment.id, &updated)?)
+}
+
+/// Records that the payment can no longer be paid. The payment and its attempt must be locked, in the states given.
+#[tracing::instrument(name = "db.payment.close", level = "debug", skip_all)]
+pub(crate) async fn close(
+    conn: &mut PgConnection,
+    payment: &Payment,
+    attempt: &Attempt,
+) -> Result<(), sqlx::Error> {
+    let updated = sqlx::query!(
+        "with closed as (
+             update payment set state = 'closed', holds_order = false
+             where merchant_id = $1 and payment_id = $2 and state = $4
+             returning merchant_id, payment_id
+         )
+         update attempt set state = 'closed', in_doubt = false, next_query_time = null, lease_until = null
+         from closed
+         where attempt.merchant_id = closed.merchant_id and attempt.payment_id = closed.payment_id
+           and attempt.attempt_id = $3 and attempt.state = $5",
+        payment.merchant_id.uuid(),
+        payment.id.uuid(),
+        attempt.id.uuid(),
+        payment.state.name(),
+        attempt.state.name(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(expect_one("payment", &payment.id, &updated)?)
+}
+
+/// Records that the channel refused. The payment and its attempt must be locked, in the states given.
+#[tracing::instrument(name = "db.payment.fail", level = "debug", skip_all)]
+pub(crate) async fn fail(
+    conn: &mut PgConnection,
+    payment: &Payment,
+    attempt: &Attempt,
+    failure: &Failure,
+) -> Result<(), sqlx::Error> {
+    let updated = sqlx::query!(
+        "with failed as (
+             update payment set state = 'failed', holds_order = false
+             where merchant_id = $1 and payment_id = $2 and state = $4
+             returning merchant_id, payment_id
+         )
+         update attempt set state = 'failed', in_doubt = false, failure_reason = $6, failure_code = $7,
+                            next_query_time = null, lease_until = null
+         from failed
+         where attempt.merchant_id = failed.merchant_id and attempt.payment_id = failed.payment_id
+           and attempt.attempt_id = $3 and attempt.state = $5",
+        payment.merchant_id.uuid(),
+        payment.id.uuid(),
+        attempt.id.uuid(),
+        payment.state.name(),
+        attempt.state.name(),
+        failure.reason.name(),
+        failure.channel_code,
+    )
+    .execute(conn)
+    .await?;
+    Ok(expect_one("payment", &payment.id, &updated)?)
+}
+
+/// Records that an open attempt's state stays as it is, when to look again, and ends the lease. An attempt that has
+/// ended in the meantime is left alone.
+#[tracing::instrument(name = "db.attempt.stay", level = "debug", skip_all)]
+pub(crate) async fn stay(
+    pool: &PgPool,
+    merchant_id: MerchantId,
+    attempt_id: AttemptId,
+    in_doubt: bool,
+    next_query_time: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update attempt set in_doubt = $3, next_query_time = $4, lease_until = null
+         where merchant_id = $1 and attempt_id = $2 and state in ('initiated', 'pending')",
+        merchant_id.uuid(),
+        attempt_id.uuid(),
+        in_doubt,
+        next_query_time.to_sqlx() as _,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Takes the lease of an open attempt if nobody has it; says whether it did.
+#[tracing::instrument(name = "db.attempt.lease", level = "debug", skip_all)]
+pub(crate) async fn lease(
+    pool: &PgPool,
+    merchant_id: MerchantId,
+    attempt_id: AttemptId,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let updated = sqlx::query!(
+        "update attempt set lease_until = $4
+         where merchant_id = $1 and attempt_id = $2 and state in ('initiated', 'pending')
+           and (lease_until is null or lease_until <= $3)",
+        merchant_id.uuid(),
+        attempt_id.uuid(),
+        now.to_sqlx() as _,
+        until.to_sqlx() as _,
+    )
+    .execute(pool)
+    .await?;
+    Ok(updated.rows_affected() == 1)
+}
+
+/// Takes the leases of at most `limit` attempts that are due, whosever they are. Replicas never get the same.
+#[tracing::instrument(name = "db.attempt.claim_due", level = "debug", skip_all)]
+pub(crate) async fn claim_due(
+    pool: &PgPool,
+    now: Timestamp,
+    lease_until: Timestamp,
+    limit: i64,
+) -> Result<Vec<(MerchantId, PaymentId, AttemptId)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "update attempt set lease_until = $2, tries = tries + 1
+         from (
+             select merchant_id, attempt_id from attempt
+             where next_query_time <= $1 and (lease_until is null or lease_until <= $1)
+             order by next_query_time limit $3
+             for update skip locked
+         ) due
+         where attempt.merchant_id = due.merchant_id and attempt.attempt_id = due.attempt_id
+         returning attempt.merchant_id, attempt.payment_id, attempt.attempt_id",
+        now.to_sqlx() as _,
+        lease_until.to_sqlx() as _,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            (
+                MerchantId::from_uuid(row.merchant_id),
+                PaymentId::from_uuid(row.payment_id),
+                AttemptId::from_uuid(row.attempt_id),
+            )
+        })
+        .collect())
+}
+
+/// Returns a payment.
+#[tracing::instrument(name = "db.payment.get", level = "debug", skip_all)]
+pub(crate) async fn get(
+    pool: &PgPool,
+    merchant_id: MerchantId,
+    id: PaymentId,
+) -> Result<Option<Payment>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        PaymentRow,
+        "select merchant_id, payment_id, order_id, amount_minor, currency, state, subject, refunded_minor,
+                refund_reserved_minor, create_time, expire_time, pay_time
+         from payment where merchant_id = $1 and payment_id = $2",
+        merchant_id.uuid(),
+        id.uuid()
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let attempts = attempts(&mut *pool.acquire().await?, merchant_id, id).await?;
+    Ok(Some(row.into_payment(attempts)?))
+}
+
+/// Returns a payment and keeps others from changing it until the transaction ends.
+#[tracing::instrument(name = "db.payment.lock", level = "debug", skip_all)]
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    id: PaymentId,
+) -> Result<Option<Payment>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        PaymentRow,
+        "select merchant_id, payment_id, order_id, amount_minor, currency, state, subject, refunded_minor,
+                refund_reserved_minor, create_time, expire_time, pay_time
+         from payment where merchant_id = $1 and payment_id = $2
+         for update",
+        merchant_id.uuid(),
+        id.uuid()
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let attempts = attempts(conn, merchant_id, id).await?;
+    Ok(Some(row.into_payment(attempts)?))
+}
+
+async fn attempts(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    payment_id: PaymentId,
+) -> Result<Vec<Attempt>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        AttemptRow,
+        "select attempt_id, payment_id, channel_account_id, channel, method, state, in_doubt, routing_reason, qr_code,
+                channel_transaction_id, failure_reason, failure_code, create_time, tries, lease_until, traceparent
+         from attempt where merchant_id = $1 and payment_id = $2 order by attempt_id",
+        merchant_id.uuid(),
+        payment_id.uuid()
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|row| row.try_into().map_err(Into::into)).collect()
+}
+
+/// Returns whose payment it is that a payer holds.
+#[tracing::instrument(name = "db.payment.merchant_of", level = "debug", skip_all)]
+pub(crate) async fn merchant_of(pool: &PgPool, id: PaymentId) -> Result<Option<MerchantId>, sqlx::Error> {
+    let row = sqlx::query_scalar!("select merchant_id from payment where payment_id = $1", id.uuid())
+        .fetch_optional(pool)
+        .await?;
+    Ok(row.map(MerchantId::from_uuid))
+}
+
+/// Returns the payment of an attempt at a channel account.
+#[tracing::instrument(name = "db.attempt.payment_of", level = "debug", skip_all)]
+pub(crate) async fn payment_of(
+    pool: &PgPool,
+    merchant_id: MerchantId,
+    account_id: ChannelAccountId,
+    id: AttemptId,
+) -> Result<Option<PaymentId>, sqlx::Error> {
+    let row = sqlx::query_scalar!(
+        "select payment_id from attempt where merchant_id = $1 and channel_account_id = $2 and attempt_id = $3",
+        merchant_id.uuid(),
+        account_id.uuid(),
+        id.uuid()
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(PaymentId::from_uuid))
+}
+
+/// Returns the payment that was made under an idempotency key, and the request's fingerprint.
+#[tracing::instrument(name = "db.payment.by_key", level = "debug", skip_all)]
+pub(crate) async fn by_key(
+    pool: &PgPool,
+    merchant_id: MerchantId,
+    key: &str,
+) -> Result<Option<(PaymentId, Vec<u8>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select payment_id, fingerprint from payment where merchant_id = $1 and idempotency_key = $2",
+        merchant_id.uuid(),
+        key
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| (PaymentId::from_uuid(row.payment_id), row.fingerprint)))
+}
+
+/// Returns the payment that may bring an order's money.
+#[tracing::instrument(name = "db.payment.active_of_order", level = "debug", skip_all)]
+pub(crate) async fn active_of_order(
+    pool: &PgPool,
+    merchant_id: MerchantId,
+    order_id: OrderId,
+) -> Result<Option<PaymentId>, sqlx::Error> {
+    let row = sqlx::query_scalar!(
+        "select payment_id from payment where merchant_id = $1 and order_id = $2 and holds_order",
+        merchant_id.uuid(),
+        order_id.uuid()
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(PaymentId::from_uuid))
+}
+
+/// Returns at most `limit` of a merchant's payments, newest first, after the one given; of one order if given.
+#[tracing::instrument(name = "db.payment.list", level = "debug", skip_all)]
+pub(crate) async fn list(
+    pool: &PgPool,
+    merchant_id: MerchantId,
+    order_id: Option<OrderId>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Payment>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        PaymentRow,
+        "select merchant_id, payment_id, order_id, amount_minor, currency, state, subject, refunded_minor,
+                refund_reserved_minor, create_time, expire_time, pay_time
+         from payment
+         where merchant_id = $1 and ($2::uuid is null or order_id = $2) and ($3::uuid is null or payment_id < $3)
+         order by payment_id desc limit $4",
+        merchant_id.uuid(),
+        order_id.map(OrderId::uuid),
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.payment_id).collect();
+    let attempt_rows = sqlx::query_as!(
+        AttemptRow,
+        "select attempt_id, payment_id, channel_account_id, channel, method, state, in_doubt, routing_reason, qr_code,
+                channel_transaction_id, failure_reason, failure_code, create_time, tries, lease_until, traceparent
+         from attempt where merchant_id = $1 and payment_id = any($2) order by attempt_id",
+        merchant_id.uuid(),
+        &ids
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut attempts: HashMap<Uuid, Vec<Attempt>> = HashMap::new();
+    for row in attempt_rows {
+        attempts.entry(row.payment_id).or_default().push(row.try_into()?);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let attempts = attempts.remove(&row.payment_id).unwrap_or_default();
+            row.into_payment(attempts).map_err(Into::into)
+        })
+        .collect()
+}

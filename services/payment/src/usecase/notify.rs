@@ -1,0 +1,117 @@
+//! Callbacks of channels.
+
+use tael_ids::{AttemptId, ChannelAccountId, RefundId};
+use tracing::Instrument as _;
+
+use super::evidence::Recorded;
+use super::{Error, Payments};
+use crate::accounts::{OpenAccount, OpenError};
+use crate::channel::{Acknowledgement, Notification};
+use crate::domain::account::Channel;
+use crate::domain::evidence::{Verdict, judge};
+use crate::domain::payment::Payment;
+use crate::domain::refund::RefundState;
+use crate::store;
+
+/// What is told to whoever calls an address that is nobody's.
+const NOBODY: Acknowledgement =
+    Acknowledgement { status: 404, content_type: "text/plain; charset=utf-8", body: "failure" };
+
+impl Payments {
+    /// Takes a callback as it came. The signature is verified before anything else is done with it. The channel is
+    /// told that it was taken only after what it says is committed; an error makes it come again.
+    #[tracing::instrument(name = "notification.handle", skip_all)]
+    pub(crate) async fn handle_notification(
+        &self,
+        channel: Channel,
+        account_id: ChannelAccountId,
+        body: &[u8],
+    ) -> Result<Acknowledgement, Error> {
+        let open = match self.accounts.open(account_id).await {
+            Ok(open) if open.account.channel() == channel => open,
+            Ok(_) => return Ok(NOBODY),
+            Err(error) if matches!(*error, OpenError::NotFound(_)) => return Ok(NOBODY),
+            Err(error) => return Err(error.into()),
+        };
+        let notification = match open.adapter.read_notification(body) {
+            Ok(notification) => notification,
+            Err(error) => {
+                tracing::warn!(channel_account_id = %account_id, %error, "a notification is not believed");
+                return Ok(open.adapter.acknowledge(false));
+            }
+        };
+        let Some(payment) = self.payment_of(&open, &notification).await? else {
+            tracing::warn!(channel_account_id = %account_id, "a notification is about a number that is not ours");
+            return Ok(open.adapter.acknowledge(false));
+        };
+        let attempt_id = AttemptId::from_channel_number(&notification.number).ok();
+        let traceparent =
+            attempt_id.and_then(|id| payment.attempt(id)).map_or("", |attempt| &attempt.traceparent);
+        // Joins the payment's trace: the callback itself came without one.
+        let span =
+            tracing::info_span!("payment.notification", payment_id = %payment.id, otel.kind = "consumer");
+        tael_telemetry::follow(&span, traceparent);
+        let taken = self.take(&open, &payment, &notification).instrument(span).await?;
+        Ok(open.adapter.acknowledge(taken))
+    }
+
+    async fn payment_of(&self, open: &OpenAccount, told: &Notification) -> Result<Option<Payment>, Error> {
+        let Ok(attempt_id) = AttemptId::from_channel_number(&told.number) else { return Ok(None) };
+        let merchant_id = open.account.merchant_id;
+        let id = store::payment::payment_of(&self.pool, merchant_id, open.account.id, attempt_id).await?;
+        match id {
+            Some(id) => Ok(store::payment::get(&self.pool, merchant_id, id).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Records what a verified notification says; says whether the channel may forget it.
+    async fn take(&self, open: &OpenAccount, payment: &Payment, told: &Notification) -> Result<bool, Error> {
+        let attempt_id = AttemptId::from_channel_number(&told.number).ok();
+        let attempt = attempt_id.and_then(|id| payment.attempt(id)).ok_or(Error::RowVanished)?;
+        if let Some(evidence) = &told.evidence {
+            match judge(&attempt.state, evidence) {
+                // Nothing to record, and the attempt's schedule is not ours to touch.
+                Verdict::Stay { .. } => {}
+                Verdict::Ended | Verdict::Present | Verdict::Succeed | Verdict::Close | Verdict::Fail => {
+                    let recorded = self.apply(payment, attempt, open, evidence.clone(), false).await?;
+                    if recorded == Recorded::Alarmed {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        if let Some(number) = &told.refund_number {
+            self.look_at_refund(payment, number).await?;
+        }
+        Ok(true)
+    }
+
+    /// A notification of a refund is no more than a reason to ask.
+    async fn look_at_refund(&self, payment: &Payment, number: &str) -> Result<(), Error> {
+        let refund = match RefundId::from_channel_number(number) {
+            Ok(id) => {
+                let mut conn = self.pool.acquire().await?;
+                store::refund::get(&mut conn, payment.merchant_id, id).await?
+            }
+            Err(_) => None,
+        };
+        match refund {
+            None => {
+                tracing::warn!(payment_id = %payment.id, "the channel tells of a refund that is not ours");
+            }
+            Some(refund) if refund.state == RefundState::Pending => {
+                let now = self.clock.now();
+                let until = self.lease_until(now);
+                // When somebody is asking already, their answer will do.
+                if let Some(refund) =
+                    store::refund::lease(&self.pool, refund.merchant_id, refund.id, now, until).await?
+                {
+                    self.execute_refund(refund).await?;
+                }
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! Asking channels about what is still open. The worker's step.
+
+use futures::StreamExt as _;
+use tael_grpc::status::Chain;
+use tael_ids::{AttemptId, MerchantId, PaymentId};
+use tracing::Instrument as _;
+
+use super::{Error, Payments};
+use crate::domain::payment::AttemptState;
+use crate::store;
+
+/// So many are claimed at once, and asked about at the same time.
+const BATCH: i64 = 16;
+
+impl Payments {
+    /// Asks about what is due now, at most one batch of attempts and one of refunds; returns how many that were.
+    /// What can't be asked about now is due again when its lease ends.
+    pub(crate) async fn poll_once(&self) -> Result<usize, Error> {
+        let now = self.clock.now();
+        let until = self.lease_until(now);
+        let attempts = store::payment::claim_due(&self.pool, now, until, BATCH).await?;
+        let refunds = store::refund::claim_due(&self.pool, now, until, BATCH).await?;
+        let count = attempts.len() + refunds.len();
+        let attempts = attempts.into_iter().map(|(merchant_id, payment_id, attempt_id)| async move {
+            if let Err(error) = self.poll_attempt(merchant_id, payment_id, attempt_id).await {
+                tracing::warn!(%payment_id, error = %Chain(&error), "a payment could not be asked about");
+            }
+        });
+        let refunds = refunds.into_iter().map(|refund| async move {
+            let id = refund.id;
+            let span = tracing::info_span!("refund.poll", refund_id = %id);
+            tael_telemetry::follow(&span, &refund.traceparent);
+            if let Err(error) = self.execute_refund(refund).instrument(span).await {
+                tracing::warn!(refund_id = %id, error = %Chain(&error), "a refund could not be asked about");
+            }
+        });
+        let batch = usize::try_from(BATCH).unwrap_or(usize::MAX);
+        futures::join!(
+            futures::stream::iter(attempts).buffer_unordered(batch).for_each(|()| std::future::ready(())),
+            futures::stream::iter(refunds).buffer_unordered(batch).for_each(|()| std::future::ready(())),
+        );
+        Ok(count)
+    }
+
+    async fn poll_attempt(
+        &self,
+        merchant_id: MerchantId,
+        payment_id: PaymentId,
+        attempt_id: AttemptId,
+    ) -> Result<(), Error> {
+        let payment = self.payment(merchant_id, payment_id).await?;
+        let attempt = payment.attempt(attempt_id).ok_or(Error::RowVanished)?;
+        let span = tracing::info_span!("payment.poll", payment_id = %payment.id);
+        tael_telemetry::follow(&span, &attempt.traceparent);
+        async {
+            let open = self.open_account_of(attempt).await?;
+            let number = attempt.id.channel_number();
+            let expired = payment.expire_time <= self.clock.now();
+            let evidence = match &attempt.state {
+                AttemptState::Initiated | AttemptState::Pending { .. } if expired => {
+                    let closing = open.adapter.close(&number).await;
+                    return self.record_closing(&payment, attempt, &open, closing).await;
+                }
+                // Presented again under the same number, it is the same presentation: it settles the doubt.
+                AttemptState::Initiated => open.adapter.present(&self.presentation(&payment, attempt)).await,
+                AttemptState::Pending { .. } => open.adapter.query(&number).await,
+                AttemptState::Succeeded | AttemptState::Closed | AttemptState::Failed(_) => return Ok(()),
+            };
+            self.record(&payment, attempt, &open, evidence).await?;
+            Ok(())
+        }
+        .instrument(span)
+        .await
+    }
+}
