@@ -1,5 +1,7 @@
 //! What this service tells in its log, and what it makes of the logs of others.
 
+use jiff::Timestamp;
+use sqlx::PgConnection;
 use tael_clock::Clock;
 use tael_eventlog::{ApplyError, EventLog, Handler, NewEvent, Received};
 use tael_grpc::convert;
@@ -12,12 +14,9 @@ use tael_proto::event::v1::{
 };
 use tael_proto::r#type::v1 as wire;
 
-use jiff::Timestamp;
-use sqlx::PgConnection;
-
 use crate::domain::order::Order;
 use crate::domain::voucher::{NewRedemption, Voucher};
-use crate::usecase::received::{self, Receipt, Refund};
+use crate::usecase::received::{self, PaidRefund, Receipt};
 
 /// An order was priced and stored.
 pub(crate) fn created(order: &Order) -> NewEvent {
@@ -64,7 +63,7 @@ pub(crate) fn held(receipt: &Receipt, now: Timestamp) -> NewEvent {
 }
 
 /// A part of an order was refunded; `refunded` is the sum so far.
-pub(crate) fn refunded(refund: &Refund, refunded: Money, now: Timestamp) -> NewEvent {
+pub(crate) fn refunded(refund: &PaidRefund, refunded: Money, now: Timestamp) -> NewEvent {
     let kind = Kind::OrderRefunded(OrderRefunded {
         order_id: refund.order_id.to_string(),
         refund_id: refund.refund_id.to_string(),
@@ -187,10 +186,10 @@ fn receipt(received: &Received, succeeded: &PaymentSucceeded) -> Result<Receipt,
     })
 }
 
-fn refund(received: &Received, succeeded: &RefundSucceeded) -> Result<Refund, Malformed> {
+fn refund(received: &Received, succeeded: &RefundSucceeded) -> Result<PaidRefund, Malformed> {
     let line =
         |line: &tael_proto::event::v1::RefundedLine| Ok((id("line_id", &line.line_id)?, line.quantity));
-    Ok(Refund {
+    Ok(PaidRefund {
         merchant_id: id("merchant_id", &received.event.merchant_id)?,
         order_id: id("order_id", &succeeded.order_id)?,
         payment_id: id("payment_id", &succeeded.payment_id)?,

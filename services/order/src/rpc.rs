@@ -138,7 +138,7 @@ impl OrderService for Rpc {
         let (merchant_id, code) = parse::get_voucher(&request.into_inner())?;
         let voucher = self.orders.get_voucher(merchant_id, code).await?;
         Span::current().record("order_id", voucher.order_id.to_string());
-        Ok(Response::new(GetVoucherResponse { voucher: Some(reply::voucher(voucher)) }))
+        Ok(Response::new(GetVoucherResponse { voucher: Some(reply::voucher(&voucher)) }))
     }
 
     async fn redeem_voucher(
@@ -156,7 +156,7 @@ impl OrderService for Rpc {
                 span.record("order_id", made.voucher.order_id.to_string());
                 Ok(RedeemVoucherResponse {
                     redemption_id: made.id.to_string(),
-                    voucher: Some(reply::voucher(made.voucher)),
+                    voucher: Some(reply::voucher(&made.voucher)),
                 })
             })
             .await

@@ -38,7 +38,7 @@ pub(super) fn order(order: Order) -> wire::Order {
         payment_id: payment_id.map(|id| id.to_string()).unwrap_or_default(),
         refunded: Some(convert::money(order.refunded)),
         refund_progress: refund_progress.into(),
-        vouchers: order.vouchers.into_iter().map(voucher).collect(),
+        vouchers: order.vouchers.iter().map(voucher).collect(),
         held_payments: order.held_payments.into_iter().map(held_payment).collect(),
         create_time: Some(convert::timestamp(order.create_time)),
         expire_time: Some(convert::timestamp(order.expire_time)),
@@ -72,7 +72,7 @@ fn held_payment(held: HeldPayment) -> wire::HeldPayment {
     }
 }
 
-pub(super) fn voucher(voucher: Voucher) -> wire::Voucher {
+pub(super) fn voucher(voucher: &Voucher) -> wire::Voucher {
     wire::Voucher {
         voucher_id: voucher.id.to_string(),
         order_id: voucher.order_id.to_string(),

@@ -32,7 +32,7 @@ pub(crate) struct Receipt {
 
 /// Money of an order that went back.
 #[derive(Clone, Debug)]
-pub(crate) struct Refund {
+pub(crate) struct PaidRefund {
     pub(crate) merchant_id: MerchantId,
     pub(crate) order_id: OrderId,
     pub(crate) payment_id: PaymentId,
@@ -162,7 +162,7 @@ pub(crate) async fn refunds(
     conn: &mut PgConnection,
     log: &EventLog,
     now: Timestamp,
-    refunds: &[Refund],
+    refunds: &[PaidRefund],
 ) -> Result<(), ApplyError> {
     if refunds.is_empty() {
         return Ok(());
@@ -210,7 +210,7 @@ pub(crate) async fn refunds(
     Ok(())
 }
 
-fn count_refund(order: &mut Standing, refund: &Refund) -> Result<(), Contradiction> {
+fn count_refund(order: &mut Standing, refund: &PaidRefund) -> Result<(), Contradiction> {
     match order.state {
         State::Paid { payment_id, .. } if payment_id == refund.payment_id => {}
         State::Paid { .. } | State::PendingPayment | State::Cancelled | State::Expired => {

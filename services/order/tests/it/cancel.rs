@@ -54,7 +54,9 @@ async fn when_the_payer_was_faster_the_order_stays() {
     ] {
         let order = fixture.order().await;
         fixture.payments.add(&order.order_id, known);
-        on_close.into_iter().for_each(|answer| fixture.payments.on_next_close(answer));
+        if let Some(answer) = on_close {
+            fixture.payments.on_next_close(answer);
+        }
         let status = cancel(&fixture, &order).await.unwrap_err();
         assert_reason(&status, Code::FailedPrecondition, "ORDER_STATE");
         assert_eq!(fixture.get(&order).await.state(), OrderState::PendingPayment);

@@ -1,10 +1,18 @@
 //! What the payment service's events do to orders.
 
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tael_ids::{MerchantId, OrderId, PaymentId};
 use tael_proto::event::v1::PaymentClosed;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::order::v1::{CancelOrderRequest, Order, OrderState};
 use tael_testkit::{eventually, keyed};
+use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::NoSubscriber;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::support::{Fixture, cny, kind, line, money, pay_time, succeeded, total, voucher_line};
 
@@ -18,10 +26,7 @@ async fn money_pays_the_order_and_issues_its_vouchers() {
     ];
     let order = fixture.create(fixture.request(lines)).await;
     let payment = PaymentId::new();
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
-    let event = succeeded(&order, payment, total(&order));
-    fixture.payments.log.push_traced(fixture.merchant, event, &traceparent);
+    fixture.payments.log.push(fixture.merchant, succeeded(&order, payment, total(&order)));
 
     let paid = fixture.until_state(&order, OrderState::Paid).await;
     assert_eq!((paid.payment_id, paid.pay_time), (payment.to_string(), Some(pay_time())));
@@ -45,6 +50,31 @@ async fn money_pays_the_order_and_issues_its_vouchers() {
         (&tasting.voucher_id, &order.order_id, 3)
     );
     assert!(events.iter().all(|event| event.merchant_id == fixture.merchant.to_string()));
+}
+
+#[tokio::test]
+async fn what_an_event_causes_belongs_to_the_trace_of_the_event() {
+    // The service runs on this test's own thread, and so it is this test's subscriber that it sees.
+    let provider = SdkTracerProvider::builder().build();
+    let layer =
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("tael")).with_filter(LevelFilter::INFO);
+    let _traced = tracing_subscriber::registry().with(layer).set_default();
+    // As long as there is one subscriber in all, a span that another test's thread comes to first is switched off for
+    // every thread; with a second one it is not.
+    let _second = Dispatch::new(NoSubscriber::default());
+
+    let fixture = Fixture::start().await;
+    let order = fixture.create(fixture.request(vec![voucher_line("tasting", 1, cny(100))])).await;
+    let traces = ["4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c"];
+    for trace in traces {
+        let event = succeeded(&order, PaymentId::new(), total(&order));
+        fixture.payments.log.push_traced(fixture.merchant, event, &format!("00-{trace}-00f067aa0ba902b7-01"));
+    }
+    let caused =
+        |k: &Kind| matches!(k, Kind::OrderPaid(_) | Kind::VoucherIssued(_) | Kind::OrderPaymentHeld(_));
+    let events = fixture.until_events(3, caused).await;
+    let of: Vec<&str> = events.iter().map(|event| &event.traceparent[3..35]).collect();
+    assert_eq!(of, [traces[0], traces[0], traces[1]]);
 }
 
 async fn cancel(fixture: &Fixture, order: &Order) {

@@ -164,7 +164,7 @@ pub(crate) fn cny(minor: i64) -> Money {
 pub(crate) fn line(sku: &str, quantity: u32, unit_price: Money) -> NewLine {
     NewLine {
         sku: sku.to_owned(),
-        name: format!("the {sku}"),
+        name: format!("<{sku}>"),
         quantity,
         unit_price: Some(unit_price),
         fulfilment: Fulfilment::Unspecified.into(),
