@@ -1,11 +1,13 @@
 //! Channels to other services.
 
+use std::error::Error;
 use std::time::Duration;
 
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Endpoint;
-use tonic::{Request, Status};
+use tonic::transport::{self, Endpoint};
+use tonic::{Request, Status, TimeoutExpired};
+use tower::util::MapErr;
 
 use crate::deadline;
 
@@ -13,17 +15,29 @@ use crate::deadline;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A channel to another service: generated clients are built on it with `XClient::new(channel)`.
-pub type Channel = InterceptedService<tonic::transport::Channel, Outbound>;
+pub type Channel = InterceptedService<MapErr<transport::Channel, fn(transport::Error) -> Status>, Outbound>;
 
 /// Makes a channel that connects when it is first used and again whenever the connection is lost.
-pub fn connect(url: &str) -> Result<Channel, tonic::transport::Error> {
-    let transport = Endpoint::from_shared(url.to_owned())?
+pub fn connect(url: &str) -> Result<Channel, transport::Error> {
+    let channel = Endpoint::from_shared(url.to_owned())?
         .connect_timeout(Duration::from_secs(2))
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(5))
         .tcp_nodelay(true)
         .connect_lazy();
-    Ok(InterceptedService::new(transport, Outbound))
+    Ok(InterceptedService::new(MapErr::new(channel, status as fn(transport::Error) -> Status), Outbound))
+}
+
+/// tonic tells of a deadline that passed on this side as CANCELLED; gRPC's word for it is DEADLINE_EXCEEDED.
+fn status(error: transport::Error) -> Status {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        if error.is::<TimeoutExpired>() {
+            return Status::deadline_exceeded("no answer came before the call's deadline");
+        }
+        cause = error.source();
+    }
+    Status::from_error(Box::new(error))
 }
 
 /// Carries the running call's trace context and deadline on to the next service.

@@ -10,5 +10,11 @@ pub fn money(money: Money) -> wire::Money {
 
 /// Writes an instant.
 pub fn timestamp(time: jiff::Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+    // Before 1970 jiff counts both parts down from there; on the wire the nanoseconds always count forward.
+    let (seconds, nanos) = (time.as_second(), time.subsec_nanosecond());
+    if nanos < 0 {
+        prost_types::Timestamp { seconds: seconds - 1, nanos: nanos + 1_000_000_000 }
+    } else {
+        prost_types::Timestamp { seconds, nanos }
+    }
 }

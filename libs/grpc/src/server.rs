@@ -60,7 +60,7 @@ impl Bound {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .expect("the descriptors come from the compiler");
-        let (health, watching) = readiness.serve();
+        let (health, watching) = readiness.serve().await;
         let routes = routes.add_service(health).add_service(reflection);
         let result = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(20)))

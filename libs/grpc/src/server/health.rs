@@ -61,13 +61,15 @@ impl Readiness {
         Self { checks }
     }
 
-    pub(crate) fn serve(
+    pub(crate) async fn serve(
         self,
     ) -> (
         tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health>,
         JoinHandle<()>,
     ) {
         let (reporter, server) = tonic_health::server::health_reporter();
+        // Ready is what a look has shown, never what is assumed before the first one.
+        reporter.set_service_status("", ServingStatus::NotServing).await;
         (server, tokio::spawn(watch(reporter, self.checks)))
     }
 }

@@ -1,0 +1,110 @@
+use tael_grpc::fields::Fields;
+use tael_grpc::status::bad_fields;
+use tael_ids::{MerchantId, OrderId};
+use tael_money::{Currency, Money};
+use tael_proto::payment::v1::PaymentState;
+use tael_proto::r#type::v1 as wire;
+use tonic::Code;
+
+/// Reads one field and returns the fields that were found bad.
+fn bad<T>(read: impl FnOnce(&mut Fields) -> Option<T>) -> Vec<String> {
+    let mut fields = Fields::default();
+    let value = read(&mut fields);
+    match fields.finish(|| value) {
+        Ok(_) => Vec::new(),
+        Err(status) => {
+            assert_eq!(status.code(), Code::InvalidArgument);
+            bad_fields(&status)
+        }
+    }
+}
+
+fn money(minor: i64, currency: &str) -> wire::Money {
+    wire::Money { minor, currency: currency.to_owned() }
+}
+
+const GOOD: [&str; 0] = [];
+
+#[test]
+fn every_bad_field_is_named_in_one_answer() {
+    let mut fields = Fields::default();
+    let id = fields.id::<MerchantId>("merchant_id", "");
+    let text = fields.text("name", " x", 1..=5);
+    let status = fields.finish(|| Some((id?, text?))).unwrap_err();
+    assert_eq!(bad_fields(&status), ["merchant_id", "name"]);
+    assert_eq!(status.message(), "merchant_id is missing; name must not begin or end with white space");
+}
+
+#[test]
+fn ids_are_of_their_kind() {
+    let id = MerchantId::new();
+    let read = |text: &str| bad(|f| f.id::<MerchantId>("id", text));
+    assert_eq!(read(&id.to_string()), GOOD);
+    for text in ["", "x", &OrderId::new().to_string(), &id.to_string().to_uppercase(), "mer_", "mer_é"] {
+        assert_eq!(read(text), ["id"], "{text}");
+    }
+    assert_eq!(bad(|f| f.optional_id::<MerchantId>("id", "")), GOOD);
+    assert_eq!(bad(|f| f.optional_id::<MerchantId>("id", "x")), ["id"]);
+}
+
+#[test]
+fn texts_are_counted_in_characters_and_are_what_they_look_like() {
+    let read = |text: &str| bad(|f| f.text("t", text, 1..=4));
+    assert_eq!(read("龙井茶!"), GOOD);
+    for text in ["", "龙井茶叶五", " a", "a\u{3000}", "a\nb", "a\0", "\u{7f}"] {
+        assert_eq!(read(text), ["t"], "{text:?}");
+    }
+    assert_eq!(bad(|f| f.text("t", "", 0..=4)), GOOD);
+}
+
+#[test]
+fn amounts_name_the_part_that_is_bad() {
+    let mut fields = Fields::default();
+    assert_eq!(fields.positive_money("m", Some(&money(5, "CNY"))), Some(Money::new(5, Currency::CNY)));
+    let positive = |m: wire::Money| bad(|f| f.positive_money("m", Some(&m)));
+    assert_eq!(bad(|f| f.positive_money("m", None)), ["m"]);
+    assert_eq!(positive(money(5, "")), ["m.currency"]);
+    assert_eq!(positive(money(5, "XXX")), ["m.currency"]);
+    assert_eq!(positive(money(5, "cny")), ["m.currency"]);
+    assert_eq!(positive(money(0, "CNY")), ["m.minor"]);
+    assert_eq!(positive(money(i64::MIN, "CNY")), ["m.minor"]);
+    let not_negative = |m: wire::Money| bad(|f| f.money_not_negative("m", Some(&m)));
+    assert_eq!(not_negative(money(0, "JPY")), GOOD);
+    assert_eq!(not_negative(money(-1, "JPY")), ["m.minor"]);
+    assert_eq!(bad(|f| f.money("m", Some(&money(-1, "KWD")))), GOOD);
+}
+
+#[test]
+fn numbers_choices_and_times_have_bounds() {
+    assert_eq!(bad(|f| f.number("n", 100, 1..=100)), GOOD);
+    assert_eq!(bad(|f| f.number("n", 101, 1..=100)), ["n"]);
+    assert_eq!(bad(|f| f.choice::<PaymentState>("c", 2)), GOOD);
+    assert_eq!(bad(|f| f.choice::<PaymentState>("c", 0)), ["c"]);
+    assert_eq!(bad(|f| f.choice::<PaymentState>("c", -7)), ["c"]);
+    let time = |seconds, nanos| {
+        let time = prost_types::Timestamp { seconds, nanos };
+        bad(|f| f.timestamp("t", Some(&time)))
+    };
+    assert_eq!(time(1_790_000_000, 999_999_999), GOOD);
+    assert_eq!(time(1_790_000_000, 1_000_000_000), ["t"]);
+    assert_eq!(time(1_790_000_000, -1), ["t"]);
+    assert_eq!(time(i64::MAX, 0), ["t"]);
+    assert_eq!(bad(|f| f.timestamp("t", None)), ["t"]);
+}
+
+#[test]
+fn times_come_back_as_they_were_written_also_before_1970() {
+    for nanoseconds in [0, 1, -1, 999_999_999, -1_000_000_000, -1_500_000_000, 1_790_000_000_123_456_789] {
+        let time = jiff::Timestamp::from_nanosecond(nanoseconds).unwrap();
+        let wire = tael_grpc::convert::timestamp(time);
+        assert!((0..1_000_000_000).contains(&wire.nanos), "{wire:?}");
+        let mut fields = Fields::default();
+        let read = fields.timestamp("t", Some(&wire));
+        assert_eq!(fields.finish(|| read).unwrap(), time);
+    }
+}
+
+#[test]
+fn a_reader_that_forgot_to_note_its_field_is_no_panic() {
+    assert_eq!(bad(|_| None::<()>), ["request"]);
+}

@@ -1,0 +1,10 @@
+//! The plumbing around gRPC calls, seen by callers over real connections.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod deadline;
+mod fields;
+mod health;
+mod limit;
+mod reflection;
+mod server;
