@@ -1,0 +1,157 @@
+//! ClosePayment and SyncPayment.
+
+use futures::future::join_all;
+use tael_grpc::status::{bad_fields, reason};
+use tael_ids::{MerchantId, PaymentId};
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::payment::v1::{AttemptState, ClosePaymentRequest, PaymentState, SyncPaymentRequest};
+use tael_sandbox::control::{Fault, TradeStatus};
+use tael_testkit::keyed;
+use tonic::{Code, Request};
+
+use crate::world::{World, cny, kind, qr_code};
+
+/// For Alipay there is no trade yet, so it would deny one that can still be paid. The code has to be withdrawn.
+#[tokio::test]
+async fn a_code_that_nobody_has_scanned_is_withdrawn() {
+    let world = World::start().await;
+    let payment = world.create().await;
+    let closed = world.close(&payment).await;
+    assert_eq!((closed.state(), closed.attempts[0].state()), (PaymentState::Closed, AttemptState::Closed));
+    assert!(!closed.attempts[0].in_doubt && closed.next_action.is_none());
+    assert_eq!(world.trade(&payment).await.status, TradeStatus::Withdrawn);
+    assert!(world.sandbox.pay(world.reference(&payment)).await.is_err(), "a closed payment can't be paid");
+    assert_eq!(world.close(&payment).await, closed, "closing again changes nothing");
+    assert_eq!(world.said(2).await, ["payment.created", "payment.closed"]);
+}
+
+#[tokio::test]
+async fn a_code_that_was_scanned_is_closed() {
+    let world = World::start().await;
+    let payment = world.create().await;
+    world.sandbox.scan(world.reference(&payment)).await.unwrap();
+    assert_eq!(world.close(&payment).await.state(), PaymentState::Closed);
+    assert_eq!(world.trade(&payment).await.status, TradeStatus::TradeClosed);
+}
+
+#[tokio::test]
+async fn a_payer_who_was_faster_has_paid() {
+    let world = World::start().await;
+    world.lose_notifications().await;
+    let payment = world.create().await;
+    world.pay(&payment).await;
+    let paid = world.close(&payment).await;
+    assert_eq!(paid.state(), PaymentState::Succeeded);
+    assert_eq!(world.trade(&payment).await.refunded_fen, 0);
+    assert_eq!(world.close(&payment).await, paid);
+    assert_eq!(world.said(2).await, ["payment.created", "payment.succeeded"]);
+}
+
+#[tokio::test]
+async fn a_payment_in_doubt_can_be_closed() {
+    let world = World::start().await;
+    for fault in [Fault::DropRequest, Fault::TimeOutAfter { hang_ms: 0 }] {
+        world.fault("alipay.trade.precreate", 1, fault).await;
+        let payment = world.create().await;
+        assert!(payment.attempts[0].in_doubt);
+        assert_eq!(world.close(&payment).await.state(), PaymentState::Closed);
+    }
+}
+
+/// Without evidence a payment is not closed, whatever was tried.
+#[tokio::test]
+async fn without_evidence_nothing_is_closed() {
+    let world = World::start().await;
+    for method in ["alipay.trade.query", "alipay.trade.cancel"] {
+        for fault in [Fault::DropRequest, Fault::unavailable(), Fault::BadAnswerSignature] {
+            let payment = world.create().await;
+            world.fault(method, 1, fault.clone()).await;
+            let unclear = world.close(&payment).await;
+            assert_eq!(
+                (unclear.state(), unclear.attempts[0].in_doubt),
+                (PaymentState::Pending, true),
+                "{fault:?}"
+            );
+            assert_eq!(qr_code(&unclear), qr_code(&payment));
+            assert_eq!(world.close(&payment).await.state(), PaymentState::Closed, "{method} {fault:?}");
+        }
+    }
+    let scanned = world.create().await;
+    world.sandbox.scan(world.reference(&scanned)).await.unwrap();
+    world.fault("alipay.trade.close", 1, Fault::TimeOutAfter { hang_ms: 0 }).await;
+    let unclear = world.close(&scanned).await;
+    assert_eq!((unclear.state(), unclear.attempts[0].in_doubt), (PaymentState::Pending, true));
+    assert_eq!(world.close(&scanned).await.state(), PaymentState::Closed);
+}
+
+/// The buyer scans and pays between our question and the cancel, which then gives the money back: the books need both.
+#[tokio::test]
+async fn money_that_closing_gave_back_is_recorded_both_ways() {
+    let world = World::start().await;
+    world.lose_notifications().await;
+    let payment = world.create().await;
+    world.pay(&payment).await;
+    let no_trade = Fault::FailBefore { code: "40004".to_owned(), sub_code: "ACQ.TRADE_NOT_EXIST".to_owned() };
+    world.fault("alipay.trade.query", 1, no_trade).await;
+    let reversed = world.close(&payment).await;
+    assert_eq!(reversed.state(), PaymentState::Succeeded);
+    assert_eq!((reversed.refunded.clone(), reversed.refund_reserved.clone()), (cny(6_800), cny(0)));
+    assert_eq!(world.trade(&payment).await.refunded_fen, 6_800);
+    let events = world.events(3).await;
+    assert!(matches!(kind(&events[1]), Kind::PaymentSucceeded(_)));
+    let Kind::PaymentRefunded(refunded) = kind(&events[2]) else { panic!("{events:?}") };
+    assert_eq!((refunded.amount, refunded.refunded_total), (cny(6_800), cny(6_800)));
+    assert_eq!(events.len(), 3);
+}
+
+#[tokio::test]
+async fn fifty_at_once_close_once() {
+    let world = World::start().await;
+    let payment = world.create().await;
+    let answers = join_all((0..50).map(|_| world.close(&payment))).await;
+    assert!(answers.iter().all(|answer| *answer == answers[0] && answer.state() == PaymentState::Closed));
+    assert_eq!(world.said(2).await, ["payment.created", "payment.closed"]);
+}
+
+#[tokio::test]
+async fn asking_now_tells_at_once() {
+    let world = World::start().await;
+    world.lose_notifications().await;
+    let payment = world.create().await;
+    assert_eq!(world.sync(&payment).await, payment);
+    world.pay(&payment).await;
+    let paid = world.sync(&payment).await;
+    assert_eq!(paid.state(), PaymentState::Succeeded);
+    assert_eq!(world.sync(&payment).await, paid);
+}
+
+#[tokio::test]
+async fn unknown_payments_and_bad_fields() {
+    let world = World::start().await;
+    let payment = world.create().await;
+    for (merchant_id, payment_id) in [
+        (MerchantId::new().to_string(), payment.payment_id.clone()),
+        (world.merchant_id.to_string(), PaymentId::new().to_string()),
+    ] {
+        let close = ClosePaymentRequest { merchant_id: merchant_id.clone(), payment_id: payment_id.clone() };
+        let sync = SyncPaymentRequest { merchant_id, payment_id };
+        for status in [
+            world.payments.clone().close_payment(keyed(close)).await.unwrap_err(),
+            world.payments.clone().sync_payment(sync).await.unwrap_err(),
+        ] {
+            assert_eq!(
+                (status.code(), reason(&status).as_deref()),
+                (Code::NotFound, Some("PAYMENT_NOT_FOUND"))
+            );
+        }
+    }
+    let bad = ClosePaymentRequest { merchant_id: String::new(), payment_id: "ord_1".to_owned() };
+    let status = world.payments.clone().close_payment(keyed(bad)).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["merchant_id", "payment_id"]);
+    let keyless = ClosePaymentRequest {
+        merchant_id: payment.merchant_id.clone(),
+        payment_id: payment.payment_id.clone(),
+    };
+    let status = world.payments.clone().close_payment(Request::new(keyless)).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["idempotency-key"]);
+}
