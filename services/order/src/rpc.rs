@@ -15,6 +15,8 @@ use tael_proto::order::v1::{
 use tonic::{Code, Request, Response, Status};
 use tracing::Span;
 
+use crate::contact;
+use crate::domain::order::Order;
 use crate::usecase::{Error, Orders};
 
 const DOMAIN: &str = "tael.order";
@@ -42,13 +44,21 @@ impl OrderService for Rpc {
         span.record("merchant_id", new.merchant_id.to_string());
         let call = Call::new(&new.merchant_id, "CreateOrder", &metadata, &request)?;
         let orders = self.orders.clone();
-        self.idempotency
+        // The answer is recorded without the contact, which must not lie in Redis. A call that is answered from
+        // there is equal to the first one, and so is its contact.
+        let contact = new.contact.clone();
+        let mut response = self
+            .idempotency
             .run(call, move |guard| async move {
-                let order = orders.create(new, guard).await?;
+                let order = Order { contact: None, ..orders.create(new, guard).await? };
                 span.record("order_id", order.id.to_string());
                 Ok(CreateOrderResponse { order: Some(reply::order(order)) })
             })
-            .await
+            .await?;
+        if let Some(order) = &mut response.get_mut().order {
+            order.contact = contact.map(contact::to_wire);
+        }
+        Ok(response)
     }
 
     async fn get_order(
@@ -80,12 +90,17 @@ impl OrderService for Rpc {
         let (merchant_id, order_id) = parse::order(&request.merchant_id, &request.order_id)?;
         let call = Call::new(&merchant_id, "CancelOrder", &metadata, &request)?;
         let orders = self.orders.clone();
-        self.idempotency
+        // What is recorded is that it was done. The order with its contact, which must not lie in Redis, is read anew:
+        // it stays as it is.
+        let mut response = self
+            .idempotency
             .run(call, move |_| async move {
-                let order = orders.cancel(merchant_id, order_id).await?;
-                Ok(CancelOrderResponse { order: Some(reply::order(order)) })
+                orders.cancel(merchant_id, order_id).await?;
+                Ok(CancelOrderResponse::default())
             })
-            .await
+            .await?;
+        response.get_mut().order = Some(reply::order(self.orders.get(merchant_id, order_id).await?));
+        Ok(response)
     }
 
     async fn create_promotion(

@@ -8,7 +8,7 @@ pub(crate) mod voucher;
 use tael_money::{Currency, Money};
 use tael_postgres::InconsistentRow;
 
-/// An id of a row, for the report of an inconsistent one.
+/// Reports a row that can't be what was written.
 fn inconsistent(
     table: &'static str,
     column: &'static str,
@@ -33,7 +33,7 @@ fn count(
     u32::try_from(value).map_err(|_| inconsistent(table, column, row, "is negative"))
 }
 
-/// Reads the smaller of a whole and a part of it.
+/// Takes a part, which the table keeps from being more than the whole, from the whole.
 fn rest(
     table: &'static str,
     row: impl std::fmt::Display,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Error, Orders};
 use crate::clients::Closing;
-use crate::domain::order::{Decision, GiveUp, NewOrder, Order, State};
+use crate::domain::order::{Decision, GiveUp, NewOrder, Order};
 use crate::{events, store};
 
 impl Orders {
@@ -71,10 +71,10 @@ impl Orders {
     }
 
     /// Gives an order up, after its payment is known to be closed.
-    pub(crate) async fn cancel(&self, merchant_id: MerchantId, id: OrderId) -> Result<Order, Error> {
+    pub(crate) async fn cancel(&self, merchant_id: MerchantId, id: OrderId) -> Result<(), Error> {
         let order = self.get(merchant_id, id).await?;
         match order.state.give_up(GiveUp::Cancel) {
-            Decision::AlreadyDone => return Ok(order),
+            Decision::AlreadyDone => return Ok(()),
             Decision::Refuse => return Err(refused(&order)),
             Decision::Move => {}
         }
@@ -93,13 +93,13 @@ impl Orders {
             self.log.append(&mut tx, &[events::cancelled(merchant_id, id, now)]).await?;
             tx.commit().await?;
             self.log.wake();
-            return Ok(Order { state: State::Cancelled, ..order });
+            return Ok(());
         }
         tx.rollback().await?;
         // Somebody was faster: another call, the expiry, or the payment's event.
         let order = self.get(merchant_id, id).await?;
         match order.state.give_up(GiveUp::Cancel) {
-            Decision::AlreadyDone => Ok(order),
+            Decision::AlreadyDone => Ok(()),
             Decision::Refuse | Decision::Move => Err(refused(&order)),
         }
     }

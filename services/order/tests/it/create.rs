@@ -1,9 +1,11 @@
+use secrecy::ExposeSecret as _;
 use tael_ids::MerchantId;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::order::v1::{
-    Contact, CreateOrderRequest, CreateOrderResponse, Fulfilment, NewLine, OrderState, RefundProgress,
+    CancelOrderRequest, Contact, CreateOrderRequest, CreateOrderResponse, Fulfilment, NewLine, OrderState,
+    RefundProgress,
 };
-use tael_testkit::keyed;
+use tael_testkit::{keyed, new_key, redis_url, with_key};
 use tonic::Status;
 
 use crate::support::{Fixture, START, assert_bad_fields, cny, kind, line, money, voucher_line};
@@ -77,6 +79,43 @@ async fn contacts_are_stored_sealed() {
         sqlx::query_scalar("select contact from orders").fetch_one(&fixture.database.pool()).await.unwrap();
     for secret in ["王小明", "138 0000", "ming@example.com", "上海"] {
         assert!(!stored.windows(secret.len()).any(|bytes| bytes == secret.as_bytes()), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn contacts_do_not_lie_in_redis_and_yet_are_in_repeated_answers() {
+    let fixture = Fixture::start().await;
+    let key = new_key();
+    let request =
+        CreateOrderRequest { contact: Some(contact()), ..fixture.request(vec![line("tea", 1, cny(1))]) };
+    let create = async || {
+        let request = with_key(&key, request.clone());
+        fixture.orders.clone().create_order(request).await.unwrap().into_inner().order.unwrap()
+    };
+    let order = create().await;
+    assert_eq!(order.contact, Some(contact()));
+    assert_eq!(create().await, order);
+    let cancel =
+        CancelOrderRequest { merchant_id: fixture.merchant.to_string(), order_id: order.order_id.clone() };
+    for _ in 0..2 {
+        let request = with_key(&key, cancel.clone());
+        let cancelled = fixture.orders.clone().cancel_order(request).await.unwrap().into_inner();
+        assert_eq!(cancelled.order.unwrap().contact, Some(contact()));
+    }
+
+    let client = redis::Client::open(redis_url().expose_secret()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    for method in ["CreateOrder", "CancelOrder"] {
+        let kept: Vec<Vec<u8>> = redis::cmd("HVALS")
+            .arg(format!("tael:idempotency:{}:{method}:{key}", fixture.merchant))
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        assert!(!kept.is_empty(), "the answer is remembered");
+        for secret in ["王小明", "138 0000", "ming@example.com", "上海"] {
+            let shown = kept.iter().any(|value| value.windows(secret.len()).any(|w| w == secret.as_bytes()));
+            assert!(!shown, "{method} {secret}");
+        }
     }
 }
 
