@@ -1,2 +1,141 @@
-//! Stub.
-fn main() {}
+//! The all-in-one binary: every service in one process, for development, demonstration and load.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use secrecy::SecretString;
+use tael::collector::Collector;
+use tael::platform::{self, Platform, Ports, Settings};
+use tael::{Error, bench, demo};
+use tael_config::Env;
+use tael_grpc::status::Chain;
+use tael_telemetry::{LogFormat, TelemetryConfig};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Parser)]
+#[command(about = "Tael, a self-hosted merchant payment platform: all services in one process")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+
+    /// The PostgreSQL server; a database per service is created on it.
+    #[arg(long, env = "TAEL_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<SecretString>,
+
+    /// The Redis server.
+    #[arg(long, env = "TAEL_REDIS_URL", hide_env_values = true)]
+    redis_url: Option<SecretString>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the platform until interrupted and print its addresses.
+    Up {
+        /// Take free ports instead of the usual ones.
+        #[arg(long)]
+        free_ports: bool,
+        /// Where to keep the key that seals secrets in the database.
+        #[arg(long, default_value = ".tael/sealing.key")]
+        key_file: PathBuf,
+    },
+    /// Play the main journey, from an order to money in the bank, and print every step with its figures.
+    Demo,
+    /// Load a platform with full journeys and print rates, latencies and whether the money adds up.
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Runtime::new().expect("the machine lets us start threads");
+    match runtime.block_on(run(args)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tael: {}", Chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<ExitCode, Error> {
+    let servers = || -> Result<(SecretString, SecretString), Error> {
+        let missing = "set TAEL_DATABASE_URL and TAEL_REDIS_URL, or use `make`, which starts private servers";
+        Ok((args.database_url.clone().ok_or(missing)?, args.redis_url.clone().ok_or(missing)?))
+    };
+    match args.command {
+        Command::Up { free_ports, key_file } => {
+            let (database_url, redis_url) = servers()?;
+            let ports = if free_ports { Ports::Free } else { Ports::Usual };
+            let sealing_keys = platform::sealing_keys(&key_file)?;
+            up(Settings { database_url, redis_url, prefix: "tael", fresh: false, ports, sealing_keys }).await
+        }
+        Command::Demo => {
+            let (database_url, redis_url) = servers()?;
+            play_demo(own_platform(database_url, redis_url, "tael_demo")).await
+        }
+        Command::Bench(options) => {
+            let telemetry = tael_telemetry::init(telemetry(None, "warn")?)?;
+            let passed = if options.is_against_running() {
+                bench::run(&options, None).await?
+            } else {
+                let (database_url, redis_url) = servers()?;
+                let platform = Platform::start(own_platform(database_url, redis_url, "tael_bench")).await?;
+                let passed = bench::run(&options, Some(&platform.addresses)).await?;
+                platform.stop().await?;
+                passed
+            };
+            telemetry.shutdown();
+            Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+/// A platform on databases of its own, which are made anew.
+fn own_platform(database_url: SecretString, redis_url: SecretString, prefix: &'static str) -> Settings {
+    let sealing_keys = tael_sealed::Keyring::generate_text("demo");
+    Settings { database_url, redis_url, prefix, fresh: true, ports: Ports::Free, sealing_keys }
+}
+
+/// Telemetry as the environment asks for, with logs a person reads.
+fn telemetry(otlp_endpoint: Option<String>, log_filter: &str) -> Result<TelemetryConfig, Error> {
+    let mut env = Env::from_process();
+    let mut config = TelemetryConfig::from_env(&mut env, "tael");
+    env.finish(|| Some(()))?;
+    config.log_format = LogFormat::Text;
+    if std::env::var_os("TAEL_LOG").is_none() {
+        log_filter.clone_into(&mut config.log_filter);
+    }
+    if otlp_endpoint.is_some() {
+        config.otlp_endpoint = otlp_endpoint;
+    }
+    Ok(config)
+}
+
+async fn up(settings: Settings) -> Result<ExitCode, Error> {
+    let telemetry = tael_telemetry::init(telemetry(None, "info")?)?;
+    let shutdown = CancellationToken::new();
+    let platform = Platform::start(settings).await?;
+    println!("{}", platform.addresses);
+    tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            platform::interrupted().await;
+            shutdown.cancel();
+        }
+    });
+    let result = platform.run_until(shutdown).await;
+    telemetry.shutdown();
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn play_demo(settings: Settings) -> Result<ExitCode, Error> {
+    // The demo's own collector, so that the trace can be shown: spans reach it by OTLP as they would any other.
+    let collector = Collector::start().await?;
+    let telemetry = tael_telemetry::init(telemetry(Some(collector.endpoint()), "warn")?)?;
+    let platform = Platform::start(settings).await?;
+    let passed = demo::play(&platform.addresses, &collector).await;
+    platform.stop().await?;
+    // Exporting blocks until the collector, on this runtime, has answered.
+    tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;
+    Ok(if passed? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

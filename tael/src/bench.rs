@@ -1,0 +1,160 @@
+//! `tael bench`: full journeys in a closed loop, and whether the money adds up afterwards.
+
+mod journey;
+mod result;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use journey::{Step, Timings};
+use result::Outcome;
+use tael_proto::settlement::v1::CheckLedgerRequest;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::clients::Clients;
+use crate::platform::Addresses;
+use crate::shop::Shop;
+
+/// How the load is made.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// How many clients play journeys at once, each beginning the next when one has ended.
+    #[arg(long, default_value_t = 8)]
+    clients: usize,
+    /// For how many seconds new journeys are begun.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Over how many merchants the journeys are spread. One makes the merchant's balances as hot as can be.
+    #[arg(long, default_value_t = 4)]
+    merchants: usize,
+    /// Every so-manieth journey ends with a refund of one line; 0 for none.
+    #[arg(long, default_value_t = 4)]
+    refund_every: u64,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+    /// A running platform's addresses, all eight, instead of starting one. With Docker or Kubernetes: port-forwards.
+    #[command(flatten)]
+    running: RunningAt,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+#[group(required = false, multiple = true)]
+struct RunningAt {
+    /// The merchant service.
+    #[arg(long, requires_all = ["order", "payment", "refund", "settlement", "notification", "gateway", "sandbox"])]
+    merchant: Option<SocketAddr>,
+    /// The order service.
+    #[arg(long, requires = "merchant")]
+    order: Option<SocketAddr>,
+    /// The payment service.
+    #[arg(long, requires = "merchant")]
+    payment: Option<SocketAddr>,
+    /// The refund service.
+    #[arg(long, requires = "merchant")]
+    refund: Option<SocketAddr>,
+    /// The settlement service.
+    #[arg(long, requires = "merchant")]
+    settlement: Option<SocketAddr>,
+    /// The notification service.
+    #[arg(long, requires = "merchant")]
+    notification: Option<SocketAddr>,
+    /// The gateway.
+    #[arg(long, requires = "merchant")]
+    gateway: Option<SocketAddr>,
+    /// The sandbox.
+    #[arg(long, requires = "merchant")]
+    sandbox: Option<SocketAddr>,
+}
+
+impl Options {
+    /// Whether the platform runs already.
+    pub fn is_against_running(&self) -> bool {
+        self.running.merchant.is_some()
+    }
+
+    fn running_addresses(&self) -> Option<Addresses> {
+        let at = &self.running;
+        Some(Addresses {
+            merchant: at.merchant?,
+            order: at.order?,
+            payment: at.payment?,
+            refund: at.refund?,
+            settlement: at.settlement?,
+            notification: at.notification?,
+            gateway: at.gateway?,
+            sandbox: at.sandbox?,
+        })
+    }
+}
+
+/// Loads the platform, prints what was measured and says whether no call failed and all money adds up.
+pub async fn run(options: &Options, started: Option<&Addresses>) -> Result<bool, Error> {
+    let given = options.running_addresses();
+    let addresses = started.or(given.as_ref()).ok_or("no platform to load")?;
+    let mut clients = Clients::connect(addresses)?;
+    let mut shops = Vec::new();
+    for number in 0..options.merchants.max(1) {
+        shops.push(Shop::open(&mut clients, &format!("bench {number}")).await?);
+    }
+    let before = postings(&mut clients).await?;
+
+    let begin = Instant::now();
+    let end = begin + Duration::from_secs(options.seconds);
+    let begun = Arc::new(AtomicU64::new(0));
+    let mut loops = JoinSet::new();
+    for client in 0..options.clients.max(1) {
+        let shop = shops[client % shops.len()].clone();
+        // Connections of its own, as a separate caller would have.
+        let clients = Clients::connect(addresses)?;
+        let (begun, refund_every) = (begun.clone(), options.refund_every);
+        loops.spawn(async move {
+            let mut timings = Timings::default();
+            while Instant::now() < end {
+                let number = begun.fetch_add(1, Ordering::Relaxed) + 1;
+                let refund = refund_every > 0 && number % refund_every == 0;
+                timings.play(&clients, &shop, refund).await;
+            }
+            timings
+        });
+    }
+    let mut timings = Timings::default();
+    while let Some(ended) = loops.join_next().await {
+        timings.add(&ended?);
+    }
+    let took = begin.elapsed();
+
+    let posted_in = wait_for_postings(&mut clients, before, &timings).await?;
+    let outcome = Outcome::collect(&mut clients, &shops, timings, took, posted_in).await?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&outcome.to_json(options.clients, shops.len()))?);
+    } else {
+        outcome.print(options.clients, shops.len());
+    }
+    Ok(outcome.passed())
+}
+
+async fn postings(clients: &mut Clients) -> Result<u64, Error> {
+    Ok(clients.settlement.check_ledger(CheckLedgerRequest {}).await?.into_inner().transfer_count)
+}
+
+/// Waits until the ledger has what the journeys moved: how long that takes after the load shows whether it keeps up.
+async fn wait_for_postings(
+    clients: &mut Clients,
+    before: u64,
+    timings: &Timings,
+) -> Result<Option<Duration>, Error> {
+    let expected = before + timings.count(Step::Paid) + timings.count(Step::Refund);
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(60) {
+        if postings(clients).await? >= expected {
+            return Ok(Some(begin.elapsed()));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(None)
+}

@@ -1,0 +1,58 @@
+//! Clients of all services.
+
+use tael_grpc::client::{Channel, connect};
+use tael_ids::EventId;
+use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
+use tael_proto::notification::v1::notification_service_client::NotificationServiceClient;
+use tael_proto::order::v1::order_service_client::OrderServiceClient;
+use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
+use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
+use tael_sandbox::ControlClient;
+use tonic::Request;
+
+use crate::Error;
+use crate::platform::Addresses;
+
+/// One client of each service, and one that plays the payer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Merchants and API keys.
+    pub merchant: MerchantServiceClient<Channel>,
+    /// Orders and vouchers.
+    pub order: OrderServiceClient<Channel>,
+    /// Payments and channel accounts.
+    pub payment: PaymentServiceClient<Channel>,
+    /// Refunds.
+    pub refund: RefundServiceClient<Channel>,
+    /// The ledger.
+    pub settlement: SettlementServiceClient<Channel>,
+    /// Webhooks.
+    pub notification: NotificationServiceClient<Channel>,
+    /// The payer, and the faults of the channel.
+    pub payer: ControlClient,
+}
+
+impl Clients {
+    /// Connects to every service when it is first called.
+    pub fn connect(addresses: &Addresses) -> Result<Self, Error> {
+        let channel = |addr| connect(&format!("http://{addr}"));
+        Ok(Self {
+            merchant: MerchantServiceClient::new(channel(addresses.merchant)?),
+            order: OrderServiceClient::new(channel(addresses.order)?),
+            payment: PaymentServiceClient::new(channel(addresses.payment)?),
+            refund: RefundServiceClient::new(channel(addresses.refund)?),
+            settlement: SettlementServiceClient::new(channel(addresses.settlement)?),
+            notification: NotificationServiceClient::new(channel(addresses.notification)?),
+            payer: ControlClient::new(&format!("http://{}", addresses.sandbox))?,
+        })
+    }
+}
+
+/// Puts a new idempotency key into a request.
+pub fn keyed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let key = EventId::new().channel_number().parse().expect("letters and digits are metadata");
+    request.metadata_mut().insert("idempotency-key", key);
+    request
+}

@@ -1,0 +1,61 @@
+//! The main journey, played for real: every figure printed is read back from the services.
+
+mod report;
+mod steps;
+
+use std::future::Future;
+use std::time::Duration;
+
+use report::Report;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::Error;
+use crate::clients::Clients;
+use crate::collector::Collector;
+use crate::platform::Addresses;
+use crate::shop::WebhookReceiver;
+
+/// How long a step may take before the demo gives up on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Plays all steps and says whether every check passed.
+pub async fn play(addresses: &Addresses, collector: &Collector) -> Result<bool, Error> {
+    let mut report = Report::default();
+    let mut clients = Clients::connect(addresses)?;
+    let receiver = WebhookReceiver::start().await?;
+
+    let shop = steps::open_shop(&mut report, &mut clients, &receiver).await?;
+    // Everything that one journey causes, in whichever service, belongs to this span's trace.
+    let journey = tracing::info_span!("demo journey", otel.name = "one order, from price to bank");
+    let trace_id = journey.in_scope(tael_telemetry::current_trace_id).unwrap_or_default();
+    let order = steps::create_order(&mut report, &mut clients, &shop).instrument(journey.clone()).await?;
+    let payment =
+        steps::create_payment(&mut report, &mut clients, &shop, &order).instrument(journey.clone()).await?;
+    steps::pay(&mut report, &mut clients, &shop, &payment).await?;
+    let order = steps::paid(&mut report, &mut clients, &shop, &order, &payment, &receiver).await?;
+    steps::redeem(&mut report, &mut clients, &shop, &order).instrument(journey.clone()).await?;
+    steps::refund(&mut report, &mut clients, &shop, &order, &receiver, &journey).await?;
+    drop(journey);
+    steps::lost_notification(&mut report, &mut clients, &shop).await?;
+    steps::settle(&mut report, &mut clients, &shop).await?;
+    steps::show_trace(&mut report, collector, &trace_id).await?;
+    Ok(report.close())
+}
+
+/// Waits until `look` finds something; an error that names `what` when it does not come.
+async fn eventually<T, F: Future<Output = Result<Option<T>, Error>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> Result<T, Error> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if Instant::now() > give_up {
+            return Err(format!("waited {} s in vain for {what}", PATIENCE.as_secs()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

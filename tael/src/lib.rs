@@ -1,0 +1,14 @@
+//! Every service in one process: for development, demonstration, load and the journeys' tests.
+//!
+//! The code, the SQL and the gRPC between the services are those of the separate processes; nothing is mocked. The
+//! channel is the sandbox, which speaks the channel's own protocol with real signatures.
+
+pub mod bench;
+pub mod clients;
+pub mod collector;
+pub mod demo;
+pub mod platform;
+pub mod shop;
+
+/// What goes wrong in a tool is told to a person.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;

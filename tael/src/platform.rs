@@ -1,0 +1,295 @@
+//! All services in one process, wired as Kubernetes wires them: by addresses in the environment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tael_clock::Clock;
+use tael_config::Env;
+use tael_runtime::{Service, TaskError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::Error;
+
+/// How a platform is started.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The PostgreSQL server.
+    pub database_url: SecretString,
+    /// The Redis server.
+    pub redis_url: SecretString,
+    /// The databases are named `<prefix>_<service>`.
+    pub prefix: &'static str,
+    /// Drops databases of these names first.
+    pub fresh: bool,
+    /// Which ports to listen on.
+    pub ports: Ports,
+    /// The keys that seal secrets in the databases.
+    pub sealing_keys: SecretString,
+}
+
+/// Which ports the services listen on.
+#[derive(Clone, Copy, Debug)]
+pub enum Ports {
+    /// The documented ones.
+    Usual,
+    /// Whatever is free.
+    Free,
+}
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The merchant service.
+    pub merchant: SocketAddr,
+    /// The order service.
+    pub order: SocketAddr,
+    /// The payment service.
+    pub payment: SocketAddr,
+    /// The refund service.
+    pub refund: SocketAddr,
+    /// The settlement service.
+    pub settlement: SocketAddr,
+    /// The notification service.
+    pub notification: SocketAddr,
+    /// The HTTP edge.
+    pub gateway: SocketAddr,
+    /// The simulated channel.
+    pub sandbox: SocketAddr,
+}
+
+impl Addresses {
+    fn choose(ports: Ports) -> Result<Self, Error> {
+        let mut ports = match ports {
+            Ports::Usual => vec![50051, 50052, 50053, 50054, 50055, 50056, 8080, 8090],
+            Ports::Free => free_ports(8)?,
+        }
+        .into_iter();
+        let mut next = || {
+            let port = ports.next().expect("one port for each service");
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+        };
+        Ok(Self {
+            merchant: next(),
+            order: next(),
+            payment: next(),
+            refund: next(),
+            settlement: next(),
+            notification: next(),
+            gateway: next(),
+            sandbox: next(),
+        })
+    }
+}
+
+/// Takes ports that nobody listens on. They are held together, so that they differ, and let go for the services.
+fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+    Ok(held.iter().map(|l| l.local_addr().map(|a| a.port())).collect::<Result<_, _>>()?)
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Tael is running.\n")?;
+        for (name, addr) in [
+            ("merchant", self.merchant),
+            ("order", self.order),
+            ("payment", self.payment),
+            ("refund", self.refund),
+            ("settlement", self.settlement),
+            ("notification", self.notification),
+        ] {
+            writeln!(f, "  {name:<13} grpc://{addr}")?;
+        }
+        writeln!(f, "  {:<13} http://{}", "gateway", self.gateway)?;
+        writeln!(
+            f,
+            "  {:<13} http://{}  (plays Alipay; see services/sandbox/README.md)",
+            "sandbox", self.sandbox
+        )?;
+        write!(f, "\nInterrupt to end.")
+    }
+}
+
+/// The running services.
+#[derive(Debug)]
+pub struct Platform {
+    /// Where everything is.
+    pub addresses: Addresses,
+    services: JoinSet<(&'static str, Result<(), TaskError>)>,
+    shutdown: CancellationToken,
+}
+
+impl Platform {
+    /// Starts every service; when this returns all are bound, migrated and serving.
+    pub async fn start(settings: Settings) -> Result<Self, Error> {
+        let addresses = Addresses::choose(settings.ports)?;
+        let sandbox = tael_sandbox::App::build(tael_sandbox::Config {
+            listen: addresses.sandbox,
+            // A notification that was not acknowledged comes again after a second instead of four minutes.
+            time_scale: 240,
+            ..tael_sandbox::Config::default()
+        })
+        .await?;
+        // Each has a database of its own, so the order does not matter, and together they start faster.
+        let (merchant, order, payment, refund, settlement, notification, gateway) = tokio::try_join!(
+            build::<tael_merchant::App>(&settings, &addresses, addresses.merchant),
+            build::<tael_order::App>(&settings, &addresses, addresses.order),
+            build::<tael_payment::App>(&settings, &addresses, addresses.payment),
+            build::<tael_refund::App>(&settings, &addresses, addresses.refund),
+            build::<tael_settlement::App>(&settings, &addresses, addresses.settlement),
+            build::<tael_notification::App>(&settings, &addresses, addresses.notification),
+            build::<tael_gateway::App>(&settings, &addresses, addresses.gateway),
+        )?;
+        let mut platform = Self { addresses, services: JoinSet::new(), shutdown: CancellationToken::new() };
+        let shutdown = platform.shutdown.clone();
+        platform.services.spawn(async move {
+            let result = sandbox.run(shutdown.cancelled_owned()).await;
+            ("sandbox", result.map_err(|e| TaskError::Failed("sandbox", Box::new(e))))
+        });
+        platform.spawn(merchant);
+        platform.spawn(order);
+        platform.spawn(payment);
+        platform.spawn(refund);
+        platform.spawn(settlement);
+        platform.spawn(notification);
+        platform.spawn(gateway);
+        Ok(platform)
+    }
+
+    fn spawn<S: Service>(&mut self, service: S) {
+        let shutdown = self.shutdown.clone();
+        self.services.spawn(async move { (S::NAME, service.run(shutdown).await) });
+    }
+
+    /// Runs until told to end; an error if a service fails before.
+    pub async fn run_until(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+        tokio::select! {
+            () = shutdown.cancelled() => self.stop().await,
+            Some(ended) = self.services.join_next() => {
+                let (name, result) = ended?;
+                self.shutdown.cancel();
+                while self.services.join_next().await.is_some() {}
+                result.map_err(|e| Error::from(format!("{name}: {}", tael_grpc::status::Chain(&e))))
+            }
+        }
+    }
+
+    /// Tells every service to end and waits until all have drained.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.shutdown.cancel();
+        let mut first = Ok(());
+        while let Some(ended) = self.services.join_next().await {
+            let (name, result) = ended?;
+            first = first
+                .and(result.map_err(|e| Error::from(format!("{name}: {}", tael_grpc::status::Chain(&e)))));
+        }
+        first
+    }
+}
+
+async fn build<S: Service>(
+    settings: &Settings,
+    addresses: &Addresses,
+    listen: SocketAddr,
+) -> Result<S, Error> {
+    let database_url = database_url(settings, S::NAME)?;
+    if S::NAME != "gateway" {
+        if settings.fresh {
+            drop_database(&settings.database_url, &database_url).await?;
+        }
+        tael_postgres::create_database(&database_url).await?;
+    }
+    let mut variables = BTreeMap::new();
+    let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
+    set("TAEL_LISTEN", listen.to_string());
+    set("TAEL_DATABASE_URL", database_url.expose_secret().to_owned());
+    set("TAEL_REDIS_URL", settings.redis_url.expose_secret().to_owned());
+    set("TAEL_SEALING_KEYS", settings.sealing_keys.expose_secret().to_owned());
+    set("TAEL_PUBLIC_URL", format!("http://{}", addresses.gateway));
+    for (name, addr) in [
+        ("TAEL_MERCHANT_URL", addresses.merchant),
+        ("TAEL_ORDER_URL", addresses.order),
+        ("TAEL_PAYMENT_URL", addresses.payment),
+        ("TAEL_REFUND_URL", addresses.refund),
+        ("TAEL_SETTLEMENT_URL", addresses.settlement),
+    ] {
+        set(name, format!("http://{addr}"));
+    }
+    // A merchant under development receives webhooks on this machine.
+    set("TAEL_WEBHOOK_ALLOW_HTTP", "true".to_owned());
+    set("TAEL_WEBHOOK_ALLOW_PRIVATE", "true".to_owned());
+    // What is set for the whole process, such as poll intervals, holds for every service.
+    for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("TAEL_")) {
+        variables.entry(name).or_insert(value);
+    }
+    let config = S::config(&mut Env::from_map(variables))?;
+    S::build(config, Clock::system())
+        .await
+        .map_err(|e| Error::from(format!("{} could not start: {}", S::NAME, tael_grpc::status::Chain(&*e))))
+}
+
+fn database_url(settings: &Settings, service: &str) -> Result<SecretString, Error> {
+    let mut url: Url = settings.database_url.expose_secret().parse()?;
+    url.set_path(&format!("{}_{service}", settings.prefix));
+    Ok(url.as_str().into())
+}
+
+async fn drop_database(server: &SecretString, database: &SecretString) -> Result<(), Error> {
+    let url: Url = database.expose_secret().parse()?;
+    let name = url.path().trim_start_matches('/').to_owned();
+    let mut conn = PgConnection::connect(server.expose_secret()).await?;
+    // The name is ours: a fixed prefix and a service's name.
+    sqlx::query(AssertSqlSafe(format!("drop database if exists \"{name}\" with (force)")))
+        .execute(&mut conn)
+        .await?;
+    Ok(())
+}
+
+/// Reads the sealing keys: from `TAEL_SEALING_KEYS`, or from the file, which is made when there is none.
+pub fn sealing_keys(file: &Path) -> Result<SecretString, Error> {
+    if let Ok(keys) = std::env::var("TAEL_SEALING_KEYS") {
+        return Ok(keys.into());
+    }
+    match fs::read_to_string(file) {
+        Ok(keys) => Ok(keys.trim().into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let keys = tael_sealed::Keyring::generate_text("dev");
+            if let Some(folder) = file.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut options = fs::OpenOptions::new();
+            options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(file)?
+                .write_all(keys.expose_secret().as_bytes())?;
+            Ok(keys)
+        }
+        Err(error) => Err(format!("{}: {error}", file.display()).into()),
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub async fn interrupted() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
