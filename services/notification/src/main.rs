@@ -1,2 +1,7 @@
-//! Stub.
-fn main() {}
+//! The notification service in a process of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tael_runtime::main::<tael_notification::App>()
+}

@@ -1,0 +1,105 @@
+//! The composition root.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tael_clock::Clock;
+use tael_config::{ConfigErrors, Env};
+use tael_eventlog::Consumer;
+use tael_grpc::client::{self, Channel};
+use tael_grpc::server::{Bound, Limits, bind};
+use tael_idempotency::Idempotency;
+use tael_proto::notification::v1::notification_service_server::NotificationServiceServer;
+use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tael_sealed::Keyring;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::Config;
+use crate::config::Webhooks;
+use crate::domain::address::Rules;
+use crate::domain::delivery::Schedule;
+use crate::events::Deliveries;
+use crate::rpc::Rpc;
+use crate::sender::Sender;
+use crate::usecase::Notifications;
+use crate::worker::Worker;
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// The notification service, built and bound.
+#[derive(Debug)]
+pub struct App {
+    bound: Bound,
+    pool: PgPool,
+    idempotency: Idempotency,
+    keyring: Arc<Keyring>,
+    clock: Clock,
+    /// The logs that are consumed, by their services' names.
+    logs: [(&'static str, Channel); 4],
+    sender: Sender,
+    rules: Rules,
+    webhooks: Webhooks,
+}
+
+impl Service for App {
+    const NAME: &'static str = "notification";
+
+    type Config = Config;
+
+    fn config(env: &mut Env) -> Result<Config, ConfigErrors> {
+        Config::read(env)
+    }
+
+    async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let Config { base, webhooks, .. } = &config;
+        let keyring = Arc::new(Keyring::parse(&config.sealing_keys)?);
+        let pool = base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let idempotency = base.idempotency()?;
+        let logs = [
+            ("order", client::connect(&config.order_url)?),
+            ("payment", client::connect(&config.payment_url)?),
+            ("refund", client::connect(&config.refund_url)?),
+            ("settlement", client::connect(&config.settlement_url)?),
+        ];
+        let rules = Rules { allow_http: webhooks.allow_http, allow_private: webhooks.allow_private };
+        let sender = Sender::new(rules, webhooks.timeout)?;
+        let bound = bind(base.listen).await?;
+        Ok(Self { bound, pool, idempotency, keyring, clock, logs, sender, rules, webhooks: *webhooks })
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.bound.addr()
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
+        let Self { bound, pool, idempotency, keyring, clock, logs, sender, rules, webhooks } = self;
+        let notifications = Notifications { pool: pool.clone(), clock, keyring, due: Arc::default() };
+        let rpc = Rpc { notifications: notifications.clone(), idempotency: idempotency.clone(), rules };
+        let routes = Routes::new(NotificationServiceServer::new(rpc));
+
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn_fallible("grpc", {
+            let readiness = readiness(&pool, &idempotency);
+            bound.serve(routes, readiness, Limits::default(), shutdown.clone().cancelled_owned())
+        });
+        for (source, log) in logs {
+            let handler = Deliveries { notifications: notifications.clone() };
+            tasks.spawn(source, Consumer::new(source, log, pool.clone(), handler).run(shutdown.clone()));
+        }
+        let worker = Worker {
+            notifications,
+            sender,
+            schedule: Schedule { speed: webhooks.retry_speed },
+            poll: webhooks.poll,
+            timeout: webhooks.timeout,
+        };
+        tasks.spawn("worker", worker.run(shutdown));
+        let result = tasks.join().await;
+        // Calls whose callers went away may still be at work.
+        idempotency.drain().await;
+        pool.close().await;
+        result
+    }
+}

@@ -1,0 +1,74 @@
+//! What the notification service needs to know to start.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tael_config::{ConfigErrors, Env};
+use tael_runtime::Base;
+
+/// The configuration of the notification service.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address, database, Redis.
+    pub base: Base,
+    /// `TAEL_ORDER_URL`: the order service's log.
+    pub order_url: String,
+    /// `TAEL_PAYMENT_URL`: the payment service's log.
+    pub payment_url: String,
+    /// `TAEL_REFUND_URL`: the refund service's log.
+    pub refund_url: String,
+    /// `TAEL_SETTLEMENT_URL`: the settlement service's log.
+    pub settlement_url: String,
+    /// `TAEL_SEALING_KEYS`: the keyring that seals signing secrets.
+    pub sealing_keys: SecretString,
+    /// How webhooks are sent.
+    pub webhooks: Webhooks,
+}
+
+/// How webhooks are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Webhooks {
+    /// `TAEL_WEBHOOK_ALLOW_HTTP`: endpoints may be http, not only https. Not by default.
+    pub allow_http: bool,
+    /// `TAEL_WEBHOOK_ALLOW_PRIVATE`: endpoints may have private addresses. For development; not by default.
+    pub allow_private: bool,
+    /// `TAEL_WEBHOOK_TIMEOUT`: how long an endpoint has for its answer; 10 s by default.
+    pub timeout: Duration,
+    /// `TAEL_WEBHOOK_RETRY_SPEED`: so many times faster than the specification recommends deliveries are tried again;
+    /// 1 by default. For development.
+    pub retry_speed: NonZeroU32,
+    /// `TAEL_WEBHOOK_POLL`: how often to look for deliveries that are due and of which this process was not told;
+    /// 1 s by default.
+    pub poll: Duration,
+}
+
+impl Config {
+    /// Reads the variables above.
+    pub fn read(env: &mut Env) -> Result<Self, ConfigErrors> {
+        let base = Base::read(env);
+        let order_url = env.required("TAEL_ORDER_URL");
+        let payment_url = env.required("TAEL_PAYMENT_URL");
+        let refund_url = env.required("TAEL_REFUND_URL");
+        let settlement_url = env.required("TAEL_SETTLEMENT_URL");
+        let sealing_keys = env.secret("TAEL_SEALING_KEYS");
+        let webhooks = Webhooks {
+            allow_http: env.flag("TAEL_WEBHOOK_ALLOW_HTTP", false),
+            allow_private: env.flag("TAEL_WEBHOOK_ALLOW_PRIVATE", false),
+            timeout: env.duration("TAEL_WEBHOOK_TIMEOUT", Duration::from_secs(10)),
+            retry_speed: env.or("TAEL_WEBHOOK_RETRY_SPEED", NonZeroU32::MIN),
+            poll: env.duration("TAEL_WEBHOOK_POLL", Duration::from_secs(1)),
+        };
+        env.finish(|| {
+            Some(Self {
+                base: base?,
+                order_url: order_url?,
+                payment_url: payment_url?,
+                refund_url: refund_url?,
+                settlement_url: settlement_url?,
+                sealing_keys: sealing_keys?,
+                webhooks,
+            })
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! Domain values and errors go on the wire.
+
+use tael_grpc::{convert, status};
+use tael_proto::notification::v1::{self as wire, ErrorReason};
+use tonic::{Code, Status};
+
+use crate::domain::delivery::{Attempt, AttemptResult, Delivery, State};
+use crate::domain::endpoint::Endpoint;
+use crate::usecase::Error;
+
+const DOMAIN: &str = "tael.notification";
+
+pub(super) fn endpoint(endpoint: Endpoint) -> wire::WebhookEndpoint {
+    wire::WebhookEndpoint {
+        webhook_endpoint_id: endpoint.id.to_string(),
+        merchant_id: endpoint.merchant_id.to_string(),
+        url: endpoint.url,
+        event_types: endpoint.event_types,
+        create_time: Some(convert::timestamp(endpoint.create_time)),
+        disable_time: endpoint.disable_time.map(convert::timestamp),
+    }
+}
+
+pub(super) fn delivery(delivery: Delivery) -> wire::Delivery {
+    let (state, next_attempt_time) = match delivery.state {
+        State::Pending { next_attempt_time } => (wire::DeliveryState::Pending, next_attempt_time),
+        State::Succeeded => (wire::DeliveryState::Succeeded, None),
+        State::Failed => (wire::DeliveryState::Failed, None),
+    };
+    wire::Delivery {
+        delivery_id: delivery.id.to_string(),
+        webhook_endpoint_id: delivery.endpoint_id.to_string(),
+        event_id: delivery.event_id.to_string(),
+        event_type: delivery.event_type,
+        body: delivery.body,
+        state: state.into(),
+        attempts: delivery.attempts.into_iter().map(attempt).collect(),
+        next_attempt_time: next_attempt_time.map(convert::timestamp),
+        create_time: Some(convert::timestamp(delivery.create_time)),
+    }
+}
+
+fn attempt(attempt: Attempt) -> wire::DeliveryAttempt {
+    let (status, error) = match attempt.result {
+        AttemptResult::Answered(status) => (u32::from(status), String::new()),
+        AttemptResult::Unanswered(reason) => (0, reason),
+    };
+    wire::DeliveryAttempt {
+        attempt_time: Some(convert::timestamp(attempt.time)),
+        duration_ms: u32::try_from(attempt.duration.as_millis()).unwrap_or(u32::MAX),
+        status,
+        error,
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        let reply = |code, reason: ErrorReason, metadata: (&'static str, String)| {
+            status::error(code, DOMAIN, reason.as_str_name(), message.clone(), [metadata])
+        };
+        match &error {
+            Error::EndpointNotFound(id) => reply(
+                Code::NotFound,
+                ErrorReason::WebhookEndpointNotFound,
+                ("webhook_endpoint_id", id.to_string()),
+            ),
+            Error::DeliveryNotFound(id) => {
+                reply(Code::NotFound, ErrorReason::DeliveryNotFound, ("delivery_id", id.to_string()))
+            }
+            Error::KeyReused(status) => status.clone(),
+            Error::Secret(_) | Error::Randomness(_) | Error::RowVanished => status::broken_invariant(&error),
+            Error::Database(e) => tael_postgres::status(e),
+        }
+    }
+}

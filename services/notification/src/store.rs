@@ -1,0 +1,7 @@
+//! SQL: rows become domain values here and nowhere else.
+//!
+//! Lock order: endpoints, then deliveries.
+
+pub(crate) mod delivery;
+pub(crate) mod endpoint;
+pub(crate) mod outbox;

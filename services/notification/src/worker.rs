@@ -1,0 +1,229 @@
+//! Sends deliveries that are due and records what became of them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tael_grpc::status::Chain;
+use tael_ids::WebhookEndpointId;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, field};
+use uuid::Uuid;
+
+use crate::domain::delivery::{AttemptResult, Schedule};
+use crate::sender::{Message, Sender};
+use crate::store::outbox::{self, Capacity, Claimed, Tried};
+use crate::usecase::{Notifications, open_secret};
+
+/// So many requests are under way at once.
+const MAX_IN_FLIGHT: usize = 64;
+/// So many deliveries are taken for one endpoint at once, and none while it has as many under way: a slow endpoint
+/// can't take all places.
+const MAX_PER_ENDPOINT: usize = 4;
+/// Results are collected for so long, to be recorded together.
+const LINGER: Duration = Duration::from_millis(5);
+/// A delivery is another worker's when it was not recorded so long after its request has timed out.
+const LEASE_MARGIN: Duration = Duration::from_secs(20);
+/// How long to wait before the database is asked again to record results.
+const RECORD_PAUSE: Duration = Duration::from_millis(500);
+
+/// Sends deliveries. Any number of replicas may run one.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) notifications: Notifications,
+    pub(crate) sender: Sender,
+    pub(crate) schedule: Schedule,
+    /// How often to look for deliveries of which this process was not told.
+    pub(crate) poll: Duration,
+    /// How long a request may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Worker {
+    /// Works until `shutdown`; requests under way are ended and recorded.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut sending = Sending::default();
+        loop {
+            let ending = shutdown.is_cancelled();
+            if !ending && let Err(error) = self.start(&mut sending).await {
+                tracing::warn!(error = %Chain(&error), "deliveries could not be taken");
+            }
+            if ending && sending.tasks.is_empty() {
+                return;
+            }
+            let may_take = !ending && sending.tasks.len() < MAX_IN_FLIGHT;
+            tokio::select! {
+                mut tried = sending.first(), if !sending.tasks.is_empty() => {
+                    tokio::time::sleep(LINGER).await;
+                    sending.add_ended(&mut tried);
+                    self.record(&tried).await;
+                }
+                () = self.notifications.due.notified(), if may_take => {}
+                () = tokio::time::sleep(self.poll), if may_take => {}
+                () = shutdown.cancelled(), if !ending => {}
+            }
+        }
+    }
+
+    /// Takes deliveries that are due, as many as there are places, and starts to send them.
+    async fn start(&self, sending: &mut Sending) -> Result<(), sqlx::Error> {
+        let places = MAX_IN_FLIGHT.saturating_sub(sending.tasks.len());
+        if places == 0 {
+            return Ok(());
+        }
+        let capacity =
+            Capacity { total: signed(places), per_endpoint: signed(MAX_PER_ENDPOINT), busy: sending.busy() };
+        let now = self.notifications.clock.now();
+        let lease_end = now.saturating_add(self.timeout + LEASE_MARGIN).unwrap_or(Timestamp::MAX);
+        for claimed in outbox::claim(&self.notifications.pool, now, lease_end, &capacity).await? {
+            let span = tracing::info_span!(
+                "webhook.deliver",
+                otel.kind = "client",
+                merchant_id = %claimed.merchant_id,
+                webhook_endpoint_id = %claimed.endpoint_id,
+                delivery_id = %claimed.id,
+                event_id = %claimed.event_id,
+                http.response.status_code = field::Empty,
+                error = field::Empty,
+            );
+            tael_telemetry::follow(&span, &claimed.traceparent);
+            let endpoint_id = claimed.endpoint_id;
+            let attempt = Attempt {
+                notifications: self.notifications.clone(),
+                sender: self.sender.clone(),
+                schedule: self.schedule,
+            };
+            let task = sending.tasks.spawn(attempt.make(claimed).instrument(span));
+            sending.endpoints.insert(task.id(), endpoint_id);
+        }
+        Ok(())
+    }
+
+    /// Records results. While the database is away it is asked again: a result that is lost is a second delivery.
+    async fn record(&self, tried: &[Tried]) {
+        if tried.is_empty() {
+            return;
+        }
+        let give_up = Instant::now() + LEASE_MARGIN;
+        while let Err(error) = outbox::record(&self.notifications.pool, tried).await {
+            tracing::warn!(error = %Chain(&error), "results of deliveries could not be recorded");
+            if Instant::now() + RECORD_PAUSE > give_up {
+                return;
+            }
+            tokio::time::sleep(RECORD_PAUSE).await;
+        }
+    }
+}
+
+/// Requests under way.
+#[derive(Default)]
+struct Sending {
+    tasks: JoinSet<Tried>,
+    /// Which endpoint a task sends to.
+    endpoints: HashMap<Id, WebhookEndpointId>,
+}
+
+impl Sending {
+    /// Returns the endpoints that have enough under way.
+    fn busy(&self) -> Vec<Uuid> {
+        let mut counts: HashMap<WebhookEndpointId, usize> = HashMap::new();
+        for endpoint_id in self.endpoints.values() {
+            *counts.entry(*endpoint_id).or_default() += 1;
+        }
+        counts.into_iter().filter(|(_, count)| *count >= MAX_PER_ENDPOINT).map(|(id, _)| id.uuid()).collect()
+    }
+
+    /// Waits until a request has ended.
+    async fn first(&mut self) -> Vec<Tried> {
+        let mut tried = Vec::new();
+        if let Some(joined) = self.tasks.join_next_with_id().await {
+            self.ended(joined, &mut tried);
+        }
+        tried
+    }
+
+    /// Adds the results of all further requests that have ended.
+    fn add_ended(&mut self, tried: &mut Vec<Tried>) {
+        while let Some(joined) = self.tasks.try_join_next_with_id() {
+            self.ended(joined, tried);
+        }
+    }
+
+    fn ended(&mut self, joined: Result<(Id, Tried), tokio::task::JoinError>, tried: &mut Vec<Tried>) {
+        match joined {
+            Ok((id, result)) => {
+                self.endpoints.remove(&id);
+                tried.push(result);
+            }
+            Err(error) => {
+                self.endpoints.remove(&error.id());
+                tracing::error!(error = %Chain(&error), "a delivery panicked");
+            }
+        }
+    }
+}
+
+/// One try to deliver.
+struct Attempt {
+    notifications: Notifications,
+    sender: Sender,
+    schedule: Schedule,
+}
+
+impl Attempt {
+    async fn make(self, claimed: Claimed) -> Tried {
+        let clock = &self.notifications.clock;
+        let (time, started) = (clock.now(), Instant::now());
+        let result = match self.message(&claimed, time) {
+            Some(message) => self.sender.send(message).await,
+            None => AttemptResult::Unanswered("the signing secret does not open".to_owned()),
+        };
+        let duration = started.elapsed();
+        let span = Span::current();
+        match &result {
+            AttemptResult::Answered(status) => span.record("http.response.status_code", status),
+            AttemptResult::Unanswered(reason) => span.record("error", reason),
+        };
+        let next = self.schedule.next(&result, claimed.tries + 1, claimed.id);
+        Tried {
+            merchant_id: claimed.merchant_id,
+            id: claimed.id,
+            round: claimed.round,
+            time,
+            duration,
+            result,
+            next,
+            end_time: clock.now(),
+        }
+    }
+
+    fn message(&self, claimed: &Claimed, now: Timestamp) -> Option<Message> {
+        let secret = match open_secret(
+            &self.notifications.keyring,
+            claimed.endpoint_id,
+            &claimed.sealed_secret,
+        ) {
+            Ok(secret) => secret,
+            Err(error) => {
+                tracing::error!(endpoint_id = %claimed.endpoint_id, error = %Chain(&error), "a secret does not open");
+                return None;
+            }
+        };
+        let (id, timestamp) = (claimed.event_id.to_string(), now.as_second());
+        let signature = secret.sign(&id, timestamp, &claimed.body);
+        Some(Message {
+            url: claimed.url.clone(),
+            id,
+            timestamp,
+            signature,
+            body: claimed.body.clone(),
+            traceparent: claimed.traceparent.clone(),
+        })
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
