@@ -168,8 +168,8 @@ mod tests {
 
     use super::*;
 
-    fn cny(minor: i64) -> Option<Money> {
-        Some(Money { currency: "CNY".to_owned(), minor })
+    fn cny(minor: i64) -> Money {
+        Money { currency: "CNY".to_owned(), minor }
     }
 
     fn written(kind: &Kind) -> String {
@@ -188,7 +188,7 @@ mod tests {
             payment_id: "pay_1".to_owned(),
             order_id: "ord_1".to_owned(),
             attempt_id: "att_1".to_owned(),
-            amount: cny(16_800),
+            amount: Some(cny(16_800)),
             channel: Channel::Alipay.into(),
             channel_account_id: "cha_1".to_owned(),
             channel_transaction_id: "2026030122001".to_owned(),
@@ -212,8 +212,8 @@ mod tests {
             refund_id: "ref_1".to_owned(),
             order_id: "ord_1".to_owned(),
             payment_id: "pay_1".to_owned(),
-            amount: cny(3_333),
-            lines: vec![RefundedLine { line_id: "lin_1".to_owned(), quantity: 1, amount: cny(3_333) }],
+            amount: Some(cny(3_333)),
+            lines: vec![RefundedLine { line_id: "lin_1".to_owned(), quantity: 1, amount: Some(cny(3_333)) }],
             reason: "尺码不对".to_owned(),
         });
         assert_eq!(

@@ -112,7 +112,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         // 6to4 leads to the IPv4 address that follows the prefix (RFC 3056).
         [0x2002, high, low, ..] => is_public_v4(v4(high, low)),
         // Protocol assignments, among them Teredo, and documentation.
-        [0x2001, 0..=0x01ff, ..] | [0x2001, 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => false,
+        [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => false,
         // Only 2000::/3 is given out for global unicast (RFC 4291); outside are loopback, mapped IPv4, local, groups.
         [first, ..] => (0x2000..=0x3fff).contains(&first),
     }

@@ -177,7 +177,7 @@ pub(crate) async fn record(pool: &PgPool, tried: &[Tried]) -> Result<(), sqlx::E
     let mut next_times = Vec::with_capacity(tried.len());
     let mut times = Vec::with_capacity(tried.len());
     let mut durations = Vec::with_capacity(tried.len());
-    let mut statuses = Vec::with_capacity(tried.len());
+    let mut codes = Vec::with_capacity(tried.len());
     let mut errors = Vec::with_capacity(tried.len());
     for Tried { merchant_id, id, round, time, duration, result, next, end_time } in tried {
         merchants.push(merchant_id.uuid());
@@ -194,11 +194,11 @@ pub(crate) async fn record(pool: &PgPool, tried: &[Tried]) -> Result<(), sqlx::E
         next_times.push(next_time.map(Timestamp::to_sqlx));
         times.push(time.to_sqlx());
         durations.push(i32::try_from(duration.as_millis()).unwrap_or(i32::MAX));
-        let (status, error) = match result {
-            AttemptResult::Answered(status) => (i32::from(*status), String::new()),
+        let (code, error) = match result {
+            AttemptResult::Answered(status_code) => (i32::from(*status_code), String::new()),
             AttemptResult::Unanswered(reason) => (0, reason.clone()),
         };
-        statuses.push(status);
+        codes.push(code);
         errors.push(error);
     }
     sqlx::query!(
@@ -229,7 +229,7 @@ pub(crate) async fn record(pool: &PgPool, tried: &[Tried]) -> Result<(), sqlx::E
         &next_times as _,
         &times as _,
         &durations,
-        &statuses,
+        &codes,
         &errors,
     )
     .execute(pool)

@@ -1,1 +1,12 @@
-//! Black-box tests of the notification service.
+//! Black-box tests: the service runs with a database of its own, the logs it reads and the endpoints it tells are
+//! small servers in the test.
+#![expect(clippy::unwrap_used, reason = "a test ends where it finds what must not be")]
+
+mod attempts;
+mod deliveries;
+mod endpoints;
+mod fields;
+mod logs;
+mod receiver;
+mod replay;
+mod world;

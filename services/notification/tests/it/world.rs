@@ -1,0 +1,187 @@
+//! A running notification service and what stands around it.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use tael_clock::Clock;
+use tael_grpc::client::Channel;
+use tael_ids::MerchantId;
+use tael_notification::{App, Config, Webhooks};
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::event::v1::{OrderPaid, PaymentSucceeded};
+use tael_proto::notification::v1::notification_service_client::NotificationServiceClient;
+use tael_proto::notification::v1::{
+    CreateWebhookEndpointRequest, CreateWebhookEndpointResponse, Delivery, DeliveryState, GetDeliveryRequest,
+    ListDeliveriesRequest,
+};
+use tael_proto::r#type::v1::Money;
+use tael_runtime::Base;
+use tael_sealed::Keyring;
+use tael_testkit::{Running, TestDatabase, eventually, keyed, redis_url};
+use tonic::Status;
+
+use crate::logs::FakeLog;
+use crate::receiver::Receiver;
+
+pub(crate) struct World {
+    pub(crate) notifications: NotificationServiceClient<Channel>,
+    pub(crate) order_log: FakeLog,
+    pub(crate) payment_log: FakeLog,
+    pub(crate) refund_log: FakeLog,
+    pub(crate) settlement_log: FakeLog,
+    pub(crate) clock: Clock,
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) running: Running,
+    config: Config,
+    database: TestDatabase,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with(redis_url(), |_| {}).await
+    }
+
+    /// Starts with another Redis and other settings for webhooks. By default everything is allowed and an endpoint has
+    /// 5 s for its answer.
+    pub(crate) async fn with(redis_url: SecretString, change: impl FnOnce(&mut Webhooks)) -> Self {
+        let database = TestDatabase::create().await;
+        let logs: [FakeLog; 4] = Default::default();
+        let mut webhooks = Webhooks {
+            allow_http: true,
+            allow_private: true,
+            timeout: Duration::from_secs(5),
+            retry_speed: NonZeroU32::MIN,
+            poll: Duration::from_millis(20),
+        };
+        change(&mut webhooks);
+        let config = Config {
+            base: Base {
+                listen: ([127, 0, 0, 1], 0).into(),
+                database_url: database.url(),
+                database_connections: 16,
+                redis_url,
+            },
+            order_url: logs[0].start().await,
+            payment_url: logs[1].start().await,
+            refund_url: logs[2].start().await,
+            settlement_url: logs[3].start().await,
+            sealing_keys: Keyring::generate_text("test"),
+            webhooks,
+        };
+        let clock = Clock::manual("2026-03-01T08:00:01Z".parse::<Timestamp>().unwrap());
+        let running = tael_testkit::run::<App>(config.clone(), clock.clone()).await;
+        let notifications = NotificationServiceClient::new(running.channel());
+        let [order_log, payment_log, refund_log, settlement_log] = logs;
+        Self {
+            notifications,
+            order_log,
+            payment_log,
+            refund_log,
+            settlement_log,
+            clock,
+            merchant_id: MerchantId::new(),
+            running,
+            config,
+            database,
+        }
+    }
+
+    /// Starts one more replica on the same database.
+    pub(crate) async fn replica(&self) -> Running {
+        tael_testkit::run::<App>(self.config.clone(), self.clock.clone()).await
+    }
+
+    pub(crate) fn request(&self, url: &str, event_types: &[&str]) -> CreateWebhookEndpointRequest {
+        CreateWebhookEndpointRequest {
+            merchant_id: self.merchant_id.to_string(),
+            url: url.to_owned(),
+            event_types: event_types.iter().map(|t| (*t).to_owned()).collect(),
+        }
+    }
+
+    pub(crate) async fn try_endpoint(
+        &self,
+        url: &str,
+        event_types: &[&str],
+    ) -> Result<CreateWebhookEndpointResponse, Status> {
+        let request = keyed(self.request(url, event_types));
+        self.notifications.clone().create_webhook_endpoint(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Registers an endpoint and returns its id and secret.
+    pub(crate) async fn endpoint(&self, receiver: &Receiver, event_types: &[&str]) -> (String, String) {
+        let created = self.try_endpoint(&receiver.url, event_types).await.unwrap();
+        (created.webhook_endpoint.unwrap().webhook_endpoint_id, created.secret)
+    }
+
+    /// Makes it known that an order was paid; returns the event's id.
+    pub(crate) fn order_paid(&self) -> String {
+        self.order_log.append(self.merchant_id, order_paid())
+    }
+
+    pub(crate) async fn deliveries(&self) -> Vec<Delivery> {
+        let request =
+            ListDeliveriesRequest { merchant_id: self.merchant_id.to_string(), ..Default::default() };
+        self.notifications.clone().list_deliveries(request).await.unwrap().into_inner().deliveries
+    }
+
+    pub(crate) async fn get(&self, delivery_id: &str) -> Delivery {
+        let request = GetDeliveryRequest {
+            merchant_id: self.merchant_id.to_string(),
+            delivery_id: delivery_id.to_owned(),
+        };
+        self.notifications.clone().get_delivery(request).await.unwrap().into_inner().delivery.unwrap()
+    }
+
+    /// Waits until the only delivery was tried so often, and returns it.
+    pub(crate) async fn tried(&self, attempts: usize) -> Delivery {
+        eventually("the delivery to be tried", || async {
+            self.deliveries().await.pop().filter(|d| d.attempts.len() >= attempts)
+        })
+        .await
+    }
+
+    /// Waits until every delivery has ended in this state, of which there must be `count`.
+    pub(crate) async fn all_in(&self, state: DeliveryState, count: usize) -> Vec<Delivery> {
+        eventually("the deliveries to end", || async {
+            let all = self.deliveries().await;
+            (all.len() == count && all.iter().all(|d| d.state() == state)).then_some(all)
+        })
+        .await
+    }
+
+    pub(crate) fn advance_secs(&self, seconds: i64) {
+        self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    /// Changes where the only endpoint leads, as the owner of its name could.
+    pub(crate) async fn point_endpoint_to(&self, url: &str) {
+        let sql = "update webhook_endpoint set url = $1";
+        sqlx::query(sql).bind(url).execute(&self.database.pool()).await.unwrap();
+    }
+
+    pub(crate) async fn endpoint_rows(&self) -> i64 {
+        let sql = "select count(*) from webhook_endpoint";
+        sqlx::query_scalar(sql).fetch_one(&self.database.pool()).await.unwrap()
+    }
+
+    /// The only endpoint's secret as it is stored.
+    pub(crate) async fn stored_secret(&self) -> Vec<u8> {
+        let sql = "select sealed_secret from webhook_endpoint";
+        sqlx::query_scalar(sql).fetch_one(&self.database.pool()).await.unwrap()
+    }
+}
+
+pub(crate) fn order_paid() -> Kind {
+    Kind::OrderPaid(OrderPaid {
+        order_id: "ord_1".to_owned(),
+        payment_id: "pay_1".to_owned(),
+        amount: Some(Money { currency: "CNY".to_owned(), minor: 16_800 }),
+    })
+}
+
+pub(crate) fn payment_succeeded() -> Kind {
+    Kind::PaymentSucceeded(PaymentSucceeded { payment_id: "pay_1".to_owned(), ..PaymentSucceeded::default() })
+}
