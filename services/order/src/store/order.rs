@@ -344,6 +344,8 @@ pub(crate) async fn claim_due(
     lease_end: Timestamp,
     limit: i64,
 ) -> Result<Vec<(MerchantId, OrderId)>, sqlx::Error> {
+    // The rows are locked when they are updated, so their state is not asked for again: that would have the planner
+    // walk all pending orders instead of the primary key.
     let rows = sqlx::query!(
         "with due as (
              select merchant_id, order_id from orders
@@ -351,7 +353,7 @@ pub(crate) async fn claim_due(
              order by next_expiry_try limit $3 for update skip locked
          )
          update orders o set next_expiry_try = $2 from due
-         where o.merchant_id = due.merchant_id and o.order_id = due.order_id and o.state = 'pending_payment'
+         where o.merchant_id = due.merchant_id and o.order_id = due.order_id
          returning o.merchant_id, o.order_id",
         now.to_sqlx() as _,
         lease_end.to_sqlx() as _,

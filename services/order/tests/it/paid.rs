@@ -131,6 +131,22 @@ async fn money_that_an_order_can_not_take_is_held() {
 }
 
 #[tokio::test]
+async fn money_and_cancellation_at_once_end_in_paid_or_in_held_never_in_lost() {
+    let fixture = Fixture::start().await;
+    for _ in 0..20 {
+        let order = fixture.order().await;
+        let request = CancelOrderRequest {
+            merchant_id: fixture.merchant.to_string(),
+            order_id: order.order_id.clone(),
+        };
+        fixture.payments.log.push(fixture.merchant, succeeded(&order, PaymentId::new(), total(&order)));
+        let cancelled = fixture.orders.clone().cancel_order(keyed(request)).await.is_ok();
+        let expected = if cancelled { (OrderState::Cancelled, 1) } else { (OrderState::Paid, 0) };
+        fixture.until("the money", &order, |o| (o.state(), o.held_payments.len()) == expected).await;
+    }
+}
+
+#[tokio::test]
 async fn the_first_of_two_payments_in_a_batch_pays_and_the_second_is_held() {
     let fixture = Fixture::start().await;
     let order = fixture.order().await;
