@@ -193,7 +193,8 @@ impl<H: Handler> Consumer<H> {
             return Ok(()); // another replica applied the batch
         }
         self.handler.apply(&mut tx, events).await?;
-        tx.commit().await?;
+        // A constraint that is checked at commit may refuse an event like any other.
+        tx.commit().await.map_err(ApplyError::from)?;
         Ok(())
     }
 
@@ -205,7 +206,7 @@ impl<H: Handler> Consumer<H> {
         }
         for received in events {
             let mut savepoint = tx.begin().await?;
-            match self.handler.apply(&mut savepoint, std::slice::from_ref(received)).await {
+            match self.apply_one(&mut savepoint, received).await {
                 Ok(()) => savepoint.commit().await?,
                 Err(ApplyError::Poison(error)) => {
                     savepoint.rollback().await?;
@@ -216,6 +217,15 @@ impl<H: Handler> Consumer<H> {
             }
         }
         tx.commit().await?;
+        Ok(())
+    }
+
+    /// Applies one event, with the constraints that would be checked at commit: there it would be too late to tell
+    /// which event they refuse.
+    async fn apply_one(&self, savepoint: &mut PgConnection, received: &Received) -> Result<(), ApplyError> {
+        self.handler.apply(savepoint, std::slice::from_ref(received)).await?;
+        sqlx::query("set constraints all immediate").execute(&mut *savepoint).await?;
+        sqlx::query("set constraints all deferred").execute(savepoint).await?;
         Ok(())
     }
 

@@ -1,0 +1,123 @@
+//! A log that is served, and a database that consumes it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use jiff::Timestamp;
+use sqlx::{PgConnection, PgPool};
+use tael_eventlog::{EventLog, NewEvent};
+use tael_grpc::client::{Channel, connect};
+use tael_grpc::server::{Limits, Readiness, bind};
+use tael_ids::MerchantId;
+use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::event::v1::{Cursor, Event, MerchantApproved, ReadEventsRequest};
+use tael_testkit::{TestDatabase, eventually};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::service::Routes;
+
+/// A database with the log's schema.
+pub(crate) struct Database {
+    pub(crate) pool: PgPool,
+    // Dropped after the pool.
+    _database: TestDatabase,
+}
+
+impl Database {
+    pub(crate) async fn create() -> Self {
+        let database = TestDatabase::create().await;
+        let pool = database.pool();
+        tael_postgres::migrate(&pool, &tael_eventlog::MIGRATOR).await.unwrap();
+        Self { pool, _database: database }
+    }
+}
+
+/// A service's log. It serves until it is dropped.
+pub(crate) struct Source {
+    pub(crate) database: Database,
+    pub(crate) log: EventLog,
+    /// Answers the waiting readers.
+    pub(crate) draining: CancellationToken,
+    pub(crate) channel: Channel,
+    stop: CancellationToken,
+}
+
+impl Source {
+    pub(crate) async fn start() -> Self {
+        let database = Database::create().await;
+        let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
+        let log = EventLog::new(database.pool.clone(), draining.clone());
+        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+        let channel = connect(&format!("http://{}", bound.addr())).unwrap();
+        let stopped = stop.clone().cancelled_owned();
+        let routes = Routes::new(log.server());
+        tokio::spawn(bound.serve(routes, Readiness::default(), Limits::default(), stopped));
+        Self { database, log, draining, channel, stop }
+    }
+
+    /// Appends one event for each name in one transaction, wakes the readers, and waits until the log shows them: any
+    /// older transaction on the server, of another test or database, hides them for as long as it runs.
+    pub(crate) async fn append(&self, names: &[impl AsRef<str>]) {
+        self.commit(names).await;
+        eventually("older transactions to end", async || {
+            let shown: bool = sqlx::query_scalar(
+                "select not exists (select from event_log where tx >= pg_snapshot_xmin(pg_current_snapshot()))",
+            )
+            .fetch_one(&self.database.pool)
+            .await
+            .unwrap();
+            shown.then_some(())
+        })
+        .await;
+    }
+
+    /// Appends one event for each name in one transaction and wakes the readers.
+    pub(crate) async fn commit(&self, names: &[impl AsRef<str>]) {
+        let mut tx = self.database.pool.begin().await.unwrap();
+        let events: Vec<_> = names.iter().map(|name| event(name.as_ref())).collect();
+        self.log.append(&mut tx, &events).await.unwrap();
+        tx.commit().await.unwrap();
+        self.log.wake();
+    }
+
+    /// Appends one event in a transaction of the caller's.
+    pub(crate) async fn append_in(&self, tx: &mut PgConnection, name: &str) {
+        self.log.append(tx, &[event(name)]).await.unwrap();
+    }
+
+    /// Reads over gRPC.
+    pub(crate) async fn read(
+        &self,
+        after: Option<Cursor>,
+        limit: u32,
+        wait_ms: u32,
+    ) -> Result<Vec<Event>, Status> {
+        let mut client = EventLogServiceClient::new(self.channel.clone());
+        let mut request = tonic::Request::new(ReadEventsRequest { after, limit, wait_ms });
+        request.set_timeout(std::time::Duration::from_secs(30));
+        Ok(client.read_events(request).await?.into_inner().events)
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.draining.cancel();
+        self.stop.cancel();
+    }
+}
+
+/// An event that is known by the name of its aggregate.
+pub(crate) fn event(name: &str) -> NewEvent {
+    let merchant_id = MerchantId::new();
+    NewEvent {
+        merchant_id,
+        aggregate_id: name.to_owned(),
+        kind: Kind::MerchantApproved(MerchantApproved { merchant_id: merchant_id.to_string() }),
+        occur_time: Timestamp::from_microsecond(1_790_000_000_123_456).unwrap(),
+        traceparent: None,
+    }
+}
+
+pub(crate) fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.aggregate_id.as_str()).collect()
+}
