@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redis::Script;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::{IntoConnectionInfo as _, Script};
 use secrecy::{ExposeSecret as _, SecretString};
 use tael_ids::EventId;
 use tokio::time::Instant;
@@ -19,7 +20,7 @@ const REMEMBERED: Duration = Duration::from_hours(24);
 /// Redis must be faster than this to be of use.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// After a failure Redis is left alone for so long, so that an outage costs one wait and not one per call.
-const PAUSE_MS: u64 = 500;
+const PAUSE_MS: u64 = 1000;
 
 /// Takes the key, or says why not: 0 ours, 1 another request, 2 answered (with the answer), 3 in progress.
 static BEGIN: LazyLock<Script> = LazyLock::new(|| {
@@ -91,8 +92,10 @@ impl Store {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE))
-            .set_number_of_retries(1);
-        let client = redis::Client::open(url.expose_secret())?;
+            .set_number_of_retries(0);
+        let tcp = TcpSettings::default().set_nodelay(true);
+        let info = url.expose_secret().into_connection_info()?.set_tcp_settings(tcp);
+        let client = redis::Client::open(info)?;
         Ok(Self {
             manager: ConnectionManager::new_lazy_with_config(client, config)?,
             paused_until_ms: Arc::default(),

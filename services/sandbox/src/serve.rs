@@ -43,6 +43,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
         };
         match accepted {
             Ok((stream, _)) => {
+                // Answers are small and must not wait for an acknowledgement; if it fails they are only slower.
+                let _ = stream.set_nodelay(true);
                 connections.spawn(connection(stream, Arc::clone(&router), stop.clone()));
             }
             Err(error) => {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tael_proto::r#type::v1::Money;
 use tael_proto::settlement::v1::{AccountKind, CheckLedgerRequest, ListAccountsRequest};
+use tael_proto::r#type::v1::Money;
 
 use super::journey::{Step, Timings};
 use crate::Error;
