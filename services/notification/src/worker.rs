@@ -18,10 +18,10 @@ use crate::store::outbox::{self, Capacity, Claimed, Tried};
 use crate::usecase::{Notifications, open_secret};
 
 /// So many requests are under way at once.
-const MAX_IN_FLIGHT: usize = 64;
-/// So many deliveries are taken for one endpoint at once, and none while it has as many under way: a slow endpoint
-/// can't take all places.
-const MAX_PER_ENDPOINT: usize = 4;
+const MAX_IN_FLIGHT: usize = 128;
+/// So many deliveries are taken for one endpoint at once, and none while it has more than that under way: it gets at
+/// most 16 requests at once, and can't take all places by being slow.
+const BATCH_PER_ENDPOINT: usize = 8;
 /// Results are collected for so long, to be recorded together.
 const LINGER: Duration = Duration::from_millis(5);
 /// A delivery is another worker's when it was not recorded so long after its request has timed out.
@@ -56,8 +56,10 @@ impl Worker {
             let may_take = !ending && sending.tasks.len() < MAX_IN_FLIGHT;
             tokio::select! {
                 mut tried = sending.first(), if !sending.tasks.is_empty() => {
-                    tokio::time::sleep(LINGER).await;
-                    sending.add_ended(&mut tried);
+                    if !sending.tasks.is_empty() {
+                        tokio::time::sleep(LINGER).await;
+                        sending.add_ended(&mut tried);
+                    }
                     self.record(&tried).await;
                 }
                 () = self.notifications.due.notified(), if may_take => {}
@@ -73,8 +75,11 @@ impl Worker {
         if places == 0 {
             return Ok(());
         }
-        let capacity =
-            Capacity { total: signed(places), per_endpoint: signed(MAX_PER_ENDPOINT), busy: sending.busy() };
+        let capacity = Capacity {
+            total: signed(places),
+            per_endpoint: signed(BATCH_PER_ENDPOINT),
+            busy: sending.busy(),
+        };
         let now = self.notifications.clock.now();
         let lease_end = now.saturating_add(self.timeout + LEASE_MARGIN).unwrap_or(Timestamp::MAX);
         for claimed in outbox::claim(&self.notifications.pool, now, lease_end, &capacity).await? {
@@ -132,7 +137,7 @@ impl Sending {
         for endpoint_id in self.endpoints.values() {
             *counts.entry(*endpoint_id).or_default() += 1;
         }
-        counts.into_iter().filter(|(_, count)| *count >= MAX_PER_ENDPOINT).map(|(id, _)| id.uuid()).collect()
+        counts.into_iter().filter(|(_, count)| *count > BATCH_PER_ENDPOINT).map(|(id, _)| id.uuid()).collect()
     }
 
     /// Waits until a request has ended.

@@ -21,7 +21,7 @@ create table refund_order (
     order_id    uuid   not null,
     payment_id  uuid   not null,
     currency    text   not null check (length(currency) = 3),
-    total       bigint not null check (total > 0),
+    total       bigint not null check (total >= 0),
     -- Taken by refunds that await approval or are being executed.
     reserved    bigint not null default 0 check (reserved >= 0),
     -- Paid back.

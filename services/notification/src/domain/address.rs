@@ -45,6 +45,10 @@ impl Rules {
             return Err(UrlError::TooLong);
         }
         let url = Url::parse(text).map_err(|_| UrlError::Malformed)?;
+        // As it is stored and sent: other scripts' letters take several characters each.
+        if url.as_str().len() > MAX_URL {
+            return Err(UrlError::TooLong);
+        }
         match url.scheme() {
             "https" => {}
             "http" if self.allow_http => {}
@@ -219,6 +223,8 @@ mod tests {
         }
         let long = format!("https://shop.example/{}", "a".repeat(2048));
         assert_eq!(STRICT.parse(&long), Err(UrlError::TooLong));
+        let long_when_encoded = format!("https://shop.example/{}", "店".repeat(300));
+        assert_eq!(STRICT.parse(&long_when_encoded), Err(UrlError::TooLong));
     }
 
     #[test]

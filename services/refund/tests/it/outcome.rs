@@ -1,10 +1,13 @@
 //! How refunds end: by the call's answer, by the payment log, by trying again.
 
+use std::sync::Arc;
+
 use futures::future::join_all;
 use jiff::SignedDuration;
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::refund::v1::{Refund, RefundState};
-use tael_testkit::eventually;
+use tael_proto::refund::v1::{ListRefundsRequest, Refund, RefundState};
+use tael_testkit::{eventually, keyed};
+use tokio::sync::Notify;
 use tonic::{Code, Status};
 
 use crate::peers::Answer;
@@ -123,6 +126,31 @@ async fn replicas_try_a_refund_once_each_time() {
     for replica in replicas {
         replica.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_refund_survives_a_crash_during_its_call() {
+    let mut world = World::start().await;
+    let order = world.paid_order();
+    world.payments.next(Answer::Gated(Arc::new(Notify::new()), Box::new(Answer::Succeeded))); // never opened
+    let call = {
+        let (mut refunds, request) = (world.refunds.clone(), keyed(world.request(&order, full())));
+        tokio::spawn(async move { refunds.create_refund(request).await })
+    };
+    eventually("the payment service to be asked", || async { world.payments.calls().first().map(|_| ()) })
+        .await;
+    world.crash().await;
+    call.abort();
+
+    let list = ListRefundsRequest { merchant_id: world.merchant_id.to_string(), ..Default::default() };
+    let refund = world.refunds.list_refunds(list).await.unwrap().into_inner().refunds.remove(0);
+    assert_eq!(refund.state(), RefundState::Processing);
+    // The crashed service's lease must pass first.
+    world.clock.advance(SignedDuration::from_secs(61));
+    becomes(&world, &refund, RefundState::Succeeded).await;
+    let calls = world.payments.calls();
+    assert_eq!((calls.len(), &calls[0]), (2, &calls[1]));
+    assert_eq!(world.sums().await, (0, 16_800));
 }
 
 #[tokio::test]

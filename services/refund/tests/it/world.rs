@@ -71,6 +71,13 @@ impl World {
         tael_testkit::run::<App>(self.config.clone(), self.clock.clone()).await
     }
 
+    /// Ends the service as a crash would; a replica goes on.
+    pub(crate) async fn crash(&mut self) {
+        let replica = self.replica().await;
+        self.refunds = RefundServiceClient::new(replica.channel());
+        std::mem::replace(&mut self.running, replica).kill();
+    }
+
     /// An order of two lines that was paid: 3 units for 100.00 and 2 units for 60.00, with 8.00 for shipping.
     pub(crate) fn paid_order(&self) -> Order {
         let order = Order {
