@@ -210,40 +210,48 @@ create table reconciliation_break (
     )
 );
 
+-- The checks below are planned anew each time (execute): a plan kept by a session that began with an empty ledger would
+-- read all of it for every batch until the next ANALYZE.
+
 -- Every statement that inserts entries must bring whole transfers: known ones, on known accounts of the entries'
 -- currency, with debits equal to credits per transfer and currency.
 create function entry_balance() returns trigger language plpgsql as $$
 declare
-    bad record;
+    bad uuid;
 begin
-    select n.transfer_id into bad
-    from new_entry n
-    left join account a on a.merchant_id = n.merchant_id and a.account_id = n.account_id
-    where a.currency is distinct from n.currency
-    limit 1;
-    if found then
-        raise exception 'transfer %: an entry needs an account of its currency', bad.transfer_id
+    execute $sql$
+        select n.transfer_id
+        from new_entry n
+        left join account a on a.merchant_id = n.merchant_id and a.account_id = n.account_id
+        where a.currency is distinct from n.currency
+        limit 1
+    $sql$ into bad;
+    if bad is not null then
+        raise exception 'transfer %: an entry needs an account of its currency', bad
             using errcode = 'check_violation', constraint = 'entry_account', table = 'entry';
     end if;
 
-    select n.transfer_id into bad
-    from new_entry n
-    where not exists (
-        select from transfer t where t.merchant_id = n.merchant_id and t.transfer_id = n.transfer_id
-    )
-    limit 1;
-    if found then
-        raise exception 'transfer %: an entry needs its transfer', bad.transfer_id
+    execute $sql$
+        select n.transfer_id
+        from (select distinct merchant_id, transfer_id from new_entry) n
+        left join transfer t on t.merchant_id = n.merchant_id and t.transfer_id = n.transfer_id
+        where t.transfer_id is null
+        limit 1
+    $sql$ into bad;
+    if bad is not null then
+        raise exception 'transfer %: an entry needs its transfer', bad
             using errcode = 'check_violation', constraint = 'entry_transfer', table = 'entry';
     end if;
 
-    select n.transfer_id, n.currency into bad
-    from new_entry n
-    group by n.merchant_id, n.transfer_id, n.currency
-    having sum(case n.direction when 'debit' then n.amount_minor else -n.amount_minor end) <> 0
-    limit 1;
-    if found then
-        raise exception 'transfer %: debits and credits in % differ', bad.transfer_id, bad.currency
+    execute $sql$
+        select n.transfer_id
+        from new_entry n
+        group by n.merchant_id, n.transfer_id, n.currency
+        having sum(case n.direction when 'debit' then n.amount_minor else -n.amount_minor end) <> 0
+        limit 1
+    $sql$ into bad;
+    if bad is not null then
+        raise exception 'transfer %: debits and credits differ', bad
             using errcode = 'check_violation', constraint = 'entry_balance', table = 'entry';
     end if;
     return null;
@@ -257,37 +265,44 @@ create trigger entry_balance after insert on entry referencing new table as new_
 -- first, so that transactions that refund one payment at once count each other's refunds.
 create function transfer_refund_ceiling() returns trigger language plpgsql as $$
 declare
-    bad record;
+    bad uuid;
 begin
     if not exists (select from new_transfer where kind = 'refund') then
         return null;
     end if;
 
-    perform from transfer t
-    where t.kind = 'payment'
-      and (t.merchant_id, t.payment_id) in (select merchant_id, payment_id from new_transfer where kind = 'refund')
-    order by t.merchant_id, t.transfer_id
-    for no key update;
+    execute $sql$
+        select 1
+        from (select distinct merchant_id, payment_id from new_transfer where kind = 'refund') r
+        join transfer t
+            on t.merchant_id = r.merchant_id and t.payment_id = r.payment_id and t.kind = 'payment'
+        order by t.merchant_id, t.transfer_id
+        for no key update of t
+    $sql$;
 
-    with refunded as (
-        select distinct merchant_id, payment_id from new_transfer where kind = 'refund'
-    ), moved as (
-        select t.merchant_id, t.payment_id, t.currency, -t.gross_minor as gross, -t.fee_minor as fee,
-               -t.channel_fee_minor as channel_fee
-        from refunded r
-        join transfer t on t.merchant_id = r.merchant_id and t.payment_id = r.payment_id and t.kind = 'payment'
-        union all
-        select t.merchant_id, t.payment_id, t.currency, t.gross_minor, t.fee_minor, t.channel_fee_minor
-        from refunded r
-        join transfer t on t.merchant_id = r.merchant_id and t.payment_id = r.payment_id and t.kind = 'refund'
-    )
-    select m.payment_id into bad
-    from moved m
-    group by m.merchant_id, m.payment_id
-    having sum(m.gross) > 0 or sum(m.fee) > 0 or sum(m.channel_fee) > 0 or count(distinct m.currency) > 1
-    limit 1;
-    if found then
-        raise exception 'payment %: refunds exceed it', bad.payment_id
+    execute $sql$
+        with refunded as (
+            select distinct merchant_id, payment_id from new_transfer where kind = 'refund'
+        ), moved as (
+            select t.merchant_id, t.payment_id, t.currency, -t.gross_minor as gross, -t.fee_minor as fee,
+                   -t.channel_fee_minor as channel_fee
+            from refunded r
+            join transfer t
+                on t.merchant_id = r.merchant_id and t.payment_id = r.payment_id and t.kind = 'payment'
+            union all
+            select t.merchant_id, t.payment_id, t.currency, t.gross_minor, t.fee_minor, t.channel_fee_minor
+            from refunded r
+            join transfer t
+                on t.merchant_id = r.merchant_id and t.payment_id = r.payment_id and t.kind = 'refund'
+        )
+        select payment_id
+        from moved
+        group by merchant_id, payment_id
+        having sum(gross) > 0 or sum(fee) > 0 or sum(channel_fee) > 0 or count(distinct currency) > 1
+        limit 1
+    $sql$ into bad;
+    if bad is not null then
+        raise exception 'payment %: refunds exceed it', bad
             using errcode = 'check_violation', constraint = 'transfer_refund_ceiling', table = 'transfer';
     end if;
     return null;

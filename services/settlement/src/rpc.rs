@@ -80,7 +80,7 @@ impl SettlementService for Rpc {
         let mut fields = Fields::default();
         let merchant_id = merchant_id(&mut fields, &request.get_ref().merchant_id);
         let merchant_id = fields.finish(|| merchant_id)?;
-        let accounts = self.settlement.accounts(merchant_id).await?.into_iter().map(to_account).collect();
+        let accounts = self.settlement.accounts(merchant_id).await?.iter().map(to_account).collect();
         Ok(Response::new(ListAccountsResponse { accounts }))
     }
 
@@ -97,7 +97,7 @@ impl SettlementService for Rpc {
         let (merchant_id, payment_id, page) = fields.finish(|| Some((merchant_id?, payment_id?, page?)))?;
         let rows = self.settlement.transfers(merchant_id, payment_id, page.after, page.limit()).await?;
         let (rows, next_page_token) = page.cut(rows, |transfer| transfer.id.uuid());
-        let transfers = rows.into_iter().map(to_transfer).collect();
+        let transfers = rows.iter().map(to_transfer).collect();
         Ok(Response::new(ListTransfersResponse { transfers, next_page_token }))
     }
 
@@ -117,7 +117,7 @@ impl SettlementService for Rpc {
         self.idempotency
             .run(call, move |guard| async move {
                 let batch = settlement.close_batch(merchant_id, currency, cut_off, guard).await?;
-                Ok(CloseBatchResponse { batch: Some(to_batch(batch)) })
+                Ok(CloseBatchResponse { batch: Some(to_batch(&batch)) })
             })
             .await
     }
@@ -131,7 +131,7 @@ impl SettlementService for Rpc {
         let id = fields.id::<BatchId>("batch_id", &request.get_ref().batch_id);
         let (merchant_id, id) = fields.finish(|| Some((merchant_id?, id?)))?;
         let batch = self.settlement.batch(merchant_id, id).await?;
-        Ok(Response::new(GetBatchResponse { batch: Some(to_batch(batch)) }))
+        Ok(Response::new(GetBatchResponse { batch: Some(to_batch(&batch)) }))
     }
 
     async fn list_batches(
@@ -146,7 +146,7 @@ impl SettlementService for Rpc {
         let (merchant_id, page) = fields.finish(|| Some((merchant_id?, page?)))?;
         let rows = self.settlement.batches(merchant_id, page.after, page.limit()).await?;
         let (rows, next_page_token) = page.cut(rows, |batch| batch.id.uuid());
-        let batches = rows.into_iter().map(to_batch).collect();
+        let batches = rows.iter().map(to_batch).collect();
         Ok(Response::new(ListBatchesResponse { batches, next_page_token }))
     }
 
@@ -169,8 +169,8 @@ impl SettlementService for Rpc {
         let (merchant_id, id, page) = fields.finish(|| Some((merchant_id?, id?, page?)))?;
         let (batch, rows) = self.settlement.statement(merchant_id, id, page.after, page.limit()).await?;
         let (rows, next_page_token) = page.cut(rows, |line| line.transfer_id.uuid());
-        let lines = rows.into_iter().map(to_line).collect::<Result<_, _>>()?;
-        Ok(Response::new(GetStatementResponse { batch: Some(to_batch(batch)), lines, next_page_token }))
+        let lines = rows.iter().map(to_line).collect::<Result<_, _>>()?;
+        Ok(Response::new(GetStatementResponse { batch: Some(to_batch(&batch)), lines, next_page_token }))
     }
 
     async fn reconcile(

@@ -58,7 +58,7 @@ pub(super) fn to_fee_schedule(schedule: &FeeSchedule) -> wire::FeeSchedule {
     }
 }
 
-pub(super) fn to_account(account: Account) -> wire::Account {
+pub(super) fn to_account(account: &Account) -> wire::Account {
     wire::Account {
         account_id: account.id.to_string(),
         merchant_id: account.key.merchant_id.to_string(),
@@ -69,20 +69,20 @@ pub(super) fn to_account(account: Account) -> wire::Account {
     }
 }
 
-pub(super) fn to_transfer(transfer: Transfer) -> wire::Transfer {
+pub(super) fn to_transfer(transfer: &Transfer) -> wire::Transfer {
     wire::Transfer {
         transfer_id: transfer.id.to_string(),
         kind: to_transfer_kind(transfer.kind).into(),
         payment_id: text(transfer.payment_id),
         refund_id: text(transfer.refund_id),
         batch_id: text(transfer.batch_id),
-        entries: transfer.entries.into_iter().map(to_entry).collect(),
+        entries: transfer.entries.iter().map(to_entry).collect(),
         occur_time: Some(timestamp(transfer.occur_time)),
         post_time: Some(timestamp(transfer.post_time)),
     }
 }
 
-fn to_entry(entry: Entry) -> wire::Entry {
+fn to_entry(entry: &Entry) -> wire::Entry {
     wire::Entry {
         account_id: entry.account_id.to_string(),
         kind: to_account_kind(entry.kind).into(),
@@ -91,7 +91,7 @@ fn to_entry(entry: Entry) -> wire::Entry {
     }
 }
 
-pub(super) fn to_batch(batch: Batch) -> wire::Batch {
+pub(super) fn to_batch(batch: &Batch) -> wire::Batch {
     wire::Batch {
         batch_id: batch.id.to_string(),
         merchant_id: batch.merchant_id.to_string(),
@@ -107,7 +107,7 @@ pub(super) fn to_batch(batch: Batch) -> wire::Batch {
     }
 }
 
-pub(super) fn to_line(line: StatementLine) -> Result<wire::StatementLine, Status> {
+pub(super) fn to_line(line: &StatementLine) -> Result<wire::StatementLine, Status> {
     let net = line.net().map_err(|error| broken_invariant(&error))?;
     let kind = if line.refund_id.is_some() { TransferKind::Refund } else { TransferKind::Payment };
     Ok(wire::StatementLine {

@@ -1,7 +1,7 @@
 //! Reconciliations: the bill as it was read, and what it differs in from the ledger.
 
 use jiff::Timestamp;
-use jiff_sqlx::ToSqlx as _;
+use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, PgPool};
 use tael_idempotency::Guard;
 use tael_ids::{ChannelAccountId, MerchantId, ReconciliationId};
@@ -51,7 +51,7 @@ pub(crate) async fn insert_lines(
     let currencies: Vec<&str> = lines.iter().map(|line| line.amount.currency().code()).collect();
     let amounts: Vec<i64> = lines.iter().map(|line| line.amount.minor()).collect();
     let fees: Vec<i64> = lines.iter().map(|line| line.fee.minor()).collect();
-    let times: Vec<_> = lines.iter().map(|line| line.finish_time.map(|time| time.to_sqlx())).collect();
+    let times: Vec<_> = lines.iter().map(|line| line.finish_time.map(ToSqlx::to_sqlx)).collect();
     sqlx::query!(
         "insert into bill_line (merchant_id, reconciliation_id, line, kind, number, channel_transaction_id, currency,
                                 amount_minor, fee_minor, finish_time)
