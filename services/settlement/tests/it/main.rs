@@ -1,3 +1,15 @@
-//! The settlement service from outside: gRPC in front, a real PostgreSQL and Redis behind, fake peers beside.
+//! The settlement service from outside: gRPC in front, a real PostgreSQL and Redis behind, scripted peers beside.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod batches;
+mod constraints;
+mod fees;
+mod idempotency;
+mod ledger;
 mod peers;
+mod posting;
+mod properties;
+mod reconcile;
+mod statement;
+mod support;

@@ -1,1 +1,360 @@
+//! The services that settlement asks, scripted: what they say is decided by the test.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::Stream;
+use tael_grpc::status;
+use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
+use tael_proto::event::v1::{Cursor, Event, ReadEventsRequest, ReadEventsResponse};
+use tael_proto::merchant::v1::merchant_service_server::{MerchantService, MerchantServiceServer};
+use tael_proto::merchant::v1::{self as merchant, GetMerchantRequest, GetMerchantResponse, Merchant};
+use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
+use tael_proto::payment::v1::{
+    self as payment, BillLine, ChannelAccount, GetChannelAccountRequest, GetChannelAccountResponse,
+    ReadBillRequest, ReadBillResponse,
+};
+use tael_proto::r#type::v1::Channel;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Code, Request, Response, Status};
+
+/// A server that ends with its value.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) addr: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Serving {
+    async fn start(routes: Routes) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = tonic::transport::Server::builder().add_routes(routes);
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let task = tokio::spawn(server.serve_with_incoming(incoming)).abort_handle();
+        Self { addr, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The payment service: its log, its channel accounts and their bills.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakePayment(Arc<PaymentState>);
+
+#[derive(Debug, Default)]
+struct PaymentState {
+    log: Mutex<Vec<Event>>,
+    appended: Notify,
+    /// Channel accounts and their merchants.
+    accounts: Mutex<HashMap<String, String>>,
+    /// By channel account and day.
+    bills: Mutex<HashMap<(String, String), Bill>>,
+    bill_reads: AtomicUsize,
+}
+
+/// What is answered to `ReadBill`.
+#[derive(Clone, Debug)]
+pub(crate) enum Bill {
+    /// The bill in parts.
+    Parts(Vec<Vec<BillLine>>),
+    /// A part, and then the connection to the channel breaks.
+    BreaksOff(Vec<BillLine>),
+}
+
+impl FakePayment {
+    pub(crate) async fn serve(&self) -> Serving {
+        let routes = Routes::new(EventLogServiceServer::new(self.clone()))
+            .add_service(PaymentServiceServer::new(self.clone()));
+        Serving::start(routes).await
+    }
+
+    /// Appends events so that a reader who waits gets all of them in one batch.
+    pub(crate) fn append(&self, events: impl IntoIterator<Item = Event>) {
+        let mut log = self.0.log.lock().unwrap();
+        for mut event in events {
+            let sequence = log.len() as u64 + 1;
+            event.cursor = Some(Cursor { transaction: 1, sequence });
+            log.push(event);
+        }
+        drop(log);
+        self.0.appended.notify_waiters();
+    }
+
+    /// How many events the log has.
+    pub(crate) fn log_len(&self) -> i64 {
+        i64::try_from(self.0.log.lock().unwrap().len()).unwrap()
+    }
+
+    pub(crate) fn add_account(&self, merchant_id: &str, channel_account_id: &str) {
+        self.0.accounts.lock().unwrap().insert(channel_account_id.to_owned(), merchant_id.to_owned());
+    }
+
+    pub(crate) fn set_bill(&self, channel_account_id: &str, date: &str, bill: Bill) {
+        self.0.bills.lock().unwrap().insert((channel_account_id.to_owned(), date.to_owned()), bill);
+    }
+
+    /// How often a bill was asked for.
+    pub(crate) fn bill_reads(&self) -> usize {
+        self.0.bill_reads.load(Ordering::SeqCst)
+    }
+
+    fn after(&self, cursor: Cursor, limit: u32) -> Vec<Event> {
+        let log = self.0.log.lock().unwrap();
+        let rest = log.iter().filter(|event| event.cursor.unwrap().sequence > cursor.sequence);
+        rest.take(limit as usize).cloned().collect()
+    }
+
+    fn account(&self, merchant_id: &str, channel_account_id: &str) -> Result<(), Status> {
+        if self.0.accounts.lock().unwrap().get(channel_account_id).is_some_and(|owner| owner == merchant_id) {
+            return Ok(());
+        }
+        let id = channel_account_id.to_owned();
+        Err(payment_error(payment::ErrorReason::ChannelAccountNotFound, ("channel_account_id", id)))
+    }
+}
+
+fn payment_error(reason: payment::ErrorReason, metadata: (&'static str, String)) -> Status {
+    status::error(Code::NotFound, "tael.payment", reason.as_str_name(), "no such thing", [metadata])
+}
+
+#[tonic::async_trait]
+impl EventLogService for FakePayment {
+    async fn read_events(
+        &self,
+        request: Request<ReadEventsRequest>,
+    ) -> Result<Response<ReadEventsResponse>, Status> {
+        let request = request.into_inner();
+        let cursor = request.after.unwrap_or_default();
+        let give_up = tokio::time::Instant::now() + Duration::from_millis(request.wait_ms.into());
+        loop {
+            let appended = self.0.appended.notified();
+            tokio::pin!(appended);
+            appended.as_mut().enable();
+            let events = self.after(cursor, request.limit);
+            if !events.is_empty() || tokio::time::timeout_at(give_up, appended).await.is_err() {
+                return Ok(Response::new(ReadEventsResponse { events }));
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl PaymentService for FakePayment {
+    type ReadBillStream = Pin<Box<dyn Stream<Item = Result<ReadBillResponse, Status>> + Send>>;
+
+    async fn get_channel_account(
+        &self,
+        request: Request<GetChannelAccountRequest>,
+    ) -> Result<Response<GetChannelAccountResponse>, Status> {
+        let request = request.into_inner();
+        self.account(&request.merchant_id, &request.channel_account_id)?;
+        let channel_account = Some(ChannelAccount {
+            channel_account_id: request.channel_account_id,
+            merchant_id: request.merchant_id,
+            channel: Channel::Alipay.into(),
+            ..ChannelAccount::default()
+        });
+        Ok(Response::new(GetChannelAccountResponse { channel_account }))
+    }
+
+    async fn read_bill(
+        &self,
+        request: Request<ReadBillRequest>,
+    ) -> Result<Response<Self::ReadBillStream>, Status> {
+        let request = request.into_inner();
+        self.account(&request.merchant_id, &request.channel_account_id)?;
+        self.0.bill_reads.fetch_add(1, Ordering::SeqCst);
+        let key = (request.channel_account_id, request.bill_date);
+        let bill = self.0.bills.lock().unwrap().get(&key).cloned();
+        let parts: Vec<Result<ReadBillResponse, Status>> = match bill {
+            Some(Bill::Parts(parts)) => {
+                parts.into_iter().map(|lines| Ok(ReadBillResponse { lines })).collect()
+            }
+            Some(Bill::BreaksOff(lines)) => {
+                vec![Ok(ReadBillResponse { lines }), Err(Status::unavailable("the channel is gone"))]
+            }
+            None => {
+                let reason = payment::ErrorReason::BillNotAvailable;
+                return Err(payment_error(reason, ("bill_date", key.1)));
+            }
+        };
+        Ok(Response::new(Box::pin(futures::stream::iter(parts))))
+    }
+
+    async fn create_channel_account(
+        &self,
+        _: Request<payment::CreateChannelAccountRequest>,
+    ) -> Result<Response<payment::CreateChannelAccountResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn list_channel_accounts(
+        &self,
+        _: Request<payment::ListChannelAccountsRequest>,
+    ) -> Result<Response<payment::ListChannelAccountsResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn create_payment(
+        &self,
+        _: Request<payment::CreatePaymentRequest>,
+    ) -> Result<Response<payment::CreatePaymentResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn get_payment(
+        &self,
+        _: Request<payment::GetPaymentRequest>,
+    ) -> Result<Response<payment::GetPaymentResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn list_payments(
+        &self,
+        _: Request<payment::ListPaymentsRequest>,
+    ) -> Result<Response<payment::ListPaymentsResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn sync_payment(
+        &self,
+        _: Request<payment::SyncPaymentRequest>,
+    ) -> Result<Response<payment::SyncPaymentResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn close_payment(
+        &self,
+        _: Request<payment::ClosePaymentRequest>,
+    ) -> Result<Response<payment::ClosePaymentResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn refund_payment(
+        &self,
+        _: Request<payment::RefundPaymentRequest>,
+    ) -> Result<Response<payment::RefundPaymentResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn get_payment_refund(
+        &self,
+        _: Request<payment::GetPaymentRefundRequest>,
+    ) -> Result<Response<payment::GetPaymentRefundResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn handle_notification(
+        &self,
+        _: Request<payment::HandleNotificationRequest>,
+    ) -> Result<Response<payment::HandleNotificationResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn get_checkout(
+        &self,
+        _: Request<payment::GetCheckoutRequest>,
+    ) -> Result<Response<payment::GetCheckoutResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn list_alarms(
+        &self,
+        _: Request<payment::ListAlarmsRequest>,
+    ) -> Result<Response<payment::ListAlarmsResponse>, Status> {
+        Err(not_scripted())
+    }
+}
+
+/// The merchant service: merchants and their time zones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeMerchants(Arc<Mutex<HashMap<String, String>>>);
+
+impl FakeMerchants {
+    pub(crate) async fn serve(&self) -> Serving {
+        Serving::start(Routes::new(MerchantServiceServer::new(self.clone()))).await
+    }
+
+    pub(crate) fn add(&self, merchant_id: &str, time_zone: &str) {
+        self.0.lock().unwrap().insert(merchant_id.to_owned(), time_zone.to_owned());
+    }
+}
+
+#[tonic::async_trait]
+impl MerchantService for FakeMerchants {
+    async fn get_merchant(
+        &self,
+        request: Request<GetMerchantRequest>,
+    ) -> Result<Response<GetMerchantResponse>, Status> {
+        let merchant_id = request.into_inner().merchant_id;
+        let Some(time_zone) = self.0.lock().unwrap().get(&merchant_id).cloned() else {
+            let reason = merchant::ErrorReason::MerchantNotFound.as_str_name();
+            return Err(status::error(Code::NotFound, "tael.merchant", reason, "no such merchant", []));
+        };
+        let merchant = Some(Merchant { merchant_id, time_zone, ..Merchant::default() });
+        Ok(Response::new(GetMerchantResponse { merchant }))
+    }
+
+    async fn register_merchant(
+        &self,
+        _: Request<merchant::RegisterMerchantRequest>,
+    ) -> Result<Response<merchant::RegisterMerchantResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn approve_merchant(
+        &self,
+        _: Request<merchant::ApproveMerchantRequest>,
+    ) -> Result<Response<merchant::ApproveMerchantResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn list_merchants(
+        &self,
+        _: Request<merchant::ListMerchantsRequest>,
+    ) -> Result<Response<merchant::ListMerchantsResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn issue_api_key(
+        &self,
+        _: Request<merchant::IssueApiKeyRequest>,
+    ) -> Result<Response<merchant::IssueApiKeyResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn authenticate_api_key(
+        &self,
+        _: Request<merchant::AuthenticateApiKeyRequest>,
+    ) -> Result<Response<merchant::AuthenticateApiKeyResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn revoke_api_key(
+        &self,
+        _: Request<merchant::RevokeApiKeyRequest>,
+    ) -> Result<Response<merchant::RevokeApiKeyResponse>, Status> {
+        Err(not_scripted())
+    }
+}
+
+fn not_scripted() -> Status {
+    Status::unimplemented("settlement does not call this")
+}

@@ -1,0 +1,131 @@
+//! Random histories through the whole service.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use tael_proto::event::v1::Event;
+use tael_proto::settlement::v1::{AccountKind, CloseBatchRequest};
+use tael_testkit::keyed;
+
+use crate::statement::lines;
+use crate::support::{Shop, World, money, start};
+
+/// A merchant's payments in one currency, each with the sums refunded after its refunds.
+#[derive(Clone, Debug)]
+struct History {
+    currency: &'static str,
+    rate: String,
+    channel_rate: String,
+    payments: Vec<(i64, Vec<i64>)>,
+    refunded_in_full: bool,
+}
+
+fn rate() -> impl Strategy<Value = String> {
+    (0_u32..=100_000_000).prop_map(|n| format!("{}.{:08}", n / 100_000_000, n % 100_000_000))
+}
+
+fn payment(refunded_in_full: bool) -> impl Strategy<Value = (i64, Vec<i64>)> {
+    prop_oneof![1_i64..200, 1_i64..1_000_000_000].prop_flat_map(move |amount| {
+        prop::collection::btree_set(1..=amount, 0..5).prop_map(move |mut totals| {
+            if refunded_in_full {
+                totals.insert(amount);
+            }
+            (amount, totals.into_iter().collect())
+        })
+    })
+}
+
+fn history() -> impl Strategy<Value = History> {
+    let currency = prop::sample::select(vec!["JPY", "CNY", "KWD"]);
+    (currency, rate(), rate(), any::<bool>()).prop_flat_map(
+        |(currency, rate, channel_rate, refunded_in_full)| {
+            prop::collection::vec(payment(refunded_in_full), 1..8).prop_map(move |payments| History {
+                currency,
+                rate: rate.clone(),
+                channel_rate: channel_rate.clone(),
+                payments,
+                refunded_in_full,
+            })
+        },
+    )
+}
+
+#[tokio::test]
+async fn every_history_adds_up() {
+    let world = start().await;
+    let mut runner = TestRunner::deterministic();
+    let mut played = Vec::new();
+    let mut events = Vec::new();
+    for _ in 0..40 {
+        let history = history().new_tree(&mut runner).unwrap().current();
+        let shop = world.shop_with_rates(&history.rate, &history.channel_rate).await;
+        events.extend(happenings(&shop, &history));
+        played.push((shop, history));
+    }
+    // Cut into batches of all sizes: some hold payments with their refunds, some refunds of payments long posted.
+    let mut rest = events.as_slice();
+    while !rest.is_empty() {
+        let size = (1..=40_usize).new_tree(&mut runner).unwrap().current().min(rest.len());
+        let (batch, later) = rest.split_at(size);
+        world.happen(batch.iter().cloned()).await;
+        rest = later;
+    }
+    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.checked().await.transfer_count, events.len() as u64);
+
+    for (shop, history) in &played {
+        let balances = balances(&world, shop, history).await;
+        if history.refunded_in_full {
+            assert_eq!(balances, [0; 4], "{history:?}");
+        }
+        settle(&world, shop, history).await;
+    }
+    assert_eq!(world.checked().await.sums.len(), 3);
+}
+
+/// The events of a history, in their order.
+fn happenings(shop: &Shop, history: &History) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (amount, totals) in &history.payments {
+        let paid = shop.paid_at(money(*amount, history.currency), "2026-11-20T04:00:00Z");
+        events.push(paid.event());
+        let before = std::iter::once(0).chain(totals.iter().copied());
+        events
+            .extend(before.zip(totals).map(|(before, total)| paid.refunded(total - before, *total).event()));
+    }
+    events
+}
+
+/// The balances that payments and refunds move.
+async fn balances(world: &World, shop: &Shop, history: &History) -> [i64; 4] {
+    let mut balances = [0; 4];
+    let kinds = [
+        AccountKind::ChannelReceivable,
+        AccountKind::MerchantPayable,
+        AccountKind::FeeIncome,
+        AccountKind::ChannelCost,
+    ];
+    for (balance, kind) in balances.iter_mut().zip(kinds) {
+        *balance = world.balance(shop, kind, history.currency).await;
+    }
+    assert_eq!(balances.iter().sum::<i64>(), 0);
+    balances
+}
+
+/// Closes the batch and compares it with its statement and with the accounts.
+async fn settle(world: &World, shop: &Shop, history: &History) {
+    let payable = world.balance(shop, AccountKind::MerchantPayable, history.currency).await;
+    let request = CloseBatchRequest {
+        merchant_id: shop.merchant_id.clone(),
+        currency: history.currency.to_owned(),
+        cut_off_time: None,
+    };
+    let batch = world.client.clone().close_batch(keyed(request)).await.unwrap().into_inner().batch.unwrap();
+    let net = batch.net.unwrap().minor;
+    assert_eq!(net, -payable);
+    assert_eq!(world.balance(shop, AccountKind::MerchantPayable, history.currency).await, 0);
+    assert_eq!(world.balance(shop, AccountKind::PayoutPayable, history.currency).await, -net);
+    let lines = lines(world, shop, &batch.batch_id, 4).await;
+    assert_eq!(lines.len(), (batch.payment_count + batch.refund_count) as usize);
+    assert_eq!(lines.iter().map(|line| line.net.as_ref().unwrap().minor).sum::<i64>(), net);
+}
