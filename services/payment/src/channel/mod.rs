@@ -15,6 +15,7 @@ use tael_clock::Clock;
 use tael_money::Money;
 
 use crate::domain::account::{Channel, Identity, Method};
+use crate::domain::alarm::Claim;
 use crate::domain::evidence::{Evidence, Paid};
 use crate::domain::refund::RefundEvidence;
 
@@ -61,6 +62,8 @@ pub(crate) enum Closing {
 pub(crate) struct Notification {
     /// The number of what it is about, as we gave it to the channel.
     pub(crate) number: String,
+    /// What it says of things that we know ourselves.
+    pub(crate) claim: Claim,
     /// What it says about the payment; none when it says nothing new.
     pub(crate) evidence: Option<Evidence>,
     /// The number of the refund it is about, if it is about one.

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use tael_ids::{AlarmId, MerchantId, PaymentId};
+use tael_money::Money;
 
 use super::account::Identity;
-use super::evidence::Paid;
 use super::payment::Payment;
 
 /// What does not agree.
@@ -44,28 +44,27 @@ pub(crate) struct Alarm {
     pub(crate) create_time: Timestamp,
 }
 
-/// Compares what the channel says it was paid with our own record. What the channel did not say is not compared: the
-/// answer to a query names no application and no seller, for it was asked in their name.
-pub(crate) fn contradictions(payment: &Payment, identity: &Identity, paid: &Paid) -> Vec<Contradiction> {
+/// What a channel's message says of things that we know ourselves. What it does not say is not compared: the answer to
+/// a query names no application and no seller, for it was asked in their name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) amount: Option<Money>,
+    pub(crate) app_id: Option<String>,
+    pub(crate) seller_id: Option<String>,
+}
+
+/// Compares what a channel's message says with our own record.
+pub(crate) fn contradictions(payment: &Payment, identity: &Identity, claim: &Claim) -> Vec<Contradiction> {
     let Identity::Alipay(ours) = identity;
-    let mut found = Vec::new();
-    if paid.amount != payment.amount {
-        found.push(Contradiction {
-            field: AlarmField::Amount,
-            expected: payment.amount.to_string(),
-            actual: paid.amount.to_string(),
-        });
-    }
-    let named = [
-        (AlarmField::AppId, &ours.app_id, &paid.app_id),
-        (AlarmField::SellerId, &ours.seller_id, &paid.seller_id),
+    let compared = [
+        (AlarmField::Amount, payment.amount.to_string(), claim.amount.map(|amount| amount.to_string())),
+        (AlarmField::AppId, ours.app_id.clone(), claim.app_id.clone()),
+        (AlarmField::SellerId, ours.seller_id.clone(), claim.seller_id.clone()),
     ];
-    for (field, expected, actual) in named {
-        if let Some(actual) = actual
-            && actual != expected
-        {
-            found.push(Contradiction { field, expected: expected.clone(), actual: actual.clone() });
-        }
-    }
-    found
+    compared
+        .into_iter()
+        .filter_map(|(field, expected, actual)| Some((field, expected, actual?)))
+        .filter(|(_, expected, actual)| expected != actual)
+        .map(|(field, expected, actual)| Contradiction { field, expected, actual })
+        .collect()
 }

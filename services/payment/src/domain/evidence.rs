@@ -31,10 +31,6 @@ pub(crate) struct Paid {
     pub(crate) amount: Money,
     /// By the channel's clock.
     pub(crate) pay_time: Timestamp,
-    /// The application that it names, if it names one.
-    pub(crate) app_id: Option<String>,
-    /// The seller that it names, if it names one.
-    pub(crate) seller_id: Option<String>,
 }
 
 /// What follows from evidence.
@@ -95,8 +91,6 @@ mod tests {
             channel_transaction_id: "2026".to_owned(),
             amount: Money::new(1, Currency::CNY),
             pay_time: Timestamp::UNIX_EPOCH,
-            app_id: None,
-            seller_id: None,
         })
     }
 

@@ -73,3 +73,55 @@ pub(crate) fn check_reservation(payment: &Payment, amount: Money) -> Result<(), 
     let refundable_minor = payment.refundable_minor();
     if amount.minor() > refundable_minor { Err(CannotReserve::Exceeds { refundable_minor }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use tael_ids::OrderId;
+    use tael_money::Currency;
+
+    use super::*;
+
+    fn payment(state: PaymentState, refunded: i64, reserved: i64) -> Payment {
+        let cny = |minor| Money::new(minor, Currency::CNY);
+        Payment {
+            merchant_id: MerchantId::new(),
+            id: PaymentId::new(),
+            order_id: OrderId::new(),
+            amount: cny(100),
+            state,
+            subject: String::new(),
+            refunded: cny(refunded),
+            refund_reserved: cny(reserved),
+            create_time: Timestamp::UNIX_EPOCH,
+            expire_time: Timestamp::UNIX_EPOCH,
+            attempts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_money_that_came_and_is_left_can_be_reserved() {
+        let paid = PaymentState::Succeeded { pay_time: Timestamp::UNIX_EPOCH };
+        let exceeds = |refundable_minor| Err(CannotReserve::Exceeds { refundable_minor });
+        for (state, refunded, reserved, amount, expected) in [
+            (PaymentState::Created, 0, 0, 1, Err(CannotReserve::NotSucceeded)),
+            (PaymentState::Pending, 0, 0, 1, Err(CannotReserve::NotSucceeded)),
+            (PaymentState::Closed, 0, 0, 1, Err(CannotReserve::NotSucceeded)),
+            (PaymentState::Failed, 0, 0, 1, Err(CannotReserve::NotSucceeded)),
+            (paid, 0, 0, 1, Ok(())),
+            (paid, 0, 0, 100, Ok(())),
+            (paid, 0, 0, 101, exceeds(100)),
+            (paid, 60, 0, 40, Ok(())),
+            (paid, 60, 0, 41, exceeds(40)),
+            (paid, 60, 30, 10, Ok(())),
+            (paid, 60, 30, 11, exceeds(10)),
+            (paid, 0, 100, 1, exceeds(0)),
+            (paid, 0, 0, i64::MAX, exceeds(100)),
+        ] {
+            let amount = Money::new(amount, Currency::CNY);
+            let payment = payment(state, refunded, reserved);
+            assert_eq!(check_reservation(&payment, amount), expected, "{payment:?} {amount}");
+        }
+        let dollar = Money::new(1, Currency::USD);
+        assert_eq!(check_reservation(&payment(paid, 0, 0), dollar), Err(CannotReserve::OtherCurrency));
+    }
+}

@@ -1,7 +1,5 @@
 //! Tables `payment` and `attempt`.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, PgPool};
@@ -34,7 +32,6 @@ struct PaymentRow {
 
 struct AttemptRow {
     attempt_id: Uuid,
-    payment_id: Uuid,
     channel_account_id: Uuid,
     channel: String,
     method: String,
@@ -49,6 +46,89 @@ struct AttemptRow {
     tries: i32,
     lease_until: Option<jiff_sqlx::Timestamp>,
     traceparent: String,
+}
+
+/// A payment with one of its attempts. Read together in one statement, that is in one snapshot: a payment that was read
+/// a moment before its attempts could show a combination that never was.
+struct JoinedRow {
+    merchant_id: Uuid,
+    payment_id: Uuid,
+    order_id: Uuid,
+    amount_minor: i64,
+    currency: String,
+    state: String,
+    subject: String,
+    refunded_minor: i64,
+    refund_reserved_minor: i64,
+    create_time: jiff_sqlx::Timestamp,
+    expire_time: jiff_sqlx::Timestamp,
+    pay_time: Option<jiff_sqlx::Timestamp>,
+    attempt_id: Uuid,
+    channel_account_id: Uuid,
+    channel: String,
+    method: String,
+    attempt_state: String,
+    in_doubt: bool,
+    routing_reason: String,
+    qr_code: Option<String>,
+    channel_transaction_id: Option<String>,
+    failure_reason: Option<String>,
+    failure_code: Option<String>,
+    attempt_create_time: jiff_sqlx::Timestamp,
+    tries: i32,
+    lease_until: Option<jiff_sqlx::Timestamp>,
+    traceparent: String,
+}
+
+impl JoinedRow {
+    fn split(self) -> (PaymentRow, AttemptRow) {
+        let payment = PaymentRow {
+            merchant_id: self.merchant_id,
+            payment_id: self.payment_id,
+            order_id: self.order_id,
+            amount_minor: self.amount_minor,
+            currency: self.currency,
+            state: self.state,
+            subject: self.subject,
+            refunded_minor: self.refunded_minor,
+            refund_reserved_minor: self.refund_reserved_minor,
+            create_time: self.create_time,
+            expire_time: self.expire_time,
+            pay_time: self.pay_time,
+        };
+        let attempt = AttemptRow {
+            attempt_id: self.attempt_id,
+            channel_account_id: self.channel_account_id,
+            channel: self.channel,
+            method: self.method,
+            state: self.attempt_state,
+            in_doubt: self.in_doubt,
+            routing_reason: self.routing_reason,
+            qr_code: self.qr_code,
+            channel_transaction_id: self.channel_transaction_id,
+            failure_reason: self.failure_reason,
+            failure_code: self.failure_code,
+            create_time: self.attempt_create_time,
+            tries: self.tries,
+            lease_until: self.lease_until,
+            traceparent: self.traceparent,
+        };
+        (payment, attempt)
+    }
+}
+
+/// Puts the attempts of each payment together. The rows must come payment by payment.
+fn assemble(rows: Vec<JoinedRow>) -> Result<Vec<Payment>, InconsistentRow> {
+    let mut groups: Vec<(PaymentRow, Vec<Attempt>)> = Vec::new();
+    for row in rows {
+        let (payment, attempt) = row.split();
+        let attempt = Attempt::try_from(attempt)?;
+        match groups.last_mut() {
+            Some((last, attempts)) if last.payment_id == payment.payment_id => attempts.push(attempt),
+            Some(_) | None => groups.push((payment, vec![attempt])),
+        }
+    }
+    groups.into_iter().map(|(payment, attempts)| payment.into_payment(attempts)).collect()
 }
 
 impl PaymentRow {
@@ -383,19 +463,22 @@ pub(crate) async fn get(
     merchant_id: MerchantId,
     id: PaymentId,
 ) -> Result<Option<Payment>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        PaymentRow,
-        "select merchant_id, payment_id, order_id, amount_minor, currency, state, subject, refunded_minor,
-                refund_reserved_minor, create_time, expire_time, pay_time
-         from payment where merchant_id = $1 and payment_id = $2",
+    let rows = sqlx::query_as!(
+        JoinedRow,
+        "select p.merchant_id, p.payment_id, p.order_id, p.amount_minor, p.currency, p.state, p.subject, p.refunded_minor,
+                p.refund_reserved_minor, p.create_time, p.expire_time, p.pay_time, a.attempt_id, a.channel_account_id,
+                a.channel, a.method, a.state as attempt_state, a.in_doubt, a.routing_reason, a.qr_code,
+                a.channel_transaction_id, a.failure_reason, a.failure_code, a.create_time as attempt_create_time,
+                a.tries, a.lease_until, a.traceparent
+         from payment p join attempt a on a.merchant_id = p.merchant_id and a.payment_id = p.payment_id
+         where p.merchant_id = $1 and p.payment_id = $2
+         order by a.attempt_id",
         merchant_id.uuid(),
         id.uuid()
     )
-    .fetch_optional(pool)
+    .fetch_all(pool)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let attempts = attempts(&mut *pool.acquire().await?, merchant_id, id).await?;
-    Ok(Some(row.into_payment(attempts)?))
+    Ok(assemble(rows)?.pop())
 }
 
 /// Returns a payment and keeps others from changing it until the transaction ends.
@@ -417,6 +500,7 @@ pub(crate) async fn lock(
     .fetch_optional(&mut *conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
+    // A statement of its own, after the lock was had: in one with it they would be read as they were before the wait.
     let attempts = attempts(conn, merchant_id, id).await?;
     Ok(Some(row.into_payment(attempts)?))
 }
@@ -428,7 +512,7 @@ async fn attempts(
 ) -> Result<Vec<Attempt>, sqlx::Error> {
     let rows = sqlx::query_as!(
         AttemptRow,
-        "select attempt_id, payment_id, channel_account_id, channel, method, state, in_doubt, routing_reason, qr_code,
+        "select attempt_id, channel_account_id, channel, method, state, in_doubt, routing_reason, qr_code,
                 channel_transaction_id, failure_reason, failure_code, create_time, tries, lease_until, traceparent
          from attempt where merchant_id = $1 and payment_id = $2 order by attempt_id",
         merchant_id.uuid(),
@@ -449,22 +533,34 @@ pub(crate) async fn merchant_of(pool: &PgPool, id: PaymentId) -> Result<Option<M
 }
 
 /// Returns the payment of an attempt at a channel account.
-#[tracing::instrument(name = "db.attempt.payment_of", level = "debug", skip_all)]
-pub(crate) async fn payment_of(
+#[tracing::instrument(name = "db.payment.of_attempt", level = "debug", skip_all)]
+pub(crate) async fn of_attempt(
     pool: &PgPool,
     merchant_id: MerchantId,
     account_id: ChannelAccountId,
     id: AttemptId,
-) -> Result<Option<PaymentId>, sqlx::Error> {
-    let row = sqlx::query_scalar!(
-        "select payment_id from attempt where merchant_id = $1 and channel_account_id = $2 and attempt_id = $3",
+) -> Result<Option<Payment>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        JoinedRow,
+        "select p.merchant_id, p.payment_id, p.order_id, p.amount_minor, p.currency, p.state, p.subject, p.refunded_minor,
+                p.refund_reserved_minor, p.create_time, p.expire_time, p.pay_time, a.attempt_id, a.channel_account_id,
+                a.channel, a.method, a.state as attempt_state, a.in_doubt, a.routing_reason, a.qr_code,
+                a.channel_transaction_id, a.failure_reason, a.failure_code, a.create_time as attempt_create_time,
+                a.tries, a.lease_until, a.traceparent
+         from payment p join attempt a on a.merchant_id = p.merchant_id and a.payment_id = p.payment_id
+         where p.merchant_id = $1
+           and p.payment_id = (
+               select payment_id from attempt
+               where merchant_id = $1 and channel_account_id = $2 and attempt_id = $3
+           )
+         order by a.attempt_id",
         merchant_id.uuid(),
         account_id.uuid(),
         id.uuid()
     )
-    .fetch_optional(pool)
+    .fetch_all(pool)
     .await?;
-    Ok(row.map(PaymentId::from_uuid))
+    Ok(assemble(rows)?.pop())
 }
 
 /// Returns the payment that was made under an idempotency key, and the request's fingerprint.
@@ -511,12 +607,18 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<Payment>, sqlx::Error> {
     let rows = sqlx::query_as!(
-        PaymentRow,
-        "select merchant_id, payment_id, order_id, amount_minor, currency, state, subject, refunded_minor,
-                refund_reserved_minor, create_time, expire_time, pay_time
-         from payment
-         where merchant_id = $1 and ($2::uuid is null or order_id = $2) and ($3::uuid is null or payment_id < $3)
-         order by payment_id desc limit $4",
+        JoinedRow,
+        "select p.merchant_id, p.payment_id, p.order_id, p.amount_minor, p.currency, p.state, p.subject, p.refunded_minor,
+                p.refund_reserved_minor, p.create_time, p.expire_time, p.pay_time, a.attempt_id, a.channel_account_id,
+                a.channel, a.method, a.state as attempt_state, a.in_doubt, a.routing_reason, a.qr_code,
+                a.channel_transaction_id, a.failure_reason, a.failure_code, a.create_time as attempt_create_time,
+                a.tries, a.lease_until, a.traceparent
+         from (
+             select * from payment
+             where merchant_id = $1 and ($2::uuid is null or order_id = $2) and ($3::uuid is null or payment_id < $3)
+             order by payment_id desc limit $4
+         ) p join attempt a on a.merchant_id = p.merchant_id and a.payment_id = p.payment_id
+         order by p.payment_id desc, a.attempt_id",
         merchant_id.uuid(),
         order_id.map(OrderId::uuid),
         after,
@@ -524,25 +626,5 @@ pub(crate) async fn list(
     )
     .fetch_all(pool)
     .await?;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.payment_id).collect();
-    let attempt_rows = sqlx::query_as!(
-        AttemptRow,
-        "select attempt_id, payment_id, channel_account_id, channel, method, state, in_doubt, routing_reason, qr_code,
-                channel_transaction_id, failure_reason, failure_code, create_time, tries, lease_until, traceparent
-         from attempt where merchant_id = $1 and payment_id = any($2) order by attempt_id",
-        merchant_id.uuid(),
-        &ids
-    )
-    .fetch_all(pool)
-    .await?;
-    let mut attempts: HashMap<Uuid, Vec<Attempt>> = HashMap::new();
-    for row in attempt_rows {
-        attempts.entry(row.payment_id).or_default().push(row.try_into()?);
-    }
-    rows.into_iter()
-        .map(|row| {
-            let attempts = attempts.remove(&row.payment_id).unwrap_or_default();
-            row.into_payment(attempts).map_err(Into::into)
-        })
-        .collect()
+    Ok(assemble(rows)?)
 }

@@ -10,6 +10,7 @@ use tael_postgres::violated_constraint;
 use tael_proto::order::v1::OrderState;
 
 use super::{ANSWER_MARGIN, Error, Payments, wait_for};
+use crate::accounts::OpenAccount;
 use crate::channel;
 use crate::domain::account::{Channel, Method};
 use crate::domain::evidence::Evidence;
@@ -54,6 +55,8 @@ impl Payments {
         self.check_payable(new.order_id, &order)?;
         let route = routing::choose(accounts?, new.channel, new.method, order.total, channel::takes)
             .ok_or(Error::NoChannelAccount)?;
+        // Before anything is stored: an account that can't be opened takes no payment.
+        let open = self.accounts.open(route.account.id).await?;
         let payment = self.new_payment(new, &order, &route);
 
         if !self.insert(&payment, &guard).await? {
@@ -63,7 +66,7 @@ impl Payments {
             guard.check(&fingerprint).map_err(Error::KeyReused)?;
             return self.settled(new.merchant_id, id).await;
         }
-        self.present_new(payment).await
+        self.present_new(payment, &open).await
     }
 
     fn check_payable(&self, order_id: OrderId, order: &OrderToPay) -> Result<(), Error> {
@@ -137,9 +140,8 @@ impl Payments {
     }
 
     /// Lets the channel present a payment that was just committed, and records what came of it.
-    async fn present_new(&self, mut payment: Payment) -> Result<Payment, Error> {
+    async fn present_new(&self, mut payment: Payment, open: &OpenAccount) -> Result<Payment, Error> {
         let attempt = payment.latest_attempt().clone();
-        let open = self.open_account_of(&attempt).await?;
         let presentation = self.presentation(&payment, &attempt);
         // A caller that is answered "in doubt" knows more than one whose deadline passed.
         let patience = deadline::remaining(Duration::MAX).saturating_sub(ANSWER_MARGIN);
@@ -157,7 +159,7 @@ impl Payments {
                 return Ok(payment);
             }
         }
-        self.record(&payment, &attempt, &open, evidence).await?;
+        self.record(&payment, &attempt, open, evidence).await?;
         self.payment(payment.merchant_id, payment.id).await
     }
 

@@ -6,7 +6,7 @@ use tael_ids::{AlarmId, RefundId};
 use super::{Error, Payments};
 use crate::accounts::OpenAccount;
 use crate::channel::Closing;
-use crate::domain::alarm::{Alarm, Contradiction, contradictions};
+use crate::domain::alarm::{Alarm, Claim, Contradiction, contradictions};
 use crate::domain::evidence::{Evidence, Paid, Verdict, judge};
 use crate::domain::payment::{Attempt, Payment, PaymentState, Schedule};
 use crate::domain::refund::{Refund, RefundState};
@@ -98,7 +98,8 @@ impl Payments {
         match (judge(&attempt.state, &evidence), &evidence) {
             // On money that was recorded before, too: the first message may have been right and this one not.
             (verdict, Evidence::Paid(paid)) => {
-                let found = contradictions(&payment, &open.account.identity, paid);
+                let claim = Claim { amount: Some(paid.amount), ..Claim::default() };
+                let found = contradictions(&payment, &open.account.identity, &claim);
                 if !found.is_empty() {
                     recorded = Recorded::Alarmed;
                     self.raise_alarms(&mut tx, &payment, found).await?;
@@ -168,6 +169,26 @@ impl Payments {
         }
         self.log.append(tx, &happened).await?;
         Ok(())
+    }
+
+    /// Compares what a message claims with our record; says whether it agrees. If not there is an alarm, and the message
+    /// must not be believed in anything else.
+    pub(super) async fn agrees(
+        &self,
+        payment: &Payment,
+        open: &OpenAccount,
+        claim: &Claim,
+    ) -> Result<bool, Error> {
+        // Neither a payment's amount nor an account ever changes: what was read needs no lock.
+        let found = contradictions(payment, &open.account.identity, claim);
+        if found.is_empty() {
+            return Ok(true);
+        }
+        let mut tx = self.pool.begin().await?;
+        self.raise_alarms(&mut tx, payment, found).await?;
+        tx.commit().await?;
+        self.log.wake();
+        Ok(false)
     }
 
     async fn raise_alarms(

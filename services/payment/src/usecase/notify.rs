@@ -58,17 +58,16 @@ impl Payments {
     async fn payment_of(&self, open: &OpenAccount, told: &Notification) -> Result<Option<Payment>, Error> {
         let Ok(attempt_id) = AttemptId::from_channel_number(&told.number) else { return Ok(None) };
         let merchant_id = open.account.merchant_id;
-        let id = store::payment::payment_of(&self.pool, merchant_id, open.account.id, attempt_id).await?;
-        match id {
-            Some(id) => Ok(store::payment::get(&self.pool, merchant_id, id).await?),
-            None => Ok(None),
-        }
+        Ok(store::payment::of_attempt(&self.pool, merchant_id, open.account.id, attempt_id).await?)
     }
 
     /// Records what a verified notification says; says whether the channel may forget it.
     async fn take(&self, open: &OpenAccount, payment: &Payment, told: &Notification) -> Result<bool, Error> {
         let attempt_id = AttemptId::from_channel_number(&told.number).ok();
         let attempt = attempt_id.and_then(|id| payment.attempt(id)).ok_or(Error::RowVanished)?;
+        if !self.agrees(payment, open, &told.claim).await? {
+            return Ok(false);
+        }
         if let Some(evidence) = &told.evidence {
             match judge(&attempt.state, evidence) {
                 // Nothing to record, and the attempt's schedule is not ours to touch.

@@ -179,7 +179,7 @@ async fn fifty_identical(world: &World) -> Vec<Payment> {
 async fn fifty_identical_calls_are_one_payment() {
     let world = World::start().await;
     let answers = fifty_identical(&world).await;
-    assert!(answers.iter().all(|payment| *payment == answers[0]));
+    assert!(answers.iter().all(|payment| *payment == answers[0]), "{answers:#?}");
     assert_eq!(answers[0].state(), PaymentState::Pending);
     assert_eq!(world.sandbox.trades(&TradeFilter::default()).await.unwrap().trades.len(), 1);
     assert_eq!(world.said(1).await, ["payment.created"]);

@@ -202,9 +202,13 @@ async fn a_closed_trade_closes_and_a_waiting_one_says_nothing() {
     let payment = world.create().await;
     assert_eq!(told(&world, &payment, &[("trade_status", "WAIT_BUYER_PAY")]).await, "success");
     assert_eq!(world.get(&payment).await, payment);
+    // In another application's name it would be an alarm, like everything else.
+    let foreign = [("trade_status", "TRADE_CLOSED"), ("app_id", "2021000000000999")];
+    assert_eq!(told(&world, &payment, &foreign).await, "failure");
+    assert_eq!((world.get(&payment).await, alarms(&world).await.len()), (payment.clone(), 1));
     assert_eq!(told(&world, &payment, &[("trade_status", "TRADE_CLOSED")]).await, "success");
     assert_eq!(world.get(&payment).await.state(), PaymentState::Closed);
-    assert_eq!(world.said(2).await, ["payment.created", "payment.closed"]);
+    assert_eq!(world.said(3).await, ["payment.created", "payment.alarm_raised", "payment.closed"]);
 }
 
 /// Messages come late and in any order: none moves a state backwards, and money always counts.

@@ -17,7 +17,7 @@ use tael_money::{Currency, Money};
 use wire::{Gateway, Refusal, Reply};
 
 use super::{
-    Acknowledgement, Adapter, Bill, BillError, Closing, Evidence, NotBelieved, Notification, Paid,
+    Acknowledgement, Adapter, Bill, BillError, Claim, Closing, Evidence, NotBelieved, Notification, Paid,
     Presentation, RefundEvidence, RefundOrder,
 };
 use crate::domain::account::{AlipayIdentity, Method};
@@ -141,12 +141,14 @@ impl Adapter for Alipay {
     }
 
     async fn refund(&self, order: &RefundOrder) -> RefundEvidence {
-        let biz = json!({
+        let mut biz = json!({
             "out_trade_no": order.number,
             "out_request_no": order.refund_number,
             "refund_amount": order.amount.to_decimal_string(),
-            "refund_reason": order.reason,
         });
+        if !order.reason.is_empty() {
+            biz["refund_reason"] = json!(order.reason);
+        }
         match self.gateway.call("alipay.trade.refund", biz, None).await {
             // 10000 is the refund itself, whether this call moved the money (fund_change Y) or an earlier one did (N).
             Reply::Done(node) => match wire::time(&node, "gmt_refund_pay") {
@@ -228,8 +230,6 @@ fn read_paid(node: &Map<String, Value>) -> Option<Paid> {
         channel_transaction_id: wire::text(node, "trade_no").filter(|no| !no.is_empty())?.to_owned(),
         amount: wire::yuan(node, "total_amount")?,
         pay_time: wire::time(node, "send_pay_date")?,
-        app_id: None,
-        seller_id: None,
     })
 }
 

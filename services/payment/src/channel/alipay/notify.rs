@@ -6,7 +6,7 @@ use tael_money::{Currency, Money};
 
 use super::sign::{Keys, text_to_sign};
 use super::wire::parse_time;
-use super::{Evidence, NotBelieved, Notification, Paid};
+use super::{Claim, Evidence, NotBelieved, Notification, Paid};
 
 /// Verifies a notification's signature, and only then reads it.
 pub(super) fn read(body: &[u8], keys: &Keys) -> Result<Notification, NotBelieved> {
@@ -36,30 +36,34 @@ fn verified_fields(body: &[u8], keys: &Keys) -> Result<Fields, NotBelieved> {
 
 fn read_fields(fields: &Fields) -> Option<Notification> {
     let get = |name: &str| fields.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let number = get("out_trade_no")?.to_owned();
+    let amount = match get("total_amount") {
+        Some(text) => Some(Money::parse_decimal(text, Currency::CNY).ok()?),
+        None => None,
+    };
+    let claim = Claim {
+        amount,
+        app_id: Some(get("app_id")?.to_owned()),
+        seller_id: get("seller_id").map(str::to_owned),
+    };
+    let paid = || {
+        Some(Evidence::Paid(Paid {
+            channel_transaction_id: get("trade_no")?.to_owned(),
+            amount: amount?,
+            pay_time: parse_time(get("gmt_payment")?)?,
+        }))
+    };
     // A refund is told as the trade's status with these fields beside it; a full one as TRADE_CLOSED, which without
     // them means that nothing was ever paid.
     let tells_refund = get("refund_fee").is_some() || get("gmt_refund").is_some();
     let evidence = match get("trade_status")? {
-        "TRADE_SUCCESS" | "TRADE_FINISHED" => Some(Evidence::Paid(read_paid(fields)?)),
-        "TRADE_CLOSED" if tells_refund => read_paid(fields).map(Evidence::Paid),
+        "TRADE_SUCCESS" | "TRADE_FINISHED" | "TRADE_CLOSED" if tells_refund => paid(),
+        "TRADE_SUCCESS" | "TRADE_FINISHED" => Some(paid()?),
         "TRADE_CLOSED" => Some(Evidence::Closed),
         "WAIT_BUYER_PAY" => Some(Evidence::Waiting),
         _ => None,
     };
     let refund_number = if tells_refund { get("out_biz_no").map(str::to_owned) } else { None };
-    Some(Notification { number, evidence, refund_number })
-}
-
-fn read_paid(fields: &Fields) -> Option<Paid> {
-    let get = |name: &str| fields.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    Some(Paid {
-        channel_transaction_id: get("trade_no")?.to_owned(),
-        amount: Money::parse_decimal(get("total_amount")?, Currency::CNY).ok()?,
-        pay_time: parse_time(get("gmt_payment")?)?,
-        app_id: Some(get("app_id")?.to_owned()),
-        seller_id: Some(get("seller_id")?.to_owned()),
-    })
+    Some(Notification { number: get("out_trade_no")?.to_owned(), claim, evidence, refund_number })
 }
 
 #[cfg(test)]
@@ -102,11 +106,15 @@ mod tests {
             channel_transaction_id: "2019081522001468450512505578".to_owned(),
             amount: Money::new(10, Currency::CNY),
             pay_time: "2019-08-15T07:56:24Z".parse().unwrap(),
+        };
+        let claim = Claim {
+            amount: Some(Money::new(10, Currency::CNY)),
             app_id: Some("2019073166072302".to_owned()),
             seller_id: Some("2088531891668739".to_owned()),
         };
         let expected = Notification {
             number: "20190815155618536-564-57".to_owned(),
+            claim,
             evidence: Some(Evidence::Paid(paid)),
             refund_number: None,
         };
