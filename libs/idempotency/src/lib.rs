@@ -18,6 +18,7 @@ use store::{Begin, Store};
 use tael_grpc::{deadline, status};
 use tael_proto::r#type::v1::ErrorReason;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Response, Status};
 use tracing::Instrument as _;
@@ -69,42 +70,71 @@ impl Idempotency {
         W: Future<Output = Result<R, Status>> + Send + 'static,
     {
         let give_up = Instant::now() + deadline::remaining(MAX_WAIT);
-        let mut pause = Duration::from_millis(5);
-        let owner = loop {
-            match self.store.begin(&call).await {
-                Begin::Ours(owner) => break Some(owner),
-                Begin::Degraded => break None,
-                Begin::Conflict => return Err(call.guard().conflict()),
-                Begin::Answered(bytes) => match R::decode(bytes.as_slice()) {
-                    Ok(answer) => return Ok(replay(answer)),
-                    Err(error) => {
-                        tracing::warn!(%error, "a recorded answer can't be read; the database guard decides");
-                        break None;
-                    }
-                },
-                Begin::InProgress if Instant::now() + pause >= give_up => return Err(in_progress()),
-                Begin::InProgress => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_millis(100));
-                }
-            }
-        };
-        let store = self.store.clone();
-        let work = work(call.guard());
         let at = deadline::current().unwrap_or(give_up);
+        let store = self.store.clone();
+        let gone = CancellationToken::new();
+        let _here = gone.clone().drop_guard();
+        // The key is asked for within the task as well: a caller that went away while Redis was answering would leave
+        // it held by nobody until the lease ends.
         let task = async move {
-            let result = deadline::scope(at, work).await;
+            let owner = match claim::<R>(&store, &call, give_up, &gone).await? {
+                Claim::Owner(owner) => Some(owner),
+                Claim::NoHelp => None,
+                Claim::Replay(answer) => return Ok(replay(answer)),
+            };
+            let result = deadline::scope(at, work(call.guard())).await;
             if let Some(owner) = owner {
                 match &result {
                     Ok(answer) => store.finish(&call, &owner, &answer.encode_to_vec()).await,
                     Err(_) => store.abandon(&call, &owner).await,
                 }
             }
-            result
+            result.map(Response::new)
         };
         match self.running.spawn(task.in_current_span()).await {
-            Ok(result) => result.map(Response::new),
+            Ok(result) => result,
             Err(join) => Err(status::broken_invariant(&join)),
+        }
+    }
+}
+
+/// What a call may do.
+enum Claim<R> {
+    /// Its work, as the owner of the key under this token.
+    Owner(String),
+    /// Its work, guarded by the database alone.
+    NoHelp,
+    /// Nothing: this is the answer.
+    Replay(R),
+}
+
+/// Takes the key, or waits for the answer of the call that has it: until `give_up`, or until our own caller is gone.
+async fn claim<R: Message + Default>(
+    store: &Store,
+    call: &Call,
+    give_up: Instant,
+    gone: &CancellationToken,
+) -> Result<Claim<R>, Status> {
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match store.begin(call).await {
+            Begin::Ours(owner) => return Ok(Claim::Owner(owner)),
+            Begin::Degraded => return Ok(Claim::NoHelp),
+            Begin::Conflict => return Err(call.guard().conflict()),
+            Begin::Answered(bytes) => match R::decode(bytes.as_slice()) {
+                Ok(answer) => return Ok(Claim::Replay(answer)),
+                Err(error) => {
+                    tracing::warn!(%error, "a recorded answer can't be read; the database guard decides");
+                    return Ok(Claim::NoHelp);
+                }
+            },
+            Begin::InProgress if Instant::now() + pause >= give_up => return Err(in_progress()),
+            Begin::InProgress => {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_millis(100)),
+                    () = gone.cancelled() => return Err(in_progress()),
+                }
+            }
         }
     }
 }
