@@ -5,6 +5,7 @@
 //! transaction of its own database: delivery at least once, effect exactly once.
 
 mod consumer;
+mod horizon;
 mod kind;
 mod log;
 

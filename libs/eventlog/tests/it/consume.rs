@@ -59,15 +59,15 @@ pub(crate) fn consumer<H: Handler>(source: &Source, target: &Database, handler: 
 #[tokio::test]
 async fn a_batch_takes_effect_with_its_cursor() {
     let (source, target) = (Source::start().await, target().await);
-    source.append(&["a", "b"]).await;
-    source.append(&["c"]).await;
+    source.commit(&["a", "b"]).await;
+    source.commit(&["c"]).await;
     let handler = Noting::default();
     let mut consumer = consumer(&source, &target, handler.clone());
     assert_eq!(consumer.run_once().await.unwrap(), 3);
     assert_eq!(noted(&target.pool).await, ["a", "b", "c"]);
     assert_eq!(consumer.run_once().await.unwrap(), 0);
     assert_eq!(handler.commits.load(Ordering::Relaxed), 1, "an empty batch is no commit");
-    source.append(&["d"]).await;
+    source.commit(&["d"]).await;
     assert_eq!(consumer.run_once().await.unwrap(), 1);
     assert_eq!(noted(&target.pool).await, ["a", "b", "c", "d"]);
 }
@@ -75,7 +75,7 @@ async fn a_batch_takes_effect_with_its_cursor() {
 #[tokio::test]
 async fn a_new_consumer_begins_at_the_beginning() {
     let source = Source::start().await;
-    source.append(&["a", "b"]).await;
+    source.commit(&["a", "b"]).await;
     for _ in 0..2 {
         let target = target().await;
         consumer(&source, &target, Noting::default()).run_once().await.unwrap();
@@ -86,7 +86,7 @@ async fn a_new_consumer_begins_at_the_beginning() {
 #[tokio::test]
 async fn what_fails_for_now_leaves_nothing_behind_and_is_tried_again() {
     let (source, target) = (Source::start().await, target().await);
-    source.append(&["a", "b"]).await;
+    source.commit(&["a", "b"]).await;
     let handler = Noting { failures: Arc::new(AtomicU32::new(3)), ..Noting::default() };
     let mut consumer = consumer(&source, &target, handler.clone());
     let failed = consumer.run_once().await.unwrap_err();

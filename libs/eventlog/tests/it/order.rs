@@ -4,7 +4,7 @@ use futures::future::join_all;
 use sqlx::PgPool;
 use tael_proto::event::v1::{Cursor, Event};
 
-use crate::source::Source;
+use crate::source::{Database, Source, names};
 
 const WRITERS: usize = 16;
 const ROUNDS: usize = 8;
@@ -107,7 +107,32 @@ async fn nothing_is_missed_when_transactions_commit_out_of_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_missed_when_writers_run_freely() {
+    race(&Source::start().await).await;
+}
+
+/// The neighbour hides all events from the server-wide horizon, so that everything is read by the database's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_transaction_of_another_database_neither_hides_nor_loses_events() {
+    let neighbour = Database::create().await;
+    let mut long = neighbour.pool.begin().await.unwrap();
+    sqlx::query("select pg_current_xact_id()").execute(&mut *long).await.unwrap();
+    race(&Source::start().await).await;
+    long.rollback().await.unwrap();
+}
+
+/// A transaction of the same database may yet append, so what came after it must wait for it.
+#[tokio::test]
+async fn a_long_transaction_of_the_same_database_hides_what_came_after_it() {
     let source = Source::start().await;
+    let mut long = source.database.pool.begin().await.unwrap();
+    source.append_in(&mut long, "early").await;
+    source.commit(&["late"]).await;
+    assert_eq!(source.read(None, 10, 0).await.unwrap(), []);
+    long.commit().await.unwrap();
+    assert_eq!(names(&read_until(&source, 2).await), ["early", "late"]);
+}
+
+async fn race(source: &Source) {
     let expected: HashSet<String> =
         (0..WRITERS).flat_map(|w| (0..ROUNDS * 2).map(move |round| format!("{w}/{round}"))).collect();
     let writers = join_all((0..WRITERS).map(|writer| {
@@ -126,7 +151,7 @@ async fn nothing_is_missed_when_writers_run_freely() {
         })
     }));
     let (written, first, second) =
-        tokio::join!(writers, read_until(&source, expected.len()), read_until(&source, expected.len()));
+        tokio::join!(writers, read_until(source, expected.len()), read_until(source, expected.len()));
     written.into_iter().for_each(Result::unwrap);
     assert_complete_and_in_order(&first, &expected);
     assert_eq!(first, second, "every reader sees one order");

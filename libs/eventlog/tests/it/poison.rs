@@ -28,8 +28,8 @@ async fn aside(pool: &PgPool) -> Vec<(Event, String)> {
 #[tokio::test]
 async fn an_event_that_can_t_be_applied_is_set_aside_and_the_rest_goes_on() {
     let (source, target) = (Source::start().await, target().await);
-    source.append(&["a", "bad", "b"]).await;
-    source.append(&["bad", "c"]).await;
+    source.commit(&["a", "bad", "b"]).await;
+    source.commit(&["bad", "c"]).await;
     let mut consumer = consumer(&source, &target, Noting::default());
     assert_eq!(consumer.run_once().await.unwrap(), 5);
     assert_eq!(noted(&target.pool).await, ["a", "b", "c"]);
@@ -43,7 +43,7 @@ async fn an_event_that_can_t_be_applied_is_set_aside_and_the_rest_goes_on() {
     }
 
     assert_eq!(consumer.run_once().await.unwrap(), 0, "it is not tried again by itself");
-    source.append(&["d"]).await;
+    source.commit(&["d"]).await;
     consumer.run_once().await.unwrap();
     assert_eq!(noted(&target.pool).await, ["a", "b", "c", "d"]);
 }
@@ -51,7 +51,7 @@ async fn an_event_that_can_t_be_applied_is_set_aside_and_the_rest_goes_on() {
 #[tokio::test]
 async fn an_event_set_aside_twice_is_kept_once() {
     let (source, target) = (Source::start().await, target().await);
-    source.append(&["bad"]).await;
+    source.commit(&["bad"]).await;
     let mut consumer = consumer(&source, &target, Noting::default());
     consumer.run_once().await.unwrap();
     sqlx::query("update event_cursor set tx = 0, seq = 0").execute(&target.pool).await.unwrap();
@@ -87,7 +87,7 @@ async fn what_the_database_refuses_at_commit_is_set_aside_as_well() {
     ] {
         sqlx::query(statement).execute(&target.pool).await.unwrap();
     }
-    source.append(&["a", "orphan", "b"]).await;
+    source.commit(&["a", "orphan", "b"]).await;
     let mut consumer = consumer(&source, &target, ReferringFirst);
     assert_eq!(consumer.run_once().await.unwrap(), 3);
     let children: Vec<String> =

@@ -33,8 +33,8 @@ async fn an_event_is_read_as_it_was_appended() {
 #[tokio::test]
 async fn pages_continue_after_their_last_event() {
     let source = Source::start().await;
-    source.append(&["a", "b", "c"]).await;
-    source.append(&["d", "e"]).await;
+    source.commit(&["a", "b", "c"]).await;
+    source.commit(&["d", "e"]).await;
     let (mut after, mut seen) = (None, Vec::new());
     loop {
         let page = source.read(after, 2, 0).await.unwrap();
@@ -48,11 +48,11 @@ async fn pages_continue_after_their_last_event() {
 #[tokio::test]
 async fn nothing_is_appended_by_nothing_or_by_a_rollback() {
     let source = Source::start().await;
-    source.append(&[] as &[&str]).await;
+    source.commit(&[] as &[&str]).await;
     let mut tx = source.database.pool.begin().await.unwrap();
     source.append_in(&mut tx, "never").await;
     tx.rollback().await.unwrap();
-    source.append(&["real"]).await;
+    source.commit(&["real"]).await;
     assert_eq!(names(&source.read(None, 0, 0).await.unwrap()), ["real"]);
 }
 
@@ -60,7 +60,7 @@ async fn nothing_is_appended_by_nothing_or_by_a_rollback() {
 async fn limit_and_wait_have_bounds() {
     let source = Source::start().await;
     let many: Vec<_> = (0..1001).map(|n| n.to_string()).collect();
-    source.append(&many).await;
+    source.commit(&many).await;
     assert_eq!(source.read(None, 0, 0).await.unwrap().len(), 500, "the default");
     assert_eq!(source.read(None, 1, 0).await.unwrap().len(), 1);
     assert_eq!(source.read(None, 1000, 30_000).await.unwrap().len(), 1000, "no wait when there is something");
@@ -80,7 +80,7 @@ async fn limit_and_wait_have_bounds() {
 #[tokio::test]
 async fn any_cursor_is_answered() {
     let source = Source::start().await;
-    source.append(&["only"]).await;
+    source.commit(&["only"]).await;
     let last = |transaction, sequence| Some(Cursor { transaction, sequence });
     assert_eq!(source.read(last(i64::MAX as u64, i64::MAX as u64), 0, 0).await.unwrap(), []);
     assert_eq!(names(&source.read(last(0, 0), 0, 0).await.unwrap()), ["only"]);

@@ -11,7 +11,7 @@ use tael_ids::MerchantId;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Cursor, Event, MerchantApproved, ReadEventsRequest};
-use tael_testkit::{TestDatabase, eventually};
+use tael_testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
@@ -53,22 +53,6 @@ impl Source {
         let routes = Routes::new(log.server());
         tokio::spawn(bound.serve(routes, Readiness::default(), Limits::default(), stopped));
         Self { database, log, draining, channel, stop }
-    }
-
-    /// Appends one event for each name in one transaction, wakes the readers, and waits until the log shows them: any
-    /// older transaction on the server, of another test or database, hides them for as long as it runs.
-    pub(crate) async fn append(&self, names: &[impl AsRef<str>]) {
-        self.commit(names).await;
-        eventually("older transactions to end", async || {
-            let shown: bool = sqlx::query_scalar(
-                "select not exists (select from event_log where tx >= pg_snapshot_xmin(pg_current_snapshot()))",
-            )
-            .fetch_one(&self.database.pool)
-            .await
-            .unwrap();
-            shown.then_some(())
-        })
-        .await;
     }
 
     /// Appends one event for each name in one transaction and wakes the readers.
