@@ -1,4 +1,7 @@
 //! SQL: rows become domain values here and nowhere else.
+//!
+//! Pages are cut by `id < coalesce(after, the last id of all)` and not by `after is null or …`, because the index can be
+//! entered at the former under any plan.
 
 pub(crate) mod accounts;
 pub(crate) mod batches;

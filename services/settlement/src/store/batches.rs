@@ -151,7 +151,7 @@ pub(crate) async fn of_merchant(
         BatchRow,
         "select merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
                 refunds_minor, fees_minor, fees_returned_minor, net_minor, close_time
-         from batch where merchant_id = $1 and ($2::uuid is null or batch_id < $2)
+         from batch where merchant_id = $1 and batch_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
          order by batch_id desc limit $3",
         merchant_id.uuid(),
         after,
@@ -214,8 +214,9 @@ pub(crate) async fn statement(
         "select t.transfer_id, t.kind, t.payment_id, t.refund_id, t.currency, t.gross_minor, t.fee_minor, t.occur_time
          from batch_item i join transfer t using (merchant_id, transfer_id)
          where i.merchant_id = $1 and i.batch_id = $2
-           and ($3::uuid is null or (i.occur_time, i.transfer_id) > (
-               (select occur_time from batch_item where merchant_id = $1 and transfer_id = $3), $3))
+           and (i.occur_time, i.transfer_id) > (
+               coalesce((select occur_time from batch_item where merchant_id = $1 and transfer_id = $3), '-infinity'),
+               coalesce($3::uuid, '00000000-0000-0000-0000-000000000000'))
          order by i.occur_time, i.transfer_id limit $4",
         merchant_id.uuid(),
         id.uuid(),

@@ -252,7 +252,7 @@ pub(crate) async fn of_merchant(
         r#"select t.transfer_id, t.kind, t.payment_id, t.refund_id, coalesce(t.batch_id, i.batch_id) as batch_id,
                   t.occur_time, t.post_time
            from transfer t left join batch_item i using (merchant_id, transfer_id)
-           where t.merchant_id = $1 and ($2::uuid is null or t.transfer_id < $2)
+           where t.merchant_id = $1 and t.transfer_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
            order by t.transfer_id desc limit $3"#,
         merchant_id.uuid(),
         after,
@@ -281,7 +281,7 @@ pub(crate) async fn of_payment(
                union all
                select * from transfer where merchant_id = $1 and payment_id = $2 and kind = 'refund'
            ) t left join batch_item i using (merchant_id, transfer_id)
-           where $3::uuid is null or t.transfer_id < $3
+           where t.transfer_id < coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
            order by t.transfer_id desc limit $4"#,
         merchant_id.uuid(),
         payment_id.uuid(),
