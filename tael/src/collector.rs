@@ -99,6 +99,9 @@ fn service(span: &Span) -> String {
             }
         })
     };
+    if let Some(named) = text("service") {
+        return named;
+    }
     if let Some(called) = text("rpc.service") {
         return called.split('.').nth(1).unwrap_or_default().to_owned();
     }

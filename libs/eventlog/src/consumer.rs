@@ -81,6 +81,7 @@ pub trait Handler: Send + Sync + 'static {
 /// once.
 #[derive(Debug)]
 pub struct Consumer<H> {
+    name: &'static str,
     source: &'static str,
     log: EventLogServiceClient<Channel>,
     pool: PgPool,
@@ -88,9 +89,10 @@ pub struct Consumer<H> {
 }
 
 impl<H: Handler> Consumer<H> {
-    /// Consumes the log of the service named `source`, from where this database's cursor stands.
-    pub fn new(source: &'static str, channel: Channel, pool: PgPool, handler: H) -> Self {
+    /// Makes the service `name` consume the log of the service `source`, from where this database's cursor stands.
+    pub fn new(name: &'static str, source: &'static str, channel: Channel, pool: PgPool, handler: H) -> Self {
         Self {
+            name,
             source,
             log: EventLogServiceClient::new(channel).max_decoding_message_size(16 << 20),
             pool,
@@ -177,7 +179,9 @@ impl<H: Handler> Consumer<H> {
         let kind = event.payload.clone()?.kind?;
         let span = tracing::info_span!(
             "event",
-            otel.name = format!("{} < {}", self.source, kind_name(&kind)),
+            otel.name = format!("{} < {}", self.name, kind_name(&kind)),
+            service = self.name,
+            source = self.source,
             otel.kind = "consumer",
             event_id = event.event_id,
             merchant_id = event.merchant_id,

@@ -86,7 +86,10 @@ impl Service for App {
         });
         for (source, log) in logs {
             let handler = Deliveries { notifications: notifications.clone() };
-            tasks.spawn(source, Consumer::new(source, log, pool.clone(), handler).run(shutdown.clone()));
+            tasks.spawn(
+                source,
+                Consumer::new(Self::NAME, source, log, pool.clone(), handler).run(shutdown.clone()),
+            );
         }
         let worker = Worker {
             notifications,

@@ -85,8 +85,9 @@ impl Service for App {
         let routes = Routes::new(OrderServiceServer::new(Rpc::new(orders.clone(), idempotency.clone())))
             .add_service(log.server());
         let payments = PaymentEvents { log: log.clone(), clock: clock.clone() };
-        let payments = Consumer::new("payment", self.payment, pool.clone(), payments);
-        let refunds = Consumer::new("refund", self.refund, pool.clone(), RefundEvents { log, clock });
+        let payments = Consumer::new(Self::NAME, "payment", self.payment, pool.clone(), payments);
+        let refunds =
+            Consumer::new(Self::NAME, "refund", self.refund, pool.clone(), RefundEvents { log, clock });
 
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn("payment events", payments.run(shutdown.clone()));

@@ -197,8 +197,9 @@ impl From<Error> for Status {
                 reply(Code::Aborted, ErrorReason::PaymentInDoubt, &[("order_id", id.to_string())])
             }
             Error::NothingToPay => status::invalid_field("lines", "leave nothing to pay after the discount"),
-            // The contract has no reason of its own for this.
-            Error::PromotionNotFound(_) => Status::not_found(message),
+            Error::PromotionNotFound(id) => {
+                reply(Code::NotFound, ErrorReason::PromotionNotFound, &[("promotion_id", id.to_string())])
+            }
             Error::VoucherNotFound => reply(Code::NotFound, ErrorReason::VoucherNotFound, &[]),
             Error::VoucherUsedUp { voucher_id, uses_left } => reply(
                 Code::FailedPrecondition,

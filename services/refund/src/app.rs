@@ -72,6 +72,7 @@ impl Service for App {
         let rpc = Rpc { refunds: refunds.clone(), idempotency: self.idempotency.clone() };
         let routes = Routes::new(RefundServiceServer::new(rpc)).add_service(log.server());
         let consumer = Consumer::new(
+            Self::NAME,
             "payment",
             self.payment.clone(),
             self.pool.clone(),

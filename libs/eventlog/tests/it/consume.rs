@@ -53,7 +53,7 @@ pub(crate) async fn noted(pool: &PgPool) -> Vec<String> {
 }
 
 pub(crate) fn consumer<H: Handler>(source: &Source, target: &Database, handler: H) -> Consumer<H> {
-    Consumer::new("source", source.channel.clone(), target.pool.clone(), handler)
+    Consumer::new("target", "source", source.channel.clone(), target.pool.clone(), handler)
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn what_fails_for_now_leaves_nothing_behind_and_is_tried_again() {
 async fn a_log_that_is_away_is_waited_for() {
     let target = target().await;
     let channel = tael_grpc::client::connect("http://127.0.0.1:1").unwrap();
-    let mut consumer = Consumer::new("source", channel, target.pool.clone(), Noting::default());
+    let mut consumer = Consumer::new("target", "source", channel, target.pool.clone(), Noting::default());
     assert!(matches!(consumer.run_once().await, Err(ConsumeError::Read(_))));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(consumer.run(shutdown.clone()));

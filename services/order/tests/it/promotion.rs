@@ -77,6 +77,8 @@ async fn unknown_promotions_and_those_of_others_are_not_found() {
     for (merchant_id, promotion_id) in
         [(ours, PromotionId::new().to_string()), (MerchantId::new().to_string(), promotion.promotion_id)]
     {
-        assert_eq!(end(&fixture, merchant_id, promotion_id).await.unwrap_err().code(), Code::NotFound);
+        let status = end(&fixture, merchant_id, promotion_id).await.unwrap_err();
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(tael_grpc::status::reason(&status).as_deref(), Some("PROMOTION_NOT_FOUND"));
     }
 }
