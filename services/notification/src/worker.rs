@@ -1,6 +1,6 @@
 //! Sends deliveries that are due and records what became of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -60,7 +60,7 @@ impl Worker {
                         tokio::time::sleep(LINGER).await;
                         sending.add_ended(&mut tried);
                     }
-                    self.record(&tried).await;
+                    self.record(tried).await;
                 }
                 () = self.notifications.due.notified(), if may_take => {}
                 () = tokio::time::sleep(self.poll), if may_take => {}
@@ -106,11 +106,20 @@ impl Worker {
         Ok(())
     }
 
-    /// Records results. While the database is away it is asked again: a result that is lost is a second delivery.
-    async fn record(&self, tried: &[Tried]) {
-        if tried.is_empty() {
-            return;
+    /// Records results.
+    async fn record(&self, mut tried: Vec<Tried>) {
+        while !tried.is_empty() {
+            // A statement moves a row once. Twice in one go is a delivery that was replayed while it was under way.
+            let mut seen = HashSet::new();
+            let (batch, rest): (Vec<_>, Vec<_>) = tried.into_iter().partition(|t| seen.insert(t.id));
+            self.record_batch(&batch).await;
+            tried = rest;
         }
+    }
+
+    /// Records results of different deliveries. While the database is away it is asked again: a result that is lost is
+    /// a second delivery.
+    async fn record_batch(&self, tried: &[Tried]) {
         let give_up = Instant::now() + LEASE_MARGIN;
         while let Err(error) = outbox::record(&self.notifications.pool, tried).await {
             tracing::warn!(error = %Chain(&error), "results of deliveries could not be recorded");

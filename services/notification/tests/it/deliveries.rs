@@ -1,12 +1,13 @@
 //! From event to request.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use tael_ids::MerchantId;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{BatchClosed, RefundFailed};
 use tael_proto::notification::v1::{DeliveryState, DisableWebhookEndpointRequest};
-use tael_testkit::{eventually, keyed};
+use tael_testkit::{eventually, keyed, redis_url};
 
 use crate::receiver::{Answer, Receiver};
 use crate::world::{World, order_paid, payment_succeeded};
@@ -141,7 +142,7 @@ async fn a_disabled_endpoint_is_told_nothing_more() {
 
 #[tokio::test]
 async fn a_slow_endpoint_holds_nobody_up() {
-    let world = World::start().await;
+    let world = World::with(redis_url(), |webhooks| webhooks.timeout = Duration::from_mins(1)).await;
     let (slow, quick) = (Receiver::start().await, Receiver::start().await);
     slow.usually(Answer::Hang);
     world.endpoint(&slow, &["order.paid"]).await;

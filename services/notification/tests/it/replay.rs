@@ -1,5 +1,7 @@
 //! ReplayDelivery, GetDelivery, ListDeliveries.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{DeliveryId, MerchantId};
@@ -70,6 +72,24 @@ async fn fifty_identical_replays_send_once() {
         let status = world.notifications.clone().replay_delivery(reused).await.unwrap_err();
         assert_eq!(status.code(), Code::AlreadyExists);
     }
+}
+
+#[tokio::test]
+async fn a_replay_outlives_the_try_that_is_under_way() {
+    let world = World::with(redis_url(), |webhooks| webhooks.timeout = Duration::from_secs(2)).await;
+    let receiver = Receiver::start().await;
+    world.endpoint(&receiver, &[]).await;
+    receiver.next([Answer::Hang]);
+    world.order_paid();
+    eventually("the first request", || async { receiver.told().first().map(|_| ()) }).await;
+    let delivery = world.deliveries().await.remove(0);
+    world.notifications.clone().replay_delivery(keyed(request(&world, &delivery))).await.unwrap();
+
+    let delivery = world.tried(2).await;
+    // The first request ends last, by its time-out, and does not undo the second one's success.
+    let mut statuses: Vec<u32> = delivery.attempts.iter().map(|a| a.status).collect();
+    statuses.sort_unstable();
+    assert_eq!((delivery.state(), statuses), (DeliveryState::Succeeded, vec![0, 204]));
 }
 
 #[tokio::test]
