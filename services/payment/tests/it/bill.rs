@@ -9,7 +9,7 @@ use tael_proto::payment::v1::{BillLine, BillLineKind, ReadBillRequest};
 use tael_sandbox::control::{Fault, RegisterApp};
 use tonic::{Code, Status};
 
-use crate::world::{APP_KEY, World, account_request, cny, create_account, number};
+use crate::world::{APP_KEY, World, account_request, cny, create_account, number, refund_request};
 
 /// The day that it is in Beijing now, or so many days off.
 fn day(days: i64) -> String {
@@ -40,7 +40,7 @@ async fn a_bill_tells_what_was_paid_and_refunded() {
     let world = World::start().await;
     let today = day(0);
     let payment = world.paid().await;
-    let refund = world.refund(&world.refund_request(&payment, 1_700)).await.unwrap();
+    let refund = world.refund(&refund_request(&payment, 1_700)).await.unwrap();
     let lines = read(&world, request(&world, &today)).await.unwrap();
     if day(0) != today {
         return; // midnight in Beijing came in between

@@ -1,6 +1,9 @@
 //! ClosePayment and SyncPayment.
 
+use std::time::Duration;
+
 use futures::future::join_all;
+use jiff::SignedDuration;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{MerchantId, PaymentId};
 use tael_proto::event::v1::payload::Kind;
@@ -154,4 +157,32 @@ async fn unknown_payments_and_bad_fields() {
     };
     let status = world.payments.clone().close_payment(Request::new(keyless)).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["idempotency-key"]);
+}
+
+/// A call that is under way could still put a code on the payer's screen, so it is waited for; who died in it is not
+/// waited for longer than the lease.
+#[tokio::test]
+async fn nothing_is_closed_while_somebody_is_calling() {
+    let world = World::start().await;
+    world.fault("alipay.trade.precreate", 1, Fault::DropRequest).await;
+    let payment = world.create().await;
+    let until = world.clock.now() + SignedDuration::from_secs(10);
+    sqlx::query("update attempt set lease_until = $1::text::timestamptz")
+        .bind(until.to_string())
+        .execute(&world.database.pool())
+        .await
+        .unwrap();
+
+    let mut request = keyed(ClosePaymentRequest {
+        merchant_id: payment.merchant_id.clone(),
+        payment_id: payment.payment_id.clone(),
+    });
+    request.set_timeout(Duration::from_secs(1));
+    let unchanged =
+        world.payments.clone().close_payment(request).await.unwrap().into_inner().payment.unwrap();
+    assert_eq!(unchanged, payment);
+    assert_eq!((unchanged.state(), unchanged.attempts[0].in_doubt), (PaymentState::Created, true));
+
+    world.advance(SignedDuration::from_secs(10));
+    assert_eq!(world.close(&payment).await.state(), PaymentState::Closed);
 }

@@ -119,8 +119,8 @@ async fn alarms_are_listed_newest_first() {
     let page = list(merchant_id.clone(), String::new()).await.unwrap();
     let amounts: Vec<&str> = page.alarms.iter().map(|alarm| alarm.actual.as_str()).collect();
     assert_eq!(amounts, ["3.00 CNY", "2.00 CNY"]);
-    let last = list(merchant_id, page.next_page_token.clone()).await.unwrap();
-    assert_eq!((last.alarms.len(), last.next_page_token.as_str()), (1, ""));
+    let rest = list(merchant_id, page.next_page_token.clone()).await.unwrap();
+    assert_eq!((rest.alarms.len(), rest.next_page_token.as_str()), (1, ""));
     let elsewhere = list(MerchantId::new().to_string(), page.next_page_token).await.unwrap_err();
     assert_eq!(bad_fields(&elsewhere), ["page_token"]);
 }

@@ -14,7 +14,7 @@ use tael_testkit::eventually;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::world::{ALIPAY_KEY, World, cny, kind, signed_form};
+use crate::world::{ALIPAY_KEY, World, cny, kind, refund_request, signed_form};
 
 async fn get(world: &World, refund: &PaymentRefund) -> PaymentRefund {
     let request = GetPaymentRefundRequest {
@@ -40,7 +40,7 @@ fn metadata(status: &Status, key: &str) -> String {
 async fn a_payment_is_refunded_in_parts() {
     let world = World::start().await;
     let payment = world.paid().await;
-    let first = world.refund(&world.refund_request(&payment, 1_800)).await.unwrap();
+    let first = world.refund(&refund_request(&payment, 1_800)).await.unwrap();
     assert_eq!((first.state(), first.amount.clone()), (PaymentRefundState::Succeeded, cny(1_800)));
     assert_eq!(get(&world, &first).await, first);
     let trade = world.trade(&payment).await;
@@ -51,8 +51,8 @@ async fn a_payment_is_refunded_in_parts() {
     let now = world.get(&payment).await;
     assert_eq!((now.refunded, now.refund_reserved), (cny(1_800), cny(0)));
 
-    let second = world.refund(&world.refund_request(&payment, 5_000)).await.unwrap();
-    let nothing_left = world.refund(&world.refund_request(&payment, 1)).await.unwrap_err();
+    let second = world.refund(&refund_request(&payment, 5_000)).await.unwrap();
+    let nothing_left = world.refund(&refund_request(&payment, 1)).await.unwrap_err();
     assert_eq!(reason(&nothing_left).as_deref(), Some("REFUND_EXCEEDS_PAYMENT"));
     assert_eq!(metadata(&nothing_left, "refundable_minor"), "0");
 
@@ -74,7 +74,7 @@ async fn a_payment_is_refunded_in_parts() {
 async fn fifty_refunds_at_once_never_exceed_the_payment() {
     let world = World::start().await;
     let payment = world.paid().await;
-    let requests: Vec<_> = (0..50).map(|_| world.refund_request(&payment, 1_000)).collect();
+    let requests: Vec<_> = (0..50).map(|_| refund_request(&payment, 1_000)).collect();
     let answers = join_all(requests.iter().map(|request| world.refund(request))).await;
     let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!((done.len(), refused.len()), (6, 44));
@@ -91,7 +91,7 @@ async fn fifty_refunds_at_once_never_exceed_the_payment() {
 async fn fifty_identical_refunds_move_money_once() {
     let world = World::start().await;
     let payment = world.paid().await;
-    let request = world.refund_request(&payment, 1_000);
+    let request = refund_request(&payment, 1_000);
     let answers = join_all((0..50).map(|_| world.refund(&request))).await;
     let first = answers[0].as_ref().unwrap();
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap() == first));
@@ -104,7 +104,7 @@ async fn fifty_identical_refunds_move_money_once() {
 async fn a_refund_id_belongs_to_one_refund() {
     let world = World::start().await;
     let (payment, other) = (world.paid().await, world.paid().await);
-    let request = world.refund_request(&payment, 1_000);
+    let request = refund_request(&payment, 1_000);
     world.refund(&request).await.unwrap();
     for request in [
         RefundPaymentRequest { amount: cny(1_001), ..request.clone() },
@@ -132,7 +132,7 @@ async fn an_unclear_answer_keeps_the_reservation_until_there_is_evidence() {
     ];
     for (n, fault) in (1..).zip(faults) {
         world.fault("alipay.trade.refund", 1, fault.clone()).await;
-        let refund = world.refund(&world.refund_request(&payment, 1_000)).await.unwrap();
+        let refund = world.refund(&refund_request(&payment, 1_000)).await.unwrap();
         assert_eq!(
             (refund.state(), refund.failure.clone()),
             (PaymentRefundState::Pending, None),
@@ -151,7 +151,7 @@ async fn an_unclear_answer_keeps_the_reservation_until_there_is_evidence() {
 async fn a_repeated_call_settles_what_was_unclear() {
     let world = World::start().await;
     let payment = world.paid().await;
-    let request = world.refund_request(&payment, 6_800);
+    let request = refund_request(&payment, 6_800);
     world.fault("alipay.trade.refund", 1, Fault::TimeOutAfter { hang_ms: 0 }).await;
     assert_eq!(world.refund(&request).await.unwrap().state(), PaymentRefundState::Pending);
     let again = world.refund(&request).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_refusal_releases_the_reservation() {
     let refusal =
         Fault::FailBefore { code: "40004".to_owned(), sub_code: "ACQ.SELLER_BALANCE_NOT_ENOUGH".to_owned() };
     world.fault("alipay.trade.refund", 1, refusal).await;
-    let request = world.refund_request(&payment, 6_800);
+    let request = refund_request(&payment, 6_800);
     let refund = world.refund(&request).await.unwrap();
     let failure = refund.failure.clone().unwrap();
     assert_eq!((refund.state(), failure.reason.as_str()), (PaymentRefundState::Failed, "INSUFFICIENT_FUNDS"));
@@ -181,7 +181,7 @@ async fn a_refusal_releases_the_reservation() {
     let Kind::PaymentRefundFailed(event) = kind(&events[2]) else { panic!("{events:?}") };
     assert_eq!((event.refund_id, event.reason.as_str()), (refund.refund_id, "INSUFFICIENT_FUNDS"));
     assert_eq!(
-        world.refund(&world.refund_request(&payment, 6_800)).await.unwrap().state(),
+        world.refund(&refund_request(&payment, 6_800)).await.unwrap().state(),
         PaymentRefundState::Succeeded
     );
 }
@@ -192,7 +192,7 @@ async fn a_notification_of_a_refund_settles_it() {
     let world = World::start().await;
     let payment = world.paid().await;
     world.fault("alipay.trade.refund", 1, Fault::TimeOutAfter { hang_ms: 0 }).await;
-    let refund = world.refund(&world.refund_request(&payment, 6_800)).await.unwrap();
+    let refund = world.refund(&refund_request(&payment, 6_800)).await.unwrap();
     // The sandbox sends the notification of a full refund: TRADE_CLOSED with out_biz_no.
     eventually_succeeded(&world, &refund).await;
     assert_eq!(world.get(&payment).await.refunded, cny(6_800));
@@ -211,14 +211,14 @@ async fn a_notification_of_a_refund_settles_it() {
 async fn what_has_brought_no_money_is_not_refunded() {
     let world = World::start().await;
     let payment = world.create().await;
-    let pending = world.refund(&world.refund_request(&payment, 100)).await.unwrap_err();
+    let pending = world.refund(&refund_request(&payment, 100)).await.unwrap_err();
     assert_eq!(
         (pending.code(), reason(&pending).as_deref()),
         (Code::FailedPrecondition, Some("PAYMENT_STATE"))
     );
     assert_eq!(metadata(&pending, "state"), "PENDING");
     world.close(&payment).await;
-    let closed = world.refund(&world.refund_request(&payment, 100)).await.unwrap_err();
+    let closed = world.refund(&refund_request(&payment, 100)).await.unwrap_err();
     assert_eq!(metadata(&closed, "state"), "CLOSED");
 }
 
@@ -226,7 +226,7 @@ async fn what_has_brought_no_money_is_not_refunded() {
 async fn bad_fields_and_unknown_ids() {
     let world = World::start().await;
     let payment = world.paid().await;
-    let good = world.refund_request(&payment, 100);
+    let good = refund_request(&payment, 100);
     let money = |currency: &str, minor| Some(Money { currency: currency.to_owned(), minor });
     for (request, field) in [
         (RefundPaymentRequest { merchant_id: String::new(), ..good.clone() }, "merchant_id"),

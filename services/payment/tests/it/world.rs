@@ -123,7 +123,7 @@ impl World {
             merchant_url: merchants.start().await,
             public_url: relay.start().await.parse().unwrap(),
             sealing_keys: Keyring::generate_text("test"),
-            channel_timeout: Duration::from_secs(2),
+            channel_timeout: Duration::from_secs(10),
             poll_first: Duration::from_millis(100),
             poll_last: Duration::from_secs(1),
         };
@@ -261,16 +261,6 @@ impl World {
         self.payments.clone().sync_payment(request).await.unwrap().into_inner().payment.unwrap()
     }
 
-    pub(crate) fn refund_request(&self, payment: &Payment, minor: i64) -> RefundPaymentRequest {
-        RefundPaymentRequest {
-            merchant_id: payment.merchant_id.clone(),
-            payment_id: payment.payment_id.clone(),
-            refund_id: RefundId::new().to_string(),
-            amount: cny(minor),
-            reason: "wrong size".to_owned(),
-        }
-    }
-
     pub(crate) async fn refund(&self, request: &RefundPaymentRequest) -> Result<PaymentRefund, Status> {
         self.payments.clone().refund_payment(request.clone()).await.map(|r| r.into_inner().refund.unwrap())
     }
@@ -331,6 +321,16 @@ impl World {
 
 pub(crate) fn kind(event: &Event) -> Kind {
     event.payload.clone().unwrap().kind.unwrap()
+}
+
+pub(crate) fn refund_request(payment: &Payment, minor: i64) -> RefundPaymentRequest {
+    RefundPaymentRequest {
+        merchant_id: payment.merchant_id.clone(),
+        payment_id: payment.payment_id.clone(),
+        refund_id: RefundId::new().to_string(),
+        amount: cny(minor),
+        reason: "wrong size".to_owned(),
+    }
 }
 
 /// The number under which the channel knows a payment's attempt.
