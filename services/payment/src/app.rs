@@ -1,7 +1,6 @@
 //! The composition root: the only place that sees every part.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
@@ -12,7 +11,6 @@ use tael_grpc::server::{Bound, Limits, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
-use tael_sealed::Keyring;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -47,7 +45,7 @@ impl Service for App {
     }
 
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let keyring = Arc::new(Keyring::parse(&config.sealing_keys)?);
+        let keyring = config.keyring.clone();
         let pool = config.base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();

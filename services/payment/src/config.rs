@@ -1,10 +1,11 @@
 //! What the service needs to know to start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tael_config::{ConfigErrors, Env};
 use tael_runtime::Base;
+use tael_sealed::Keyring;
 use url::Url;
 
 /// The payment service's configuration.
@@ -19,7 +20,7 @@ pub struct Config {
     /// `TAEL_PUBLIC_URL`: where channels and payers reach the gateway from outside.
     pub public_url: Url,
     /// `TAEL_SEALING_KEYS`: the keyring that seals channel credentials.
-    pub sealing_keys: SecretString,
+    pub keyring: Arc<Keyring>,
     /// `TAEL_CHANNEL_TIMEOUT`: how long a channel may take to answer one call; 10s by default.
     pub channel_timeout: Duration,
     /// `TAEL_POLL_FIRST`: how long after a call the channel is asked what became of it; 5s by default. Each further
@@ -35,7 +36,7 @@ impl Config {
         let order_url = env.required("TAEL_ORDER_URL");
         let merchant_url = env.required("TAEL_MERCHANT_URL");
         let public_url = env.required("TAEL_PUBLIC_URL");
-        let sealing_keys = env.secret("TAEL_SEALING_KEYS");
+        let keyring = env.secret_as("TAEL_SEALING_KEYS").map(Arc::new);
         let channel_timeout = env.duration("TAEL_CHANNEL_TIMEOUT", Duration::from_secs(10));
         let poll_first = env.duration("TAEL_POLL_FIRST", Duration::from_secs(5));
         let poll_last = env.duration("TAEL_POLL_LAST", Duration::from_mins(1));
@@ -45,7 +46,7 @@ impl Config {
                 order_url: order_url?,
                 merchant_url: merchant_url?,
                 public_url: public_url?,
-                sealing_keys: sealing_keys?,
+                keyring: keyring?,
                 channel_timeout,
                 poll_first,
                 poll_last,

@@ -1,7 +1,7 @@
 //! A running payment service and what stands around it.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
@@ -122,7 +122,7 @@ impl World {
             order_url: orders.start().await,
             merchant_url: merchants.start().await,
             public_url: relay.start().await.parse().unwrap(),
-            sealing_keys: Keyring::generate_text("test"),
+            keyring: Arc::new(Keyring::generate()),
             channel_timeout: Duration::from_secs(10),
             poll_first: Duration::from_millis(100),
             poll_last: Duration::from_secs(1),
