@@ -36,7 +36,7 @@ enum Command {
         #[arg(long)]
         free_ports: bool,
         /// Where to keep the key that seals secrets in the database.
-        #[arg(long, default_value = ".tael/sealing.key")]
+        #[arg(long, default_value = ".tael/up/sealing.key")]
         key_file: PathBuf,
     },
     /// Play the main journey, from an order to money in the bank, and print every step with its figures.

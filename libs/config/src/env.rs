@@ -85,6 +85,22 @@ impl Env {
         self.present(name).map(SecretString::from)
     }
 
+    /// A secret that must be set and must parse, such as a keyring. `None` after noting that it is absent or why it
+    /// does not parse. The value is never shown; nor may the error of `T` show it.
+    pub fn secret_as<T>(&mut self, name: &str) -> Option<T>
+    where
+        T: FromStr<Err: fmt::Display>,
+    {
+        let text = self.present(name)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.note(Problem::InvalidSecret { name: name.to_owned(), reason: error.to_string() });
+                None
+            }
+        }
+    }
+
     /// A secret that may be absent.
     pub fn optional_secret(&mut self, name: &str) -> Option<SecretString> {
         self.lookup(name).map(SecretString::from)

@@ -46,6 +46,14 @@ pub enum Problem {
         /// What is wrong with it.
         reason: String,
     },
+    /// The variable's value, a secret, cannot be understood. It is not shown.
+    #[error("{name}: {reason}")]
+    InvalidSecret {
+        /// The variable's name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The variable's value is not UTF-8. The value is not shown: it may be a secret.
     #[error("{name} is not valid UTF-8")]
     NotUnicode {

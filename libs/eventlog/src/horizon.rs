@@ -49,7 +49,7 @@ pub(crate) async fn beyond_snapshot(pool: &PgPool, after: Cursor) -> Result<Opti
 /// The smaller of `xmax` and the oldest running transaction, whose ids are the lower 32 bits only. They are within
 /// 2³¹ of `xmax`, as PostgreSQL itself demands of running transactions.
 fn oldest(xmax: i64, running: &[i64]) -> i64 {
-    let low = |id: i64| (id & 0xffff_ffff) as u32;
+    let low = |id: i64| u32::try_from(id & 0xffff_ffff).expect("masked to 32 bits");
     running
         .iter()
         .map(|&id| i64::from(low(id).wrapping_sub(low(xmax)).cast_signed()))

@@ -54,7 +54,7 @@ impl Service for App {
 
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let Config { base, webhooks, .. } = &config;
-        let keyring = Arc::new(Keyring::parse(&config.sealing_keys)?);
+        let keyring = config.keyring.clone();
         let pool = base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = base.idempotency()?;
         let logs = [

@@ -1,11 +1,12 @@
 //! What the notification service needs to know to start.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tael_config::{ConfigErrors, Env};
 use tael_runtime::Base;
+use tael_sealed::Keyring;
 
 /// The configuration of the notification service.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub struct Config {
     /// `TAEL_SETTLEMENT_URL`: the settlement service's log.
     pub settlement_url: String,
     /// `TAEL_SEALING_KEYS`: the keyring that seals signing secrets.
-    pub sealing_keys: SecretString,
+    pub keyring: Arc<Keyring>,
     /// How webhooks are sent.
     pub webhooks: Webhooks,
 }
@@ -51,7 +52,7 @@ impl Config {
         let payment_url = env.required("TAEL_PAYMENT_URL");
         let refund_url = env.required("TAEL_REFUND_URL");
         let settlement_url = env.required("TAEL_SETTLEMENT_URL");
-        let sealing_keys = env.secret("TAEL_SEALING_KEYS");
+        let keyring = env.secret_as("TAEL_SEALING_KEYS").map(Arc::new);
         let webhooks = Webhooks {
             allow_http: env.flag("TAEL_WEBHOOK_ALLOW_HTTP", false),
             allow_private: env.flag("TAEL_WEBHOOK_ALLOW_PRIVATE", false),
@@ -66,7 +67,7 @@ impl Config {
                 payment_url: payment_url?,
                 refund_url: refund_url?,
                 settlement_url: settlement_url?,
-                sealing_keys: sealing_keys?,
+                keyring: keyring?,
                 webhooks,
             })
         })

@@ -1,7 +1,6 @@
 //! The composition root: the only place that sees every part.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -14,7 +13,6 @@ use tael_grpc::server::{Bound, Limits, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::order::v1::order_service_server::OrderServiceServer;
 use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
-use tael_sealed::Keyring;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -52,7 +50,7 @@ impl Service for App {
     }
 
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let keyring = Arc::new(Keyring::parse(&config.sealing_keys)?);
+        let keyring = config.keyring.clone();
         let payment = connect(&config.payment_url)?;
         let refund = connect(&config.refund_url)?;
         let pool = config.base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;

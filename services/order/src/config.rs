@@ -1,10 +1,11 @@
 //! What the service needs to know to start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tael_config::{ConfigErrors, Env};
 use tael_runtime::Base;
+use tael_sealed::Keyring;
 
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -18,7 +19,7 @@ pub struct Config {
     /// `TAEL_REFUND_URL`: the refund service, whose events refund orders.
     pub refund_url: String,
     /// `TAEL_SEALING_KEYS`: the keyring that seals buyers' contacts, see `tael_sealed`.
-    pub sealing_keys: SecretString,
+    pub keyring: Arc<Keyring>,
     /// `TAEL_ORDER_EXPIRY_INTERVAL`: how often to look for orders whose time is up; 5 s by default.
     pub expiry_interval: Duration,
 }
@@ -28,14 +29,14 @@ impl Config {
         let base = Base::read(env);
         let payment_url = env.required("TAEL_PAYMENT_URL");
         let refund_url = env.required("TAEL_REFUND_URL");
-        let sealing_keys = env.secret("TAEL_SEALING_KEYS");
+        let keyring = env.secret_as("TAEL_SEALING_KEYS").map(Arc::new);
         let expiry_interval = env.duration("TAEL_ORDER_EXPIRY_INTERVAL", EXPIRY_INTERVAL);
         env.finish(|| {
             Some(Self {
                 base: base?,
                 payment_url: payment_url?,
                 refund_url: refund_url?,
-                sealing_keys: sealing_keys?,
+                keyring: keyring?,
                 expiry_interval,
             })
         })

@@ -158,9 +158,14 @@ fn secrets_appear_in_no_message() {
     let spare = env.optional_secret("TAEL_SPARE").unwrap();
     assert_eq!(env.optional_secret("TAEL_ABSENT").map(|_| ()), None);
     env.secret("TAEL_ABSENT");
+    // As a number it is malformed; the reason says so without showing it.
+    assert_eq!(env.secret_as::<u32>("TAEL_TOKEN"), None);
     let shown = format!("{env:?} {token:?} {spare:?} {}", complaint(&env));
     assert!(!shown.contains("hunter"), "{shown}");
-    assert!(shown.contains("TAEL_TOKEN") && shown.contains("TAEL_ABSENT is not set"), "{shown}");
+    assert!(
+        shown.contains("TAEL_TOKEN: invalid digit") && shown.contains("TAEL_ABSENT is not set"),
+        "{shown}"
+    );
 }
 
 #[test]

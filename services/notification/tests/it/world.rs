@@ -1,6 +1,7 @@
 //! A running notification service and what stands around it.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -67,7 +68,7 @@ impl World {
             payment_url: logs[1].start().await,
             refund_url: logs[2].start().await,
             settlement_url: logs[3].start().await,
-            sealing_keys: Keyring::generate_text("test"),
+            keyring: Arc::new(Keyring::generate()),
             webhooks,
         };
         let clock = Clock::manual("2026-03-01T08:00:01Z".parse::<Timestamp>().unwrap());

@@ -1,5 +1,6 @@
 //! A running order service, and short words for what tests do with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -55,7 +56,7 @@ impl Fixture {
             },
             payment_url: payments.serve().await,
             refund_url: refunds.serve().await,
-            sealing_keys: Keyring::generate_text("test"),
+            keyring: Arc::new(Keyring::generate()),
             expiry_interval: Duration::from_millis(20),
         };
         let clock = Clock::manual(START.parse().unwrap());
