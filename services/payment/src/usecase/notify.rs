@@ -80,37 +80,32 @@ impl Payments {
                 }
             }
         }
-        if let Some(number) = &told.refund_number {
-            self.look_at_refund(payment, number).await?;
+        match &told.refund_number {
+            Some(number) => self.look_at_refund(payment, number).await,
+            None => Ok(true),
         }
-        Ok(true)
     }
 
-    /// A notification of a refund is no more than a reason to ask.
-    async fn look_at_refund(&self, payment: &Payment, number: &str) -> Result<(), Error> {
-        let refund = match RefundId::from_channel_number(number) {
-            Ok(id) => {
-                let mut conn = self.pool.acquire().await?;
-                store::refund::get(&mut conn, payment.merchant_id, id).await?
-            }
-            Err(_) => None,
-        };
-        match refund {
-            None => {
-                tracing::warn!(payment_id = %payment.id, "the channel tells of a refund that is not ours");
-            }
-            Some(refund) if refund.state == RefundState::Pending => {
-                let now = self.clock.now();
-                let until = self.lease_until(now);
-                // When somebody is asking already, their answer will do.
-                if let Some(refund) =
-                    store::refund::lease(&self.pool, refund.merchant_id, refund.id, now, until).await?
-                {
-                    self.execute_refund(refund).await?;
-                }
-            }
-            Some(_) => {}
+    /// A notification of a refund is no more than a reason to ask; says whether the channel may forget it.
+    async fn look_at_refund(&self, payment: &Payment, number: &str) -> Result<bool, Error> {
+        let merchant_id = payment.merchant_id;
+        let Ok(id) = RefundId::from_channel_number(number) else { return Ok(not_ours(payment)) };
+        let now = self.clock.now();
+        let until = self.lease_until(now);
+        if let Some(refund) = store::refund::lease(&self.pool, merchant_id, id, now, until).await? {
+            self.execute_refund(refund).await?;
         }
-        Ok(())
+        // Still pending: somebody else is asking, or there was no clear answer. The channel shall come again.
+        match self.get_refund(merchant_id, id).await {
+            Ok(refund) => Ok(refund.state != RefundState::Pending),
+            Err(Error::RefundNotFound(_)) => Ok(not_ours(payment)),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// A refund that was made in the channel's own console: nothing of ours waits for it, and a person may want to know.
+fn not_ours(payment: &Payment) -> bool {
+    tracing::warn!(payment_id = %payment.id, "the channel tells of a refund that is not ours");
+    true
 }

@@ -124,6 +124,7 @@ async fn a_refund_id_belongs_to_one_refund() {
 async fn an_unclear_answer_keeps_the_reservation_until_there_is_evidence() {
     let world = World::start().await;
     let payment = world.paid().await;
+    world.lose_notifications().await;
     let faults = [
         Fault::TimeOutAfter { hang_ms: 0 },
         Fault::DropRequest,
@@ -151,6 +152,7 @@ async fn an_unclear_answer_keeps_the_reservation_until_there_is_evidence() {
 async fn a_repeated_call_settles_what_was_unclear() {
     let world = World::start().await;
     let payment = world.paid().await;
+    world.lose_notifications().await;
     let request = refund_request(&payment, 6_800);
     world.fault("alipay.trade.refund", 1, Fault::TimeOutAfter { hang_ms: 0 }).await;
     assert_eq!(world.refund(&request).await.unwrap().state(), PaymentRefundState::Pending);
@@ -191,19 +193,30 @@ async fn a_refusal_releases_the_reservation() {
 async fn a_notification_of_a_refund_settles_it() {
     let world = World::start().await;
     let payment = world.paid().await;
+    world.lose_notifications().await;
     world.fault("alipay.trade.refund", 1, Fault::TimeOutAfter { hang_ms: 0 }).await;
     let refund = world.refund(&refund_request(&payment, 6_800)).await.unwrap();
-    // The sandbox sends the notification of a full refund: TRADE_CLOSED with out_biz_no.
-    eventually_succeeded(&world, &refund).await;
+    assert_eq!(refund.state(), PaymentRefundState::Pending);
+
+    let tell = async |number: &str| {
+        let mut fields = world.paid_fields(&payment);
+        fields.insert("trade_status", "TRADE_CLOSED".to_owned());
+        fields.insert("refund_fee", "68.00".to_owned());
+        fields.insert("gmt_refund", "2026-03-01 17:00:00.123".to_owned());
+        fields.insert("out_biz_no", number.to_owned());
+        world.notify(&world.account.channel_account_id, signed_form(&fields, &ALIPAY_KEY)).await
+    };
+    let number = refund.refund_id.parse::<RefundId>().unwrap().channel_number();
+    world.fault("alipay.trade.fastpay.refund.query", 1, Fault::unavailable()).await;
+    assert_eq!(tell(&number).await, "failure", "the channel is asked, and its message alone moves no money");
+    assert_eq!(get(&world, &refund).await.state(), PaymentRefundState::Pending);
+    assert_eq!(tell(&number).await, "success");
+    assert_eq!(get(&world, &refund).await.state(), PaymentRefundState::Succeeded);
     assert_eq!(world.get(&payment).await.refunded, cny(6_800));
 
-    let mut stranger = world.paid_fields(&payment);
-    stranger.insert("trade_status", "TRADE_CLOSED".to_owned());
-    stranger.insert("refund_fee", "68.00".to_owned());
-    stranger.insert("gmt_refund", "2026-03-01 17:00:00.123".to_owned());
-    stranger.insert("out_biz_no", "HZ01RF001".to_owned());
-    let told = world.notify(&world.account.channel_account_id, signed_form(&stranger, &ALIPAY_KEY)).await;
-    assert_eq!(told, "success");
+    for not_ours in ["HZ01RF001", &RefundId::new().channel_number()] {
+        assert_eq!(tell(not_ours).await, "success");
+    }
     assert_eq!(world.said(3).await.len(), 3);
 }
 
