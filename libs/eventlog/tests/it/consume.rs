@@ -59,8 +59,7 @@ pub(crate) fn consumer<H: Handler>(source: &Source, target: &Database, handler: 
 #[tokio::test]
 async fn a_batch_takes_effect_with_its_cursor() {
     let (source, target) = (Source::start().await, target().await);
-    source.commit(&["a", "b"]).await;
-    source.commit(&["c"]).await;
+    source.commit(&["a", "b", "c"]).await;
     let handler = Noting::default();
     let mut consumer = consumer(&source, &target, handler.clone());
     assert_eq!(consumer.run_once().await.unwrap(), 3);

@@ -33,8 +33,7 @@ async fn an_event_is_read_as_it_was_appended() {
 #[tokio::test]
 async fn pages_continue_after_their_last_event() {
     let source = Source::start().await;
-    source.commit(&["a", "b", "c"]).await;
-    source.commit(&["d", "e"]).await;
+    source.commit(&["a", "b", "c", "d", "e"]).await;
     let (mut after, mut seen) = (None, Vec::new());
     loop {
         let page = source.read(after, 2, 0).await.unwrap();

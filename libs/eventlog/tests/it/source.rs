@@ -55,7 +55,8 @@ impl Source {
         Self { database, log, draining, channel, stop }
     }
 
-    /// Appends one event for each name in one transaction and wakes the readers.
+    /// Appends one event for each name in one transaction and wakes the readers. What two transactions append may be
+    /// read in two parts, while a transaction of another database lies between them.
     pub(crate) async fn commit(&self, names: &[impl AsRef<str>]) {
         let mut tx = self.database.pool.begin().await.unwrap();
         let events: Vec<_> = names.iter().map(|name| event(name.as_ref())).collect();
