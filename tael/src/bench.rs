@@ -105,17 +105,17 @@ pub async fn run(options: &Options, started: Option<&Addresses>) -> Result<bool,
 
     let begin = Instant::now();
     let end = begin + Duration::from_secs(options.seconds);
-    let begun = Arc::new(AtomicU64::new(0));
+    let journeys = Arc::new(AtomicU64::new(0));
     let mut loops = JoinSet::new();
     for client in 0..options.clients.max(1) {
         let shop = shops[client % shops.len()].clone();
         // Connections of its own, as a separate caller would have.
         let clients = Clients::connect(addresses)?;
-        let (begun, refund_every) = (begun.clone(), options.refund_every);
+        let (journeys, refund_every) = (journeys.clone(), options.refund_every);
         loops.spawn(async move {
             let mut timings = Timings::default();
             while Instant::now() < end {
-                let number = begun.fetch_add(1, Ordering::Relaxed) + 1;
+                let number = journeys.fetch_add(1, Ordering::Relaxed) + 1;
                 let refund = refund_every > 0 && number % refund_every == 0;
                 timings.play(&clients, &shop, refund).await;
             }
@@ -150,7 +150,7 @@ async fn wait_for_postings(
 ) -> Result<Option<Duration>, Error> {
     let expected = before + timings.count(Step::Paid) + timings.count(Step::Refund);
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(60) {
+    while begin.elapsed() < Duration::from_mins(1) {
         if postings(clients).await? >= expected {
             return Ok(Some(begin.elapsed()));
         }

@@ -42,7 +42,7 @@ enum Command {
     /// Play the main journey, from an order to money in the bank, and print every step with its figures.
     Demo,
     /// Load a platform with full journeys and print rates, latencies and whether the money adds up.
-    Bench(bench::Options),
+    Bench(Box<bench::Options>),
 }
 
 fn main() -> ExitCode {

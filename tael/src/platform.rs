@@ -143,13 +143,13 @@ impl Platform {
         .await?;
         // Each has a database of its own, so the order does not matter, and together they start faster.
         let (merchant, order, payment, refund, settlement, notification, gateway) = tokio::try_join!(
-            build::<tael_merchant::App>(&settings, &addresses, addresses.merchant),
-            build::<tael_order::App>(&settings, &addresses, addresses.order),
-            build::<tael_payment::App>(&settings, &addresses, addresses.payment),
-            build::<tael_refund::App>(&settings, &addresses, addresses.refund),
-            build::<tael_settlement::App>(&settings, &addresses, addresses.settlement),
-            build::<tael_notification::App>(&settings, &addresses, addresses.notification),
-            build::<tael_gateway::App>(&settings, &addresses, addresses.gateway),
+            Box::pin(build::<tael_merchant::App>(&settings, &addresses, addresses.merchant)),
+            Box::pin(build::<tael_order::App>(&settings, &addresses, addresses.order)),
+            Box::pin(build::<tael_payment::App>(&settings, &addresses, addresses.payment)),
+            Box::pin(build::<tael_refund::App>(&settings, &addresses, addresses.refund)),
+            Box::pin(build::<tael_settlement::App>(&settings, &addresses, addresses.settlement)),
+            Box::pin(build::<tael_notification::App>(&settings, &addresses, addresses.notification)),
+            Box::pin(build::<tael_gateway::App>(&settings, &addresses, addresses.gateway)),
         )?;
         let mut platform = Self { addresses, services: JoinSet::new(), shutdown: CancellationToken::new() };
         let shutdown = platform.shutdown.clone();

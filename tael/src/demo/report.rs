@@ -18,16 +18,6 @@ impl Report {
         println!("\n{}. {title}", self.step);
     }
 
-    /// Prints a figure.
-    pub(crate) fn show(&self, name: &str, value: impl std::fmt::Display) {
-        println!("   {name:<34} {value}");
-    }
-
-    /// Prints an amount, right-aligned.
-    pub(crate) fn amount(&self, name: &str, amount: Option<&wire::Money>) {
-        println!("   {name:<34} {:>16}", display(amount));
-    }
-
     /// Prints whether something that must hold does.
     pub(crate) fn check(&mut self, what: &str, holds: bool) {
         if holds {
@@ -44,6 +34,16 @@ impl Report {
         println!("\n{} checks passed, {} failed.", self.passed, self.failed);
         self.failed == 0 && self.passed > 0
     }
+}
+
+/// Prints a figure.
+pub(crate) fn show(name: &str, value: impl std::fmt::Display) {
+    println!("   {name:<34} {value}");
+}
+
+/// Prints an amount, right-aligned.
+pub(crate) fn show_amount(name: &str, amount: Option<&wire::Money>) {
+    println!("   {name:<34} {:>16}", display(amount));
 }
 
 /// Writes an amount as a person reads it.

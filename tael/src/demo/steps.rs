@@ -22,14 +22,14 @@ use tael_sandbox::control::{AddFault, Fault, OrderRef, TradeStatus};
 use tracing::{Instrument as _, Span};
 
 use super::eventually;
-use super::report::{Report, display, minor};
+use super::report::{Report, display, minor, show, show_amount};
 use crate::Error;
 use crate::clients::{Clients, keyed};
 use crate::collector::Collector;
 use crate::shop::{CHANNEL_RATE, MERCHANT_RATE, Shop, WebhookReceiver, answer};
 
-fn cny(minor: i64) -> Option<Money> {
-    Some(Money { currency: "CNY".to_owned(), minor })
+fn cny(minor: i64) -> Money {
+    Money { currency: "CNY".to_owned(), minor }
 }
 
 pub(crate) async fn open_shop(
@@ -39,9 +39,9 @@ pub(crate) async fn open_shop(
 ) -> Result<Shop, Error> {
     report.step("A merchant is registered and approved, with an Alipay account, fees and a webhook endpoint");
     let shop = Shop::open(clients, "岩茶铺 Rock Tea").await?;
-    report.show("merchant", format!("{} {}", shop.merchant.name, shop.merchant.merchant_id));
-    report.show("Alipay app at the sandbox", &shop.app.app_id);
-    report.show("merchant's fee, channel's fee", format!("{MERCHANT_RATE}, {CHANNEL_RATE}"));
+    show("merchant", format!("{} {}", shop.merchant.name, shop.merchant.merchant_id));
+    show("Alipay app at the sandbox", &shop.app.app_id);
+    show("merchant's fee, channel's fee", format!("{MERCHANT_RATE}, {CHANNEL_RATE}"));
 
     let issue = IssueApiKeyRequest { merchant_id: shop.id(), label: "web shop".to_owned() };
     let secret = clients.merchant.issue_api_key(keyed(issue)).await?.into_inner().secret;
@@ -53,16 +53,16 @@ pub(crate) async fn open_shop(
         CreateWebhookEndpointRequest { merchant_id: shop.id(), url: receiver.url(), event_types: Vec::new() };
     let created = clients.notification.create_webhook_endpoint(keyed(endpoint)).await?.into_inner();
     receiver.set_secret(&created.secret)?;
-    report.show("webhooks go to", receiver.url());
+    show("webhooks go to", receiver.url());
 
     let promotion = CreatePromotionRequest {
         merchant_id: shop.id(),
         name: "满200减15".to_owned(),
-        threshold: cny(200_00),
-        saving: cny(15_00),
+        threshold: Some(cny(200_00)),
+        saving: Some(cny(15_00)),
     };
     clients.order.create_promotion(keyed(promotion)).await?;
-    report.show("promotion", "满200减15, spend 200 save 15");
+    show("promotion", "满200减15, spend 200 save 15");
     Ok(shop)
 }
 
@@ -75,18 +75,18 @@ fn new_order(shop: &Shop) -> CreateOrderRequest {
                 sku: "TEA-DHP-50".to_owned(),
                 name: "大红袍 50 g".to_owned(),
                 quantity: 3,
-                unit_price: cny(43_10),
+                unit_price: Some(cny(43_10)),
                 fulfilment: Fulfilment::Shipped.into(),
             },
             NewLine {
                 sku: "TASTING".to_owned(),
                 name: "Tea tasting".to_owned(),
                 quantity: 1,
-                unit_price: cny(88_00),
+                unit_price: Some(cny(88_00)),
                 fulfilment: Fulfilment::Voucher.into(),
             },
         ],
-        shipping: cny(8_00),
+        shipping: Some(cny(8_00)),
         contact: Some(Contact {
             name: "Ming".to_owned(),
             phone: "+86 138 0000 0000".to_owned(),
@@ -105,15 +105,15 @@ pub(crate) async fn create_order(
     report.step("An order is priced");
     let order = answer(clients.order.create_order(keyed(new_order(shop))).await?.into_inner().order)?;
     let price = answer(order.price.clone())?;
-    report.show("order", &order.order_id);
+    show("order", &order.order_id);
     for line in &order.lines {
-        report.amount(&format!("{} × {}", line.quantity, line.name), line.subtotal.as_ref());
-        report.show("  its share of the discount", format!("{:>16}", display(line.discount.as_ref())));
+        show_amount(&format!("{} × {}", line.quantity, line.name), line.subtotal.as_ref());
+        show("  its share of the discount", format!("{:>16}", display(line.discount.as_ref())));
     }
-    report.amount("items", price.items.as_ref());
-    report.amount("discount", price.discount.as_ref());
-    report.amount("shipping", price.shipping.as_ref());
-    report.amount("total", price.total.as_ref());
+    show_amount("items", price.items.as_ref());
+    show_amount("discount", price.discount.as_ref());
+    show_amount("shipping", price.shipping.as_ref());
+    show_amount("total", price.total.as_ref());
     let (items, discount) = (minor(price.items.as_ref()), minor(price.discount.as_ref()));
     let (shipping, total) = (minor(price.shipping.as_ref()), minor(price.total.as_ref()));
     report.check("items − discount + shipping = total", items - discount + shipping == total);
@@ -138,11 +138,11 @@ pub(crate) async fn create_payment(
     };
     let payment = answer(clients.payment.create_payment(keyed(create)).await?.into_inner().payment)?;
     let attempt = payment.attempts.first().ok_or("a payment has an attempt")?;
-    report.show("payment", &payment.payment_id);
-    report.show("attempt", &attempt.attempt_id);
-    report.show("chosen because", &attempt.routing_reason);
-    report.show("QR code", qr_code(&payment)?);
-    report.show("checkout page", &payment.checkout_url);
+    show("payment", &payment.payment_id);
+    show("attempt", &attempt.attempt_id);
+    show("chosen because", &attempt.routing_reason);
+    show("QR code", qr_code(&payment)?);
+    show("checkout page", &payment.checkout_url);
     report.check("the payment waits for the payer", payment.state() == PaymentState::Pending);
     report.check(
         "its amount is the order's total",
@@ -167,11 +167,11 @@ pub(crate) async fn pay(
 ) -> Result<(), Error> {
     report.step("The payer scans and pays; the channel's signed notification comes in");
     let trade = clients.payer.pay(OrderRef::Qr { qr_code: qr_code(payment)? }).await?;
-    report.show("Alipay says", format!("{:?}, trade {}", trade.status, trade.trade_no.unwrap_or_default()));
+    show("Alipay says", format!("{:?}, trade {}", trade.status, trade.trade_no.unwrap_or_default()));
     let payment = payment_succeeded(clients, shop, &payment.payment_id).await?;
     let attempt = payment.attempts.first().ok_or("a payment has an attempt")?;
-    report.show("payment", format!("{:?}", payment.state()));
-    report.show("channel's number", &attempt.channel_transaction_id);
+    show("payment", format!("{:?}", payment.state()));
+    show("channel's number", &attempt.channel_transaction_id);
     report.check("the attempt succeeded", attempt.state() == AttemptState::Succeeded && !attempt.in_doubt);
     Ok(())
 }
@@ -236,7 +236,7 @@ async fn show_postings(
         }
     })
     .await?;
-    report.show("ledger transfer", &transfer.transfer_id);
+    show("ledger transfer", &transfer.transfer_id);
     let (mut debits, mut credits) = (0, 0);
     for entry in &transfer.entries {
         let side = match entry.direction() {
@@ -249,7 +249,7 @@ async fn show_postings(
                 "credit"
             }
         };
-        report.amount(&format!("  {side} {}", account_name(entry.kind())), entry.amount.as_ref());
+        show_amount(&format!("  {side} {}", account_name(entry.kind())), entry.amount.as_ref());
     }
     report.check("debits equal credits", debits == credits && debits > 0);
     Ok(())
@@ -272,13 +272,13 @@ pub(crate) async fn paid(
         order.state() == OrderState::Paid
     })
     .await?;
-    report.show("order", format!("{:?} by {}", order.state(), order.payment_id));
+    show("order", format!("{:?} by {}", order.state(), order.payment_id));
     let voucher = order.vouchers.first().ok_or("a paid voucher line has a voucher")?;
-    report.show("voucher", format!("{} ({} use)", voucher.code, voucher.uses));
+    show("voucher", format!("{} ({} use)", voucher.code, voucher.uses));
     show_postings(report, clients, shop, &payment.payment_id, TransferKind::Payment).await?;
     for kind in ["payment.succeeded", "order.paid"] {
         let id = webhook(receiver, kind).await?;
-        report.show("webhook", format!("{kind} {id}"));
+        show("webhook", format!("{kind} {id}"));
     }
     report.check("every webhook's signature was right", receiver.refused() == 0);
     Ok(order)
@@ -300,7 +300,7 @@ pub(crate) async fn redeem(
         operator: "Li".to_owned(),
     };
     let redeemed = clients.order.redeem_voucher(keyed(redeem.clone())).await?.into_inner();
-    report.show("redemption", &redeemed.redemption_id);
+    show("redemption", &redeemed.redemption_id);
     report.check("the voucher has no use left", redeemed.voucher.is_some_and(|v| v.redeemed == v.uses));
     let again = clients.order.redeem_voucher(keyed(redeem)).await;
     report.check(
@@ -330,8 +330,8 @@ pub(crate) async fn refund(
     };
     let created = clients.refund.create_refund(keyed(create)).instrument(journey.clone()).await?.into_inner();
     let refund = answer(created.refund)?;
-    report.show("refund", &refund.refund_id);
-    report.amount("one of three packets, less its discount", refund.amount.as_ref());
+    show("refund", &refund.refund_id);
+    show_amount("one of three packets, less its discount", refund.amount.as_ref());
     let refund = eventually("the refund to succeed", || {
         let mut client = clients.refund.clone();
         let get = GetRefundRequest { merchant_id: shop.id(), refund_id: refund.refund_id.clone() };
@@ -345,11 +345,11 @@ pub(crate) async fn refund(
         order.refund_progress() == RefundProgress::Partial
     })
     .await?;
-    report.show("order", format!("{:?}, refunded {:?}", order.state(), order.refund_progress()));
+    show("order", format!("{:?}, refunded {:?}", order.state(), order.refund_progress()));
     report.check("the order's refunded sum is the refund's amount", order.refunded == refund.amount);
     show_postings(report, clients, shop, &refund.payment_id, TransferKind::Refund).await?;
     let id = webhook(receiver, "refund.succeeded").await?;
-    report.show("webhook", format!("refund.succeeded {id}"));
+    show("webhook", format!("refund.succeeded {id}"));
     Ok(())
 }
 
@@ -379,7 +379,7 @@ pub(crate) async fn lost_notification(
         order.state() == OrderState::Paid
     })
     .await?;
-    report.show("order", format!("{:?} by {}", order.state(), order.payment_id));
+    show("order", format!("{:?} by {}", order.state(), order.payment_id));
     Ok(())
 }
 
@@ -403,12 +403,12 @@ pub(crate) async fn settle(report: &mut Report, clients: &mut Clients, shop: &Sh
         cut_off_time: Some(tael_grpc::convert::timestamp(now)),
     };
     let batch = answer(clients.settlement.close_batch(keyed(close)).await?.into_inner().batch)?;
-    report.show("batch", &batch.batch_id);
-    report.amount(&format!("{} payments", batch.payment_count), batch.gross.as_ref());
-    report.amount(&format!("{} refund", batch.refund_count), batch.refunds.as_ref());
-    report.amount("fees", batch.fees.as_ref());
-    report.amount("fees returned", batch.fees_returned.as_ref());
-    report.amount("net, to be paid out", batch.net.as_ref());
+    show("batch", &batch.batch_id);
+    show_amount(&format!("{} payments", batch.payment_count), batch.gross.as_ref());
+    show_amount(&format!("{} refund", batch.refund_count), batch.refunds.as_ref());
+    show_amount("fees", batch.fees.as_ref());
+    show_amount("fees returned", batch.fees_returned.as_ref());
+    show_amount("net, to be paid out", batch.net.as_ref());
     let statement = GetStatementRequest {
         merchant_id: shop.id(),
         batch_id: batch.batch_id.clone(),
@@ -417,7 +417,7 @@ pub(crate) async fn settle(report: &mut Report, clients: &mut Clients, shop: &Sh
     let statement = clients.settlement.get_statement(statement).await?.into_inner();
     for line in &statement.lines {
         let kind = line.kind().as_str_name().trim_start_matches("TRANSFER_KIND_").to_lowercase();
-        report.amount(&format!("  {kind} {}", line.payment_id), line.net.as_ref());
+        show_amount(&format!("  {kind} {}", line.payment_id), line.net.as_ref());
     }
     let net: i64 = statement.lines.iter().map(|line| minor(line.net.as_ref())).sum();
     report.check("the statement's lines are the batch's net", net == minor(batch.net.as_ref()));
@@ -430,10 +430,10 @@ pub(crate) async fn settle(report: &mut Report, clients: &mut Clients, shop: &Sh
     };
     let done = clients.settlement.reconcile(keyed(reconcile)).await?.into_inner();
     let done = answer(done.reconciliation)?;
-    report.show("Alipay's bill of the day", format!("{today}, {} lines", done.bill_lines));
-    report.show("matched in amount and fee", done.matched);
+    show("Alipay's bill of the day", format!("{today}, {} lines", done.bill_lines));
+    show("matched in amount and fee", done.matched);
     for difference in &done.breaks {
-        report.show("break", format!("{difference:?}"));
+        show("break", format!("{difference:?}"));
     }
     report.check("every line agrees with the ledger", done.matched == 3 && done.break_count == 0);
 
@@ -441,12 +441,12 @@ pub(crate) async fn settle(report: &mut Report, clients: &mut Clients, shop: &Sh
     for account in accounts.into_inner().accounts {
         let name = account_name(account.kind());
         let (debits, credits) = (display(account.debits.as_ref()), display(account.credits.as_ref()));
-        report.show(&name, format!("{debits:>16} debit {credits:>16} credit"));
+        show(&name, format!("{debits:>16} debit {credits:>16} credit"));
     }
     let ledger = clients.settlement.check_ledger(CheckLedgerRequest {}).await?.into_inner();
     for sum in &ledger.sums {
         let (debits, credits) = (display(sum.debits.as_ref()), display(sum.credits.as_ref()));
-        report.show("the whole ledger", format!("{debits:>16} debit {credits:>16} credit"));
+        show("the whole ledger", format!("{debits:>16} debit {credits:>16} credit"));
         report.check("Σ debits = Σ credits", sum.debits == sum.credits);
     }
     report.check(
@@ -475,7 +475,7 @@ async fn deliveries(report: &mut Report, clients: &mut Clients, shop: &Shop) -> 
     })
     .await?;
     let delivered = all.iter().filter(|d| d.state() == DeliveryState::Succeeded).count();
-    report.show("webhooks delivered", format!("{delivered} of {}", all.len()));
+    show("webhooks delivered", format!("{delivered} of {}", all.len()));
     report.check("every event was delivered", delivered == all.len());
     Ok(())
 }
@@ -499,7 +499,7 @@ pub(crate) async fn show_trace(
         async move { Ok(complete.then_some((tree, names))) }
     })
     .await?;
-    report.show("trace", trace_id);
+    show("trace", trace_id);
     println!("  {:<64} {:>9} {:>9}  service", "span", "after", "took");
     print!("{tree}");
     report.check("it reaches from the order call to the webhook delivery", has_all(&names));

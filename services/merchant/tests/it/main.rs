@@ -1,5 +1,7 @@
 //! Black-box tests of the merchant service over gRPC.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod api_key;
 mod idempotency;
 mod merchant;
