@@ -11,6 +11,7 @@ use tael_grpc::status::Chain;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Cursor, Event, ReadEventsRequest};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 use tracing::Span;
@@ -22,6 +23,10 @@ const BATCH: u32 = 500;
 const WAIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// The rest after a batch that was not full.
+const REST: Duration = Duration::from_millis(5);
+/// How often a cursor is stored that moves over nothing but events of no concern.
+const STORED_EVERY: Duration = Duration::from_secs(1);
 
 /// An event to be applied.
 #[derive(Debug)]
@@ -65,8 +70,12 @@ impl From<sqlx::Error> for ApplyError {
 
 /// What a service does with another one's events.
 pub trait Handler: Send + Sync + 'static {
-    /// Applies events in log order, within the transaction that also moves the cursor. Kinds that do not concern
-    /// this service are skipped. No network call may be made here.
+    /// Says whether a kind of event has any effect here. Others never reach [`Handler::apply`] and cost no
+    /// transaction.
+    fn concerns(&self, kind: &Kind) -> bool;
+
+    /// Applies events in log order, within the transaction that also moves the cursor. No network call may be made
+    /// here.
     fn apply(
         &self,
         tx: &mut PgConnection,
@@ -86,6 +95,18 @@ pub struct Consumer<H> {
     log: EventLogServiceClient<Channel>,
     pool: PgPool,
     handler: H,
+    place: Option<Place>,
+}
+
+/// How far this process has come.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The cursor in the database, as far as we know: what the next batch moves it from.
+    stored: Cursor,
+    /// Up to where there was nothing more of concern.
+    read: Cursor,
+    /// When the cursor was stored.
+    stored_at: Instant,
 }
 
 impl<H: Handler> Consumer<H> {
@@ -97,6 +118,7 @@ impl<H: Handler> Consumer<H> {
             log: EventLogServiceClient::new(channel).max_decoding_message_size(16 << 20),
             pool,
             handler,
+            place: None,
         }
     }
 
@@ -109,12 +131,19 @@ impl<H: Handler> Consumer<H> {
                 () = shutdown.cancelled() => return,
             };
             let result = match step {
-                Ok((cursor, events)) => self.apply(cursor, events).await,
+                Ok((place, events)) => self.apply(place, events).await,
                 Err(error) => Err(error),
             };
             match result {
-                Ok(_) => pause = FIRST_PAUSE,
+                Ok(count) => {
+                    pause = FIRST_PAUSE;
+                    // Under load a short rest makes batches of what would be single events.
+                    if (1..BATCH as usize).contains(&count) {
+                        tokio::time::sleep(REST).await;
+                    }
+                }
                 Err(error) => {
+                    self.place = None;
                     tracing::warn!(source = self.source, error = %Chain(&error), "the log could not be consumed");
                     tokio::select! {
                         () = tokio::time::sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
@@ -128,16 +157,22 @@ impl<H: Handler> Consumer<H> {
     /// Applies what is in the log now, at most one batch, and returns how many events that were. For tests and for
     /// draining.
     pub async fn run_once(&mut self) -> Result<usize, ConsumeError> {
-        let (cursor, events) = self.read(Duration::ZERO).await?;
-        self.apply(cursor, events).await
+        let (place, events) = self.read(Duration::ZERO).await?;
+        self.apply(place, events).await
     }
 
-    async fn read(&mut self, wait: Duration) -> Result<(Cursor, Vec<Event>), ConsumeError> {
-        let cursor = self.cursor().await?;
+    async fn read(&mut self, wait: Duration) -> Result<(Place, Vec<Event>), ConsumeError> {
+        let place = match self.place {
+            Some(place) => place,
+            None => {
+                let stored = self.cursor().await?;
+                *self.place.insert(Place { stored, read: stored, stored_at: Instant::now() })
+            }
+        };
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        let mut request = Request::new(ReadEventsRequest { after: Some(cursor), limit: BATCH, wait_ms });
+        let mut request = Request::new(ReadEventsRequest { after: Some(place.read), limit: BATCH, wait_ms });
         request.set_timeout(wait + Duration::from_secs(5));
-        Ok((cursor, self.log.read_events(request).await?.into_inner().events))
+        Ok((place, self.log.read_events(request).await?.into_inner().events))
     }
 
     async fn cursor(&self) -> Result<Cursor, sqlx::Error> {
@@ -156,19 +191,28 @@ impl<H: Handler> Consumer<H> {
         Ok(Cursor::default())
     }
 
-    async fn apply(&self, from: Cursor, events: Vec<Event>) -> Result<usize, ConsumeError> {
+    async fn apply(&mut self, place: Place, events: Vec<Event>) -> Result<usize, ConsumeError> {
         let Some(to) = events.last().and_then(|e| e.cursor) else {
             return Ok(0);
         };
         let count = events.len();
         let received: Vec<Received> = events.into_iter().filter_map(|event| self.receive(event)).collect();
-        match self.apply_batch(from, to, &received).await {
-            Ok(()) => {}
+        if received.is_empty() && place.stored_at.elapsed() < STORED_EVERY {
+            self.place = Some(Place { read: to, ..place });
+            return Ok(count);
+        }
+        // Set again when it is known where the database stands.
+        self.place = None;
+        let moved = match self.apply_batch(place.stored, to, &received).await {
+            Ok(moved) => moved,
             Err(ConsumeError::Apply(ApplyError::Poison(error))) => {
                 tracing::error!(source = self.source, error = %Chain(&*error), "a batch has an event that can't be applied");
-                self.apply_singly(from, to, &received).await?;
+                self.apply_singly(place.stored, to, &received).await?
             }
             Err(error) => return Err(error),
+        };
+        if moved {
+            self.place = Some(Place { stored: to, read: to, stored_at: Instant::now() });
         }
         self.handler.applied();
         Ok(count)
@@ -177,6 +221,9 @@ impl<H: Handler> Consumer<H> {
     fn receive(&self, event: Event) -> Option<Received> {
         // A kind that is newer than this build is none of its business.
         let kind = event.payload.clone()?.kind?;
+        if !self.handler.concerns(&kind) {
+            return None;
+        }
         let span = tracing::info_span!(
             "event",
             otel.name = format!("{} < {}", self.name, kind_name(&kind)),
@@ -191,22 +238,30 @@ impl<H: Handler> Consumer<H> {
         Some(Received { event, kind, span })
     }
 
-    async fn apply_batch(&self, from: Cursor, to: Cursor, events: &[Received]) -> Result<(), ConsumeError> {
+    /// Applies all events at once; says whether it did, and not another replica before.
+    async fn apply_batch(&self, from: Cursor, to: Cursor, events: &[Received]) -> Result<bool, ConsumeError> {
         let mut tx = self.pool.begin().await?;
         if !self.move_cursor(&mut tx, from, to).await? {
-            return Ok(()); // another replica applied the batch
+            return Ok(false);
         }
-        self.handler.apply(&mut tx, events).await?;
+        if !events.is_empty() {
+            self.handler.apply(&mut tx, events).await?;
+        }
         // A constraint that is checked at commit may refuse an event like any other.
         tx.commit().await.map_err(ApplyError::from)?;
-        Ok(())
+        Ok(true)
     }
 
-    /// Applies each event for itself and sets aside those that can't be.
-    async fn apply_singly(&self, from: Cursor, to: Cursor, events: &[Received]) -> Result<(), ConsumeError> {
+    /// Applies each event for itself and sets aside those that can't be; says whether it did.
+    async fn apply_singly(
+        &self,
+        from: Cursor,
+        to: Cursor,
+        events: &[Received],
+    ) -> Result<bool, ConsumeError> {
         let mut tx = self.pool.begin().await?;
         if !self.move_cursor(&mut tx, from, to).await? {
-            return Ok(());
+            return Ok(false);
         }
         for received in events {
             let mut savepoint = tx.begin().await?;
@@ -221,7 +276,7 @@ impl<H: Handler> Consumer<H> {
             }
         }
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Applies one event, with the constraints that would be checked at commit: there it would be too late to tell

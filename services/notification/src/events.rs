@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::PgConnection;
 use tael_eventlog::{ApplyError, Handler, Received, kind_name};
 use tael_ids::{EventId, MerchantId, ParseIdError};
+use tael_proto::event::v1::payload::Kind;
 
 use crate::body::body;
 use crate::domain::endpoint::wants;
@@ -19,6 +20,11 @@ pub(crate) struct Deliveries {
 }
 
 impl Handler for Deliveries {
+    /// Merchants are told of everything.
+    fn concerns(&self, _: &Kind) -> bool {
+        true
+    }
+
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         let ids = events.iter().map(ids).collect::<Result<Vec<_>, ParseIdError>>();
         let ids = ids.map_err(|e| ApplyError::Poison(Box::new(e)))?;

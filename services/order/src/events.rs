@@ -121,6 +121,10 @@ pub(crate) struct PaymentEvents {
 }
 
 impl Handler for PaymentEvents {
+    fn concerns(&self, kind: &Kind) -> bool {
+        matches!(kind, Kind::PaymentSucceeded(_))
+    }
+
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         let mut receipts = Vec::new();
         for received in events {
@@ -144,6 +148,10 @@ pub(crate) struct RefundEvents {
 }
 
 impl Handler for RefundEvents {
+    fn concerns(&self, kind: &Kind) -> bool {
+        matches!(kind, Kind::RefundSucceeded(_))
+    }
+
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         let mut refunds = Vec::new();
         for received in events {

@@ -82,6 +82,10 @@ pub(crate) struct PaymentLog {
 }
 
 impl Handler for PaymentLog {
+    fn concerns(&self, kind: &Kind) -> bool {
+        outcome(kind).is_some()
+    }
+
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         let mut ended: HashMap<RefundId, Ended> = HashMap::new();
         let mut traces = HashMap::new();

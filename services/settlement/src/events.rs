@@ -33,6 +33,10 @@ impl PaymentLog {
 }
 
 impl Handler for PaymentLog {
+    fn concerns(&self, kind: &Kind) -> bool {
+        matches!(kind, Kind::PaymentSucceeded(_) | Kind::PaymentRefunded(_))
+    }
+
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         let mut payments = Vec::new();
         let mut refunds = Vec::new();

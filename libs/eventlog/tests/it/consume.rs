@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{PgConnection, PgPool};
 use tael_eventlog::{ApplyError, ConsumeError, Consumer, Handler, Received};
+use tael_proto::event::v1::payload::Kind;
 use tael_testkit::eventually;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,10 @@ pub(crate) struct Noting {
 }
 
 impl Handler for Noting {
+    fn concerns(&self, kind: &Kind) -> bool {
+        !matches!(kind, Kind::MerchantRegistered(_))
+    }
+
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         let names: Vec<String> = events.iter().map(|received| received.event.aggregate_id.clone()).collect();
         sqlx::query("insert into noted (name) select * from unnest($1::text[])")
@@ -141,4 +146,29 @@ async fn replicas_apply_each_event_once_and_in_order() {
     let noted = noted(&target.pool).await;
     assert_eq!(noted.iter().collect::<HashSet<_>>().len(), noted.len(), "an effect happened twice");
     assert_eq!(noted, expected);
+}
+
+/// Two replicas, both of which have read on over events that are nobody's concern, of which the cursor in the database
+/// knows nothing yet.
+#[tokio::test]
+async fn what_is_of_no_concern_is_passed_over_and_nothing_after_it_is_lost_or_doubled() {
+    let (source, target) = (Source::start().await, target().await);
+    let mut first = consumer(&source, &target, Noting::default());
+    let mut second = consumer(&source, &target, Noting::default());
+    source.commit(&["a"]).await;
+    first.run_once().await.unwrap();
+    source.commit_of_no_concern().await;
+    assert_eq!(first.run_once().await.unwrap(), 1);
+    // The second one takes its place where the first has stored it, and passes over the same event.
+    assert_eq!(second.run_once().await.unwrap(), 1);
+    source.commit(&["b"]).await;
+    assert_eq!(first.run_once().await.unwrap(), 1);
+    // It finds that the cursor was moved, and goes on from there.
+    assert_eq!(second.run_once().await.unwrap(), 1);
+    assert_eq!(second.run_once().await.unwrap(), 0);
+    source.commit_of_no_concern().await;
+    source.commit(&["c"]).await;
+    while second.run_once().await.unwrap() > 0 {}
+    while first.run_once().await.unwrap() > 0 {}
+    assert_eq!(noted(&target.pool).await, ["a", "b", "c"]);
 }

@@ -2,6 +2,7 @@ use prost::Message as _;
 use sqlx::{PgConnection, PgPool};
 use tael_eventlog::{ApplyError, Handler, Received};
 use tael_ids::EventId;
+use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Cursor, Event};
 use uuid::Uuid;
 
@@ -65,6 +66,10 @@ async fn an_event_set_aside_twice_is_kept_once() {
 struct ReferringFirst;
 
 impl Handler for ReferringFirst {
+    fn concerns(&self, _: &Kind) -> bool {
+        true
+    }
+
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         for received in events {
             let name = &received.event.aggregate_id;

@@ -10,7 +10,7 @@ use tael_grpc::server::{Limits, Readiness, bind};
 use tael_ids::MerchantId;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::event::v1::{Cursor, Event, MerchantApproved, ReadEventsRequest};
+use tael_proto::event::v1::{Cursor, Event, MerchantApproved, MerchantRegistered, ReadEventsRequest};
 use tael_testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -61,6 +61,15 @@ impl Source {
         let mut tx = self.database.pool.begin().await.unwrap();
         let events: Vec<_> = names.iter().map(|name| event(name.as_ref())).collect();
         self.log.append(&mut tx, &events).await.unwrap();
+        tx.commit().await.unwrap();
+        self.log.wake();
+    }
+
+    /// Appends an event that the tests' consumers pass over.
+    pub(crate) async fn commit_of_no_concern(&self) {
+        let kind = Kind::MerchantRegistered(MerchantRegistered::default());
+        let mut tx = self.database.pool.begin().await.unwrap();
+        self.log.append(&mut tx, &[NewEvent { kind, ..event("passed over") }]).await.unwrap();
         tx.commit().await.unwrap();
         self.log.wake();
     }
