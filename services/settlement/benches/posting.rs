@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Instant;
 
-use support::Paid;
+use support::{Paid, Refunded};
 
 const EVENTS: u32 = 20_000;
 const ROUNDS: u32 = 3;
@@ -25,8 +25,9 @@ async fn main() {
     for round in 1..=ROUNDS {
         let payments: Vec<_> = (0..EVENTS).map(|_| shop.paid(10_000)).collect();
         report(&world, &format!("round {round}, payments"), payments.iter().map(Paid::event)).await;
-        let refunds = payments.iter().map(|p| p.refunded(2_500, 2_500).event());
-        report(&world, &format!("round {round}, refunds"), refunds).await;
+        let refunds: Vec<_> = payments.iter().map(|p| p.refunded(2_500, 2_500)).collect();
+        report(&world, &format!("round {round}, refunds"), refunds.iter().map(Refunded::event)).await;
+        report(&world, &format!("round {round}, refunds again"), refunds.iter().map(Refunded::event)).await;
     }
     world.checked().await;
 }

@@ -54,8 +54,13 @@ impl Service for App {
         let log = EventLog::new(pool.clone(), draining.clone());
         let payment = client::connect(&config.payment_url)?;
         let merchant = client::connect(&config.merchant_url)?;
-        let payments =
-            Consumer::new(Self::NAME, PAYMENT_LOG, payment.clone(), pool.clone(), PaymentLog::new(clock.clone()));
+        let payments = Consumer::new(
+            Self::NAME,
+            PAYMENT_LOG,
+            payment.clone(),
+            pool.clone(),
+            PaymentLog::new(clock.clone()),
+        );
         let settlement = Settlement::new(pool.clone(), log.clone(), clock, Peers::new(merchant, payment));
         let bound = bind(config.base.listen).await?;
         Ok(Self { bound, pool, idempotency, log, settlement, payments, draining })

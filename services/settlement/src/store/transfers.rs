@@ -116,17 +116,19 @@ pub(crate) async fn first_different(
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::bigint[],
                        $8::text[]) as n (merchant_id, transfer_id, kind, payment_id, refund_id, currency, gross_minor,
                                          number)
-           where not exists (
-               select from transfer t
-               where t.kind = 'payment' and n.kind = 'payment'
+           left join lateral (
+               select t.transfer_id from transfer t
+               where n.kind = 'payment' and t.kind = 'payment'
                  and t.merchant_id = n.merchant_id and t.payment_id = n.payment_id
                  and t.currency = n.currency and t.gross_minor = n.gross_minor and t.number = n.number
-           ) and not exists (
-               select from transfer t
-               where t.kind = 'refund' and n.kind = 'refund'
+               union all
+               select t.transfer_id from transfer t
+               where n.kind = 'refund' and t.kind = 'refund'
                  and t.merchant_id = n.merchant_id and t.refund_id = n.refund_id and t.payment_id = n.payment_id
                  and t.currency = n.currency and t.gross_minor = n.gross_minor and t.number = n.number
-           )
+               limit 1
+           ) posted on true
+           where posted.transfer_id is null
            limit 1"#,
         &merchants,
         &ids,
