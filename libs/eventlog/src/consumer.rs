@@ -162,12 +162,11 @@ impl<H: Handler> Consumer<H> {
     }
 
     async fn read(&mut self, wait: Duration) -> Result<(Place, Vec<Event>), ConsumeError> {
-        let place = match self.place {
-            Some(place) => place,
-            None => {
-                let stored = self.cursor().await?;
-                *self.place.insert(Place { stored, read: stored, stored_at: Instant::now() })
-            }
+        let place = if let Some(place) = self.place {
+            place
+        } else {
+            let stored = self.cursor().await?;
+            *self.place.insert(Place { stored, read: stored, stored_at: Instant::now() })
         };
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let mut request = Request::new(ReadEventsRequest { after: Some(place.read), limit: BATCH, wait_ms });
