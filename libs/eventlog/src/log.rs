@@ -173,14 +173,15 @@ impl EventLog {
             // Registered before the look, so that an append in between is not missed.
             let appended = self.appended.notified();
             let events = self.read(after, limit).await?;
-            if !events.is_empty() || Instant::now() >= give_up || self.shutdown.is_cancelled() {
+            if !events.is_empty() || Instant::now() >= give_up {
                 return Ok(events);
             }
             tokio::select! {
                 () = appended => pause = FIRST_LOOK,
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(LAST_LOOK),
                 () = tokio::time::sleep_until(give_up) => {}
-                () = self.shutdown.cancelled() => {}
+                // Not another look: the database may be closed by now.
+                () = self.shutdown.cancelled() => return Ok(events),
             }
         }
     }

@@ -1,10 +1,15 @@
 //! Requests become domain values; every bad field is named, all in one answer.
 //!
-//! ```ignore
+//! ```
+//! # use tael_grpc::fields::Fields;
+//! # use tael_ids::{OrderId, PaymentId};
+//! # use tael_proto::payment::v1::RefundPaymentRequest;
+//! # let request = RefundPaymentRequest { payment_id: OrderId::new().to_string(), ..Default::default() };
 //! let mut fields = Fields::default();
-//! let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+//! let payment_id = fields.id::<PaymentId>("payment_id", &request.payment_id);
 //! let amount = fields.positive_money("amount", request.amount.as_ref());
-//! fields.finish(|| Some(CreateSomething { merchant_id: merchant_id?, amount: amount? }))
+//! let refused = fields.finish(|| Some((payment_id?, amount?))).unwrap_err();
+//! assert_eq!(refused.message(), "payment_id must begin with \"pay_\"; amount is missing");
 //! ```
 
 use std::ops::RangeInclusive;
