@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::accounts::Accounts;
+use crate::clients::Clients;
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
-use crate::peers::Peers;
 use crate::rpc::Rpc;
 use crate::usecase::{Payments, Settings};
 use crate::worker::Poller;
@@ -57,13 +57,13 @@ impl Service for App {
             .no_proxy()
             .build()?;
         let accounts = Accounts::new(pool.clone(), keyring, http, clock.clone());
-        let peers = Peers::connect(&config.order_url, &config.merchant_url)?;
+        let clients = Clients::connect(&config.order_url, &config.merchant_url)?;
         let settings = Settings {
             public_url: config.public_url.as_str().trim_end_matches('/').to_owned(),
             channel_timeout: config.channel_timeout,
             poll: Backoff { first: config.poll_first, last: config.poll_last.max(config.poll_first) },
         };
-        let payments = Payments::new(pool.clone(), log.clone(), clock, accounts, peers, settings);
+        let payments = Payments::new(pool.clone(), log.clone(), clock, accounts, clients, settings);
         let bound = bind(config.base.listen).await?;
         Ok(Self { bound, pool, idempotency, log, payments, draining })
     }

@@ -15,10 +15,10 @@
 mod accounts;
 mod app;
 mod channel;
+mod clients;
 mod config;
 mod domain;
 mod events;
-mod peers;
 mod rpc;
 mod store;
 mod usecase;

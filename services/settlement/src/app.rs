@@ -15,9 +15,9 @@ use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::clients::Clients;
 use crate::config::Config;
 use crate::events::PaymentLog;
-use crate::peers::Peers;
 use crate::rpc::Rpc;
 use crate::usecase::Settlement;
 
@@ -61,7 +61,7 @@ impl Service for App {
             pool.clone(),
             PaymentLog::new(clock.clone()),
         );
-        let settlement = Settlement::new(pool.clone(), log.clone(), clock, Peers::new(merchant, payment));
+        let settlement = Settlement::new(pool.clone(), log.clone(), clock, Clients::new(merchant, payment));
         let bound = bind(config.base.listen).await?;
         Ok(Self { bound, pool, idempotency, log, settlement, payments, draining })
     }

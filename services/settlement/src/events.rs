@@ -6,10 +6,10 @@ use tael_eventlog::{ApplyError, Handler, NewEvent, Received};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{BatchClosed, Event, PaymentRefunded, PaymentSucceeded};
 
+use crate::clients::{channel, money, timestamp};
 use crate::domain::batch::Batch;
 use crate::domain::posting::{PaymentTaken, RefundMade};
 use crate::domain::transfer::Source;
-use crate::peers::{channel, money, timestamp};
 use crate::usecase::posting::{PostError, post_movements};
 
 /// Posts what the payment service's log says. Everything else in it is skipped.

@@ -5,10 +5,10 @@
 //! statement adds up to the batch. It never changes a payment.
 
 mod app;
+mod clients;
 mod config;
 mod domain;
 mod events;
-mod peers;
 mod rpc;
 mod store;
 mod usecase;

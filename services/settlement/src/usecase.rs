@@ -14,7 +14,7 @@ use tael_eventlog::EventLog;
 use tael_ids::{BatchId, ChannelAccountId, MerchantId, ReconciliationId};
 use tonic::Status;
 
-use crate::peers::{PeerError, Peers};
+use crate::clients::{ClientError, Clients};
 
 /// The use cases and what they need. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Settlement {
     pool: PgPool,
     log: EventLog,
     clock: Clock,
-    peers: Peers,
+    clients: Clients,
 }
 
 /// Why a use case did not do its work.
@@ -47,7 +47,7 @@ pub(crate) enum Error {
     #[error("a day could not be cut")]
     Calendar(#[from] jiff::Error),
     #[error("another service gave no usable answer")]
-    Peer(#[source] PeerError),
+    Peer(#[source] ClientError),
     #[error("the ledger refused the posting")]
     Posting(#[source] posting::PostError),
     #[error("the database failed")]
@@ -55,8 +55,8 @@ pub(crate) enum Error {
 }
 
 impl Settlement {
-    pub(crate) fn new(pool: PgPool, log: EventLog, clock: Clock, peers: Peers) -> Self {
-        Self { pool, log, clock, peers }
+    pub(crate) fn new(pool: PgPool, log: EventLog, clock: Clock, clients: Clients) -> Self {
+        Self { pool, log, clock, clients }
     }
 
     /// The present by the service's clock.

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::accounts::OpenError;
 use crate::channel::BillError;
-use crate::peers::PeerError;
+use crate::clients::ClientError;
 use crate::usecase::Error;
 
 const DOMAIN: &str = "tael.payment";
@@ -75,8 +75,8 @@ impl From<Error> for Status {
                 BillError::Broken(_) => status::broken_invariant(bill),
             },
             Error::KeyReused(status) => status.clone(),
-            Error::Peer(PeerError::Unavailable(peer, source)) => status::unavailable(peer, source),
-            Error::Peer(malformed @ PeerError::Malformed(..)) => status::broken_invariant(malformed),
+            Error::Peer(ClientError::Unavailable(peer, source)) => status::unavailable(peer, source),
+            Error::Peer(malformed @ ClientError::Malformed(..)) => status::broken_invariant(malformed),
             Error::Account(open) => match &**open {
                 OpenError::Database(database) => tael_postgres::status(database),
                 OpenError::NotFound(_) | OpenError::Sealed(_) | OpenError::Keys(_) => {

@@ -12,12 +12,12 @@ use tael_proto::order::v1::OrderState;
 use super::{ANSWER_MARGIN, Error, Payments, wait_for};
 use crate::accounts::OpenAccount;
 use crate::channel;
+use crate::clients::OrderToPay;
 use crate::domain::account::{Channel, Method};
 use crate::domain::evidence::Evidence;
 use crate::domain::payment::{Attempt, AttemptState, Payment, PaymentState, Schedule};
 use crate::domain::routing::{self, Route};
 use crate::domain::subject::subject;
-use crate::peers::OrderToPay;
 use crate::{events, store};
 
 /// More accounts than this are not looked at when one is chosen.
@@ -39,8 +39,8 @@ impl Payments {
     pub(crate) async fn create(&self, new: NewPayment, guard: Guard) -> Result<Payment, Error> {
         let (existing, order, approved, accounts) = tokio::join!(
             store::payment::by_key(&self.pool, new.merchant_id, &guard.key),
-            self.peers.order(new.merchant_id, new.order_id),
-            self.peers.is_approved(new.merchant_id),
+            self.clients.order(new.merchant_id, new.order_id),
+            self.clients.is_approved(new.merchant_id),
             store::account::list(&self.pool, new.merchant_id, None, MAX_ACCOUNTS),
         );
         // First of all, for the order may be paid by now, with this very payment.

@@ -7,8 +7,8 @@ use tael_money::Rate;
 use tael_proto::settlement::v1 as wire;
 use tael_proto::r#type::v1::Channel as WireChannel;
 
+use crate::clients::channel;
 use crate::domain::fees::{FeeSchedule, Rates};
-use crate::peers::channel;
 
 pub(super) fn fee_schedule(fields: &mut Fields, schedule: Option<&wire::FeeSchedule>) -> Option<FeeSchedule> {
     let Some(schedule) = schedule else {

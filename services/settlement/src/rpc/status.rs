@@ -4,7 +4,7 @@ use tael_grpc::status;
 use tael_proto::settlement::v1::ErrorReason;
 use tonic::{Code, Status};
 
-use crate::peers::PeerError;
+use crate::clients::ClientError;
 use crate::usecase::Error;
 
 const DOMAIN: &str = "tael.settlement";
@@ -35,12 +35,12 @@ impl From<Error> for Status {
             ),
             Error::KeyReused(status) => status.clone(),
             Error::Database(e) => tael_postgres::status(e),
-            Error::Peer(PeerError::Failed { peer, .. }) => status::unavailable(peer, &error),
+            Error::Peer(ClientError::Failed { peer, .. }) => status::unavailable(peer, &error),
             Error::Peer(
-                PeerError::Malformed { .. }
-                | PeerError::MerchantNotFound
-                | PeerError::ChannelAccountNotFound
-                | PeerError::BillNotAvailable,
+                ClientError::Malformed { .. }
+                | ClientError::MerchantNotFound
+                | ClientError::ChannelAccountNotFound
+                | ClientError::BillNotAvailable,
             )
             | Error::RowVanished
             | Error::Calendar(_)

@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use super::posting::{ensure_accounts, post};
 use super::{Error, Settlement};
+use crate::clients::ClientError;
 use crate::domain::account::AccountKey;
 use crate::domain::batch::{Batch, StatementLine, beginning_of_day};
 use crate::domain::posting;
 use crate::events::batch_closed;
-use crate::peers::PeerError;
 use crate::store;
 use crate::store::batches::Closing;
 
@@ -95,8 +95,8 @@ impl Settlement {
 
     /// The zone of a merchant that exists.
     pub(super) async fn time_zone(&self, merchant_id: MerchantId) -> Result<TimeZone, Error> {
-        self.peers.time_zone(merchant_id).await.map_err(|error| match error {
-            PeerError::MerchantNotFound => Error::MerchantNotFound(merchant_id),
+        self.clients.time_zone(merchant_id).await.map_err(|error| match error {
+            ClientError::MerchantNotFound => Error::MerchantNotFound(merchant_id),
             other => Error::Peer(other),
         })
     }

@@ -6,8 +6,8 @@ use tael_idempotency::Guard;
 use tael_ids::{ChannelAccountId, MerchantId, ReconciliationId};
 
 use super::{Error, Settlement};
+use crate::clients::{Bill, ClientError};
 use crate::domain::reconciliation::{BillDay, Reconciliation};
-use crate::peers::{Bill, PeerError};
 use crate::store;
 use crate::store::reconciliations::Reading;
 
@@ -34,14 +34,14 @@ impl Settlement {
         if let Some(reconciliation) = self.reconciled_before(merchant_id, &guard).await? {
             return Ok(reconciliation);
         }
-        let peer_error = |error| match error {
-            PeerError::ChannelAccountNotFound => Error::ChannelAccountNotFound(channel_account_id),
-            PeerError::BillNotAvailable => Error::BillNotAvailable(bill_date),
+        let client_error = |error| match error {
+            ClientError::ChannelAccountNotFound => Error::ChannelAccountNotFound(channel_account_id),
+            ClientError::BillNotAvailable => Error::BillNotAvailable(bill_date),
             other => Error::Peer(other),
         };
-        let channel = self.peers.channel(merchant_id, channel_account_id).await.map_err(peer_error)?;
+        let channel = self.clients.channel(merchant_id, channel_account_id).await.map_err(client_error)?;
         let bill =
-            self.peers.read_bill(merchant_id, channel_account_id, bill_date).await.map_err(peer_error)?;
+            self.clients.read_bill(merchant_id, channel_account_id, bill_date).await.map_err(client_error)?;
 
         let now = self.clock.now();
         store::reconciliations::discard_abandoned(&self.pool, merchant_id, now.checked_sub(ABANDONED_AFTER)?)
@@ -54,7 +54,7 @@ impl Settlement {
             create_time: now,
         };
         store::reconciliations::begin(&self.pool, &reading).await?;
-        let done = match self.read(&reading, bill, peer_error).await {
+        let done = match self.read(&reading, bill, client_error).await {
             Ok(()) => self.compare(&reading, &guard).await,
             Err(error) => Err(error),
         };
@@ -86,10 +86,10 @@ impl Settlement {
         &self,
         reading: &Reading,
         mut bill: Bill,
-        peer_error: impl Fn(PeerError) -> Error,
+        client_error: impl Fn(ClientError) -> Error,
     ) -> Result<(), Error> {
         let mut next_line = 1;
-        while let Some(lines) = bill.next().await.map_err(&peer_error)? {
+        while let Some(lines) = bill.next().await.map_err(&client_error)? {
             store::reconciliations::insert_lines(&self.pool, reading, next_line, &lines).await?;
             next_line += i64::try_from(lines.len()).unwrap_or(i64::MAX);
         }

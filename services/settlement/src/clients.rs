@@ -29,14 +29,14 @@ const BILL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Clients of the other services. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Peers {
+pub(crate) struct Clients {
     merchant: MerchantServiceClient<Transport>,
     payment: PaymentServiceClient<Transport>,
 }
 
 /// Why another service gave no usable answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PeerError {
+pub(crate) enum ClientError {
     #[error("there is no such merchant")]
     MerchantNotFound,
     #[error("the merchant has no such channel account")]
@@ -49,7 +49,7 @@ pub(crate) enum PeerError {
     Malformed { peer: &'static str, what: &'static str },
 }
 
-impl Peers {
+impl Clients {
     pub(crate) fn new(merchant: Transport, payment: Transport) -> Self {
         Self {
             merchant: MerchantServiceClient::new(merchant),
@@ -58,11 +58,11 @@ impl Peers {
     }
 
     /// The zone in which the merchant's settlement days are cut.
-    pub(crate) async fn time_zone(&self, merchant_id: MerchantId) -> Result<TimeZone, PeerError> {
+    pub(crate) async fn time_zone(&self, merchant_id: MerchantId) -> Result<TimeZone, ClientError> {
         let request = GetMerchantRequest { merchant_id: merchant_id.to_string() };
         let response = self.merchant.clone().get_merchant(request).await.map_err(|status| {
             if status.code() == Code::NotFound {
-                PeerError::MerchantNotFound
+                ClientError::MerchantNotFound
             } else {
                 failed(MERCHANT, status)
             }
@@ -70,9 +70,9 @@ impl Peers {
         let merchant = response
             .into_inner()
             .merchant
-            .ok_or(PeerError::Malformed { peer: MERCHANT, what: "merchant" })?;
+            .ok_or(ClientError::Malformed { peer: MERCHANT, what: "merchant" })?;
         TimeZone::get(&merchant.time_zone)
-            .map_err(|_| PeerError::Malformed { peer: MERCHANT, what: "time_zone" })
+            .map_err(|_| ClientError::Malformed { peer: MERCHANT, what: "time_zone" })
     }
 
     /// The channel at which the merchant has this account.
@@ -80,7 +80,7 @@ impl Peers {
         &self,
         merchant_id: MerchantId,
         id: ChannelAccountId,
-    ) -> Result<Channel, PeerError> {
+    ) -> Result<Channel, ClientError> {
         let request = GetChannelAccountRequest {
             merchant_id: merchant_id.to_string(),
             channel_account_id: id.to_string(),
@@ -90,7 +90,7 @@ impl Peers {
             .into_inner()
             .channel_account
             .and_then(|account| channel(account.channel))
-            .ok_or(PeerError::Malformed { peer: PAYMENT, what: "channel" })
+            .ok_or(ClientError::Malformed { peer: PAYMENT, what: "channel" })
     }
 
     /// Begins to read a bill.
@@ -99,7 +99,7 @@ impl Peers {
         merchant_id: MerchantId,
         id: ChannelAccountId,
         date: Date,
-    ) -> Result<Bill, PeerError> {
+    ) -> Result<Bill, ClientError> {
         let mut request = Request::new(ReadBillRequest {
             merchant_id: merchant_id.to_string(),
             channel_account_id: id.to_string(),
@@ -116,11 +116,12 @@ pub(crate) struct Bill(Streaming<ReadBillResponse>);
 
 impl Bill {
     /// The next lines; none at the end of the bill.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<BillLine>>, PeerError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<BillLine>>, ClientError> {
         let Some(part) = self.0.message().await.map_err(payment_error)? else { return Ok(None) };
         let lines = part.lines.into_iter().map(bill_line);
-        let lines =
-            lines.collect::<Option<_>>().ok_or(PeerError::Malformed { peer: PAYMENT, what: "bill line" })?;
+        let lines = lines
+            .collect::<Option<_>>()
+            .ok_or(ClientError::Malformed { peer: PAYMENT, what: "bill line" })?;
         Ok(Some(lines))
     }
 }
@@ -166,19 +167,19 @@ fn bill_line(line: wire::BillLine) -> Option<BillLine> {
     })
 }
 
-fn payment_error(error: Status) -> PeerError {
+fn payment_error(error: Status) -> ClientError {
     let reason = status::reason(&error);
     let is =
         |expected: ErrorReason| reason.as_deref() == expected.as_str_name().strip_prefix("ERROR_REASON_");
     if is(ErrorReason::ChannelAccountNotFound) {
-        PeerError::ChannelAccountNotFound
+        ClientError::ChannelAccountNotFound
     } else if is(ErrorReason::BillNotAvailable) {
-        PeerError::BillNotAvailable
+        ClientError::BillNotAvailable
     } else {
         failed(PAYMENT, error)
     }
 }
 
-fn failed(peer: &'static str, status: Status) -> PeerError {
-    PeerError::Failed { peer, source: Box::new(status) }
+fn failed(peer: &'static str, status: Status) -> ClientError {
+    ClientError::Failed { peer, source: Box::new(status) }
 }

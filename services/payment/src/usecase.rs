@@ -32,10 +32,10 @@ use uuid::Uuid;
 
 use crate::accounts::{Accounts, OpenAccount, OpenError};
 use crate::channel::{BillError, Presentation};
+use crate::clients::{ClientError, Clients};
 use crate::domain::alarm::Alarm;
 use crate::domain::backoff::Backoff;
 use crate::domain::payment::{Attempt, Payment};
-use crate::peers::{PeerError, Peers};
 use crate::store;
 
 /// A call that waits for somebody else's answer gives up so long before its own deadline, to answer itself.
@@ -50,7 +50,7 @@ pub(crate) struct Payments {
     log: EventLog,
     clock: Clock,
     accounts: Accounts,
-    peers: Peers,
+    clients: Clients,
     settings: Arc<Settings>,
     /// Work that goes on when its caller has gone.
     detached: TaskTracker,
@@ -97,7 +97,7 @@ pub(crate) enum Error {
     #[error("the idempotency key belongs to another request")]
     KeyReused(Status),
     #[error(transparent)]
-    Peer(#[from] PeerError),
+    Peer(#[from] ClientError),
     #[error("a channel account can't be opened")]
     Account(#[from] Arc<OpenError>),
     #[error("a row that was just seen is gone")]
@@ -120,11 +120,11 @@ impl Payments {
         log: EventLog,
         clock: Clock,
         accounts: Accounts,
-        peers: Peers,
+        clients: Clients,
         settings: Settings,
     ) -> Self {
         let settings = Arc::new(settings);
-        Self { pool, log, clock, accounts, peers, settings, detached: TaskTracker::new() }
+        Self { pool, log, clock, accounts, clients, settings, detached: TaskTracker::new() }
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -21,7 +21,7 @@ const MAX_APPROVALS: u64 = 100_000;
 
 /// The order and merchant services. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Peers {
+pub(crate) struct Clients {
     orders: OrderServiceClient<Channel>,
     merchants: MerchantServiceClient<Channel>,
     approved: Cache<MerchantId, ()>,
@@ -38,7 +38,7 @@ pub(crate) struct OrderToPay {
 
 /// Why a peer gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PeerError {
+pub(crate) enum ClientError {
     /// It did not answer, or not with success.
     #[error("{0} did not answer")]
     Unavailable(&'static str, #[source] Status),
@@ -47,7 +47,7 @@ pub(crate) enum PeerError {
     Malformed(&'static str, #[source] Status),
 }
 
-impl Peers {
+impl Clients {
     pub(crate) fn connect(order_url: &str, merchant_url: &str) -> Result<Self, tonic::transport::Error> {
         Ok(Self {
             orders: OrderServiceClient::new(client::connect(order_url)?),
@@ -61,21 +61,21 @@ impl Peers {
         &self,
         merchant_id: MerchantId,
         order_id: OrderId,
-    ) -> Result<Option<OrderToPay>, PeerError> {
+    ) -> Result<Option<OrderToPay>, ClientError> {
         let request =
             GetOrderRequest { merchant_id: merchant_id.to_string(), order_id: order_id.to_string() };
         match self.orders.clone().get_order(request).await {
             Ok(response) => {
                 let order = response.into_inner().order.unwrap_or_default();
-                read_order(order).map(Some).map_err(|status| PeerError::Malformed("order", status))
+                read_order(order).map(Some).map_err(|status| ClientError::Malformed("order", status))
             }
             Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(PeerError::Unavailable("order", status)),
+            Err(status) => Err(ClientError::Unavailable("order", status)),
         }
     }
 
     /// Says whether a merchant may take live money.
-    pub(crate) async fn is_approved(&self, merchant_id: MerchantId) -> Result<bool, PeerError> {
+    pub(crate) async fn is_approved(&self, merchant_id: MerchantId) -> Result<bool, ClientError> {
         if self.approved.contains_key(&merchant_id) {
             return Ok(true);
         }
@@ -83,7 +83,7 @@ impl Peers {
         let merchant = match self.merchants.clone().get_merchant(request).await {
             Ok(response) => response.into_inner().merchant.unwrap_or_default(),
             Err(status) if status.code() == Code::NotFound => return Ok(false),
-            Err(status) => return Err(PeerError::Unavailable("merchant", status)),
+            Err(status) => return Err(ClientError::Unavailable("merchant", status)),
         };
         let approved = merchant.state() == MerchantState::Approved;
         if approved {
