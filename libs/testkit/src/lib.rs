@@ -1,15 +1,17 @@
-//! Test kit: real databases, running services, awaited conditions. For tests only.
+//! Test kit: real databases, running services, scripted logs, awaited conditions. For tests only.
 //!
 //! `TAEL_DATABASE_URL` and `TAEL_REDIS_URL` must point to servers that may be written to; `make test` starts private
 //! ones. Every test has its own database, dropped when the test ends.
 
 mod database;
+mod log;
 mod service;
 
 use std::future::Future;
 use std::time::Duration;
 
 pub use database::TestDatabase;
+pub use log::ScriptedLog;
 use secrecy::SecretString;
 pub use service::{Running, run};
 use tael_ids::EventId;

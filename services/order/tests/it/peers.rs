@@ -2,13 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tael_grpc::server::{Limits, Readiness, bind};
-use tael_ids::{EventId, MerchantId, PaymentId};
-use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
+use tael_ids::{MerchantId, PaymentId};
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::event::v1::{Cursor, Event, Payload, ReadEventsRequest, ReadEventsResponse};
+use tael_proto::event::v1::{Event, Payload};
 use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
 use tael_proto::payment::v1::{
     ClosePaymentRequest, ClosePaymentResponse, CreateChannelAccountRequest, CreateChannelAccountResponse,
@@ -19,89 +17,40 @@ use tael_proto::payment::v1::{
     ListPaymentsRequest, ListPaymentsResponse, Payment, PaymentState, ReadBillRequest, ReadBillResponse,
     RefundPaymentRequest, RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
 };
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use tael_testkit::ScriptedLog;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-/// An event log that says what a test puts into it.
+/// The log of a service that is not there.
 #[derive(Clone, Default)]
-pub(crate) struct ScriptedLog(Arc<Script>);
+pub(crate) struct FakeLog(ScriptedLog);
 
-#[derive(Default)]
-struct Script {
-    events: Mutex<Vec<Event>>,
-    grown: Notify,
-}
-
-impl ScriptedLog {
+impl FakeLog {
     /// Appends an event that belongs to the trace `traceparent`.
     pub(crate) fn push_traced(&self, merchant_id: MerchantId, kind: Kind, traceparent: &str) -> Event {
-        let mut events = self.0.events.lock().unwrap();
-        let event = Event {
-            event_id: EventId::new().to_string(),
-            cursor: Some(Cursor { transaction: 1, sequence: events.len() as u64 + 1 }),
-            merchant_id: merchant_id.to_string(),
-            aggregate_id: String::new(),
-            occur_time: None,
-            traceparent: traceparent.to_owned(),
-            payload: Some(Payload { kind: Some(kind) }),
-        };
-        events.push(event.clone());
-        drop(events);
-        self.0.grown.notify_waiters();
-        event
+        self.0.append(Event { traceparent: traceparent.to_owned(), ..event(merchant_id, kind) })
     }
 
     pub(crate) fn push(&self, merchant_id: MerchantId, kind: Kind) -> Event {
-        self.push_traced(merchant_id, kind, "")
+        self.0.append(event(merchant_id, kind))
     }
 
     /// Appends several events that are read in one batch.
     pub(crate) fn push_all(&self, merchant_id: MerchantId, kinds: impl IntoIterator<Item = Kind>) {
-        let mut events = self.0.events.lock().unwrap();
-        for kind in kinds {
-            let sequence = events.len() as u64 + 1;
-            events.push(Event {
-                event_id: EventId::new().to_string(),
-                cursor: Some(Cursor { transaction: 1, sequence }),
-                merchant_id: merchant_id.to_string(),
-                payload: Some(Payload { kind: Some(kind) }),
-                ..Event::default()
-            });
-        }
-        drop(events);
-        self.0.grown.notify_waiters();
+        self.0.append_all(kinds.into_iter().map(|kind| event(merchant_id, kind)));
     }
 
     /// Serves the log alone, and returns its address.
     pub(crate) async fn serve(&self) -> String {
-        serve(Routes::new(EventLogServiceServer::new(self.clone()))).await
+        serve(Routes::new(self.0.server())).await
     }
 }
 
-#[tonic::async_trait]
-impl EventLogService for ScriptedLog {
-    async fn read_events(
-        &self,
-        request: Request<ReadEventsRequest>,
-    ) -> Result<Response<ReadEventsResponse>, Status> {
-        let request = request.into_inner();
-        let after = request.after.unwrap_or_default().sequence;
-        let until = Instant::now() + Duration::from_millis(u64::from(request.wait_ms));
-        loop {
-            let grown = self.0.grown.notified();
-            tokio::pin!(grown);
-            grown.as_mut().enable();
-            let events: Vec<Event> = {
-                let events = self.0.events.lock().unwrap();
-                let later = events.iter().filter(|e| e.cursor.unwrap().sequence > after);
-                later.take(request.limit as usize).cloned().collect()
-            };
-            if !events.is_empty() || tokio::time::timeout_at(until, grown).await.is_err() {
-                return Ok(Response::new(ReadEventsResponse { events }));
-            }
-        }
+fn event(merchant_id: MerchantId, kind: Kind) -> Event {
+    Event {
+        merchant_id: merchant_id.to_string(),
+        payload: Some(Payload { kind: Some(kind) }),
+        ..Event::default()
     }
 }
 
@@ -117,7 +66,7 @@ pub(crate) enum OnClose {
 /// A payment service whose payments a test decides on.
 #[derive(Clone, Default)]
 pub(crate) struct FakePayments {
-    pub(crate) log: ScriptedLog,
+    pub(crate) log: FakeLog,
     known: Arc<Mutex<Vec<Payment>>>,
     on_close: Arc<Mutex<VecDeque<OnClose>>>,
     closed: Arc<Mutex<Vec<(String, String)>>>,
@@ -126,9 +75,7 @@ pub(crate) struct FakePayments {
 impl FakePayments {
     /// Serves payments and log, and returns the address.
     pub(crate) async fn serve(&self) -> String {
-        let routes = Routes::new(PaymentServiceServer::new(self.clone()))
-            .add_service(EventLogServiceServer::new(self.log.clone()));
-        serve(routes).await
+        serve(Routes::new(PaymentServiceServer::new(self.clone())).add_service(self.log.0.server())).await
     }
 
     /// Gives an order a payment in a state.

@@ -22,7 +22,7 @@ use tael_sealed::Keyring;
 use tael_testkit::{Running, TestDatabase, eventually, keyed};
 use tonic::{Code, Status};
 
-use crate::peers::{FakePayments, ScriptedLog};
+use crate::peers::{FakeLog, FakePayments};
 
 /// When the clock of a test begins.
 pub(crate) const START: &str = "2026-11-21T08:00:00Z";
@@ -31,7 +31,7 @@ pub(crate) struct Fixture {
     pub(crate) orders: OrderServiceClient<Channel>,
     pub(crate) merchant: MerchantId,
     pub(crate) payments: FakePayments,
-    pub(crate) refunds: ScriptedLog,
+    pub(crate) refunds: FakeLog,
     pub(crate) clock: Clock,
     // In the order in which they are to end.
     pub(crate) running: Running,
@@ -46,7 +46,7 @@ impl Fixture {
     pub(crate) async fn with_redis(redis_url: SecretString) -> Self {
         let database = TestDatabase::create().await;
         let payments = FakePayments::default();
-        let refunds = ScriptedLog::default();
+        let refunds = FakeLog::default();
         let config = Config {
             base: Base {
                 listen: "127.0.0.1:0".parse().unwrap(),

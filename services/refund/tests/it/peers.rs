@@ -3,21 +3,18 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures::Stream;
-use tael_ids::{AttemptId, EventId, MerchantId};
-use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
+use tael_ids::{AttemptId, MerchantId};
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::event::v1::{
-    Cursor, Event, Payload, PaymentRefundFailed, PaymentRefunded, ReadEventsRequest, ReadEventsResponse,
-};
+use tael_proto::event::v1::{Event, Payload, PaymentRefundFailed, PaymentRefunded};
 use tael_proto::order::v1::order_service_server::{OrderService, OrderServiceServer};
 use tael_proto::order::v1::{self as order, GetOrderRequest, GetOrderResponse, Order};
 use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
 use tael_proto::payment::v1::{
     self as payment, Failure, PaymentRefund, PaymentRefundState, RefundPaymentRequest, RefundPaymentResponse,
 };
+use tael_testkit::ScriptedLog;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -84,8 +81,7 @@ impl FakePayments {
     }
 
     pub(crate) async fn start(&self) -> String {
-        let log = EventLogServiceServer::new(self.log.clone());
-        serve(Routes::new(PaymentServiceServer::new(self.clone())).add_service(log)).await
+        serve(Routes::new(PaymentServiceServer::new(self.clone())).add_service(self.log.0.server())).await
     }
 
     pub(crate) fn usually(&self, answer: Answer) {
@@ -102,29 +98,19 @@ impl FakePayments {
     }
 }
 
-/// A log that the test writes.
+/// The log of the payment service.
 #[derive(Clone, Default)]
-pub(crate) struct FakeLog {
-    events: Arc<Mutex<Vec<Event>>>,
-    appended: Arc<Notify>,
-    read_to: Arc<Mutex<u64>>,
-}
+pub(crate) struct FakeLog(ScriptedLog);
 
 impl FakeLog {
     pub(crate) fn append(&self, merchant_id: &str, aggregate_id: &str, kind: Kind) {
-        let mut events = self.events.lock().unwrap();
-        let sequence = events.len() as u64 + 1;
-        events.push(Event {
-            event_id: EventId::new().to_string(),
-            cursor: Some(Cursor { transaction: 1, sequence }),
+        self.0.append(Event {
             merchant_id: merchant_id.to_owned(),
             aggregate_id: aggregate_id.to_owned(),
             occur_time: Some(prost_types::Timestamp { seconds: 1_772_000_000, nanos: 0 }),
-            traceparent: String::new(),
             payload: Some(Payload { kind: Some(kind) }),
+            ..Event::default()
         });
-        drop(events);
-        self.appended.notify_waiters();
     }
 
     pub(crate) fn refunded(&self, refund: &tael_proto::refund::v1::Refund) {
@@ -153,45 +139,15 @@ impl FakeLog {
         self.append(&refund.merchant_id, &refund.payment_id, Kind::PaymentRefundFailed(event));
     }
 
-    /// Waits until the service has applied everything that was appended: it asks for what comes after.
+    /// Waits until the service has applied everything that was appended.
     pub(crate) async fn consumed(&self) {
-        let all = self.events.lock().unwrap().len() as u64;
-        tael_testkit::eventually("the log to be consumed", || async {
-            (*self.read_to.lock().unwrap() >= all).then_some(())
-        })
-        .await;
+        self.0.consumed().await;
     }
 
     /// An event that concerns no refund, to see that it blocks nothing.
     pub(crate) fn noise(&self) {
         let closed = tael_proto::event::v1::PaymentClosed { payment_id: "p".into(), order_id: "o".into() };
         self.append(&MerchantId::new().to_string(), "p", Kind::PaymentClosed(closed));
-    }
-}
-
-#[tonic::async_trait]
-impl EventLogService for FakeLog {
-    async fn read_events(
-        &self,
-        request: Request<ReadEventsRequest>,
-    ) -> Result<Response<ReadEventsResponse>, Status> {
-        let request = request.into_inner();
-        let after = request.after.map_or(0, |c| c.sequence);
-        {
-            let mut read_to = self.read_to.lock().unwrap();
-            *read_to = after.max(*read_to);
-        }
-        let wait = tokio::time::sleep(Duration::from_millis(u64::from(request.wait_ms)));
-        tokio::pin!(wait);
-        loop {
-            let appended = self.appended.notified();
-            let events: Vec<Event> =
-                self.events.lock().unwrap().iter().skip(usize::try_from(after).unwrap()).cloned().collect();
-            if !events.is_empty() || wait.is_elapsed() {
-                return Ok(Response::new(ReadEventsResponse { events }));
-            }
-            tokio::select! { () = appended => {} () = &mut wait => {} }
-        }
     }
 }
 

@@ -5,12 +5,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures::Stream;
 use tael_grpc::status;
-use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
-use tael_proto::event::v1::{Cursor, Event, ReadEventsRequest, ReadEventsResponse};
+use tael_proto::event::v1::Event;
 use tael_proto::merchant::v1::merchant_service_server::{MerchantService, MerchantServiceServer};
 use tael_proto::merchant::v1::{self as merchant, GetMerchantRequest, GetMerchantResponse, Merchant};
 use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
@@ -19,8 +17,8 @@ use tael_proto::payment::v1::{
     ReadBillRequest, ReadBillResponse,
 };
 use tael_proto::r#type::v1::Channel;
+use tael_testkit::ScriptedLog;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
@@ -60,8 +58,7 @@ pub(crate) struct FakePayment(Arc<PaymentState>);
 
 #[derive(Debug, Default)]
 struct PaymentState {
-    log: Mutex<Vec<Event>>,
-    appended: Notify,
+    log: ScriptedLog,
     /// Channel accounts and their merchants.
     accounts: Mutex<HashMap<String, String>>,
     /// By channel account and day.
@@ -80,26 +77,18 @@ pub(crate) enum Bill {
 
 impl FakePayment {
     pub(crate) async fn serve(&self) -> Serving {
-        let routes = Routes::new(EventLogServiceServer::new(self.clone()))
-            .add_service(PaymentServiceServer::new(self.clone()));
-        Serving::start(routes).await
+        Serving::start(Routes::new(self.0.log.server()).add_service(PaymentServiceServer::new(self.clone())))
+            .await
     }
 
     /// Appends events so that a reader who waits gets all of them in one batch.
     pub(crate) fn append(&self, events: impl IntoIterator<Item = Event>) {
-        let mut log = self.0.log.lock().unwrap();
-        for mut event in events {
-            let sequence = log.len() as u64 + 1;
-            event.cursor = Some(Cursor { transaction: 1, sequence });
-            log.push(event);
-        }
-        drop(log);
-        self.0.appended.notify_waiters();
+        self.0.log.append_all(events);
     }
 
-    /// How many events the log has.
-    pub(crate) fn log_len(&self) -> i64 {
-        i64::try_from(self.0.log.lock().unwrap().len()).unwrap()
+    /// Waits until the service has been through the log.
+    pub(crate) async fn consumed(&self) {
+        self.0.log.consumed().await;
     }
 
     pub(crate) fn add_account(&self, merchant_id: &str, channel_account_id: &str) {
@@ -115,12 +104,6 @@ impl FakePayment {
         self.0.bill_reads.load(Ordering::SeqCst)
     }
 
-    fn after(&self, cursor: Cursor, limit: u32) -> Vec<Event> {
-        let log = self.0.log.lock().unwrap();
-        let rest = log.iter().filter(|event| event.cursor.unwrap().sequence > cursor.sequence);
-        rest.take(limit as usize).cloned().collect()
-    }
-
     fn account(&self, merchant_id: &str, channel_account_id: &str) -> Result<(), Status> {
         if self.0.accounts.lock().unwrap().get(channel_account_id).is_some_and(|owner| owner == merchant_id) {
             return Ok(());
@@ -132,27 +115,6 @@ impl FakePayment {
 
 fn payment_error(reason: payment::ErrorReason, metadata: (&'static str, String)) -> Status {
     status::error(Code::NotFound, "tael.payment", reason.as_str_name(), "no such thing", [metadata])
-}
-
-#[tonic::async_trait]
-impl EventLogService for FakePayment {
-    async fn read_events(
-        &self,
-        request: Request<ReadEventsRequest>,
-    ) -> Result<Response<ReadEventsResponse>, Status> {
-        let request = request.into_inner();
-        let cursor = request.after.unwrap_or_default();
-        let give_up = tokio::time::Instant::now() + Duration::from_millis(request.wait_ms.into());
-        loop {
-            let appended = self.0.appended.notified();
-            tokio::pin!(appended);
-            appended.as_mut().enable();
-            let events = self.after(cursor, request.limit);
-            if !events.is_empty() || tokio::time::timeout_at(give_up, appended).await.is_err() {
-                return Ok(Response::new(ReadEventsResponse { events }));
-            }
-        }
-    }
 }
 
 #[tonic::async_trait]

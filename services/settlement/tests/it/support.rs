@@ -16,7 +16,7 @@ use tael_proto::settlement::v1::{
 use tael_proto::r#type::v1::{Channel, Method, Money};
 use tael_runtime::Base;
 use tael_settlement::{App, Config};
-use tael_testkit::{Running, TestDatabase, eventually, keyed};
+use tael_testkit::{Running, TestDatabase, keyed};
 use tonic::Status;
 
 use crate::peers::{FakeMerchants, FakePayment, Serving};
@@ -108,16 +108,7 @@ impl World {
 
     /// Waits until the service has been through the log.
     pub(crate) async fn consumed(&self) {
-        let end = self.payment.log_len();
-        eventually("the log to be consumed", || async {
-            let cursor =
-                sqlx::query_scalar::<_, i64>("select seq from event_cursor where source = 'payment'")
-                    .fetch_optional(&self.pool)
-                    .await
-                    .unwrap();
-            (cursor == Some(end)).then_some(())
-        })
-        .await;
+        self.payment.consumed().await;
     }
 
     /// Debits minus credits of an account; zero when there is none.
