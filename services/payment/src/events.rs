@@ -26,7 +26,14 @@ pub(crate) fn created(payment: &Payment) -> NewEvent {
     event(payment, kind, payment.create_time)
 }
 
-pub(crate) fn succeeded(payment: &Payment, attempt: &Attempt, paid: &Paid, now: Timestamp) -> NewEvent {
+/// `reversed`: the channel has given it all back.
+pub(crate) fn succeeded(
+    payment: &Payment,
+    attempt: &Attempt,
+    paid: &Paid,
+    reversed: bool,
+    now: Timestamp,
+) -> NewEvent {
     let kind = Kind::PaymentSucceeded(PaymentSucceeded {
         payment_id: payment.id.to_string(),
         order_id: payment.order_id.to_string(),
@@ -37,6 +44,7 @@ pub(crate) fn succeeded(payment: &Payment, attempt: &Attempt, paid: &Paid, now: 
         channel_transaction_id: paid.channel_transaction_id.clone(),
         method: method(attempt.method).into(),
         pay_time: Some(convert::timestamp(paid.pay_time)),
+        reversed,
     });
     event(payment, kind, now)
 }
@@ -58,12 +66,13 @@ pub(crate) fn failed(payment: &Payment, failure: &Failure, now: Timestamp) -> Ne
     event(payment, kind, now)
 }
 
-/// `refunded_total` includes this refund.
+/// `refunded_total` includes this refund. `reversal`: the channel gave it back unasked.
 pub(crate) fn refunded(
     payment: &Payment,
     attempt: &Attempt,
     refund: &Refund,
     refunded_total: Money,
+    reversal: bool,
     refund_time: Timestamp,
     now: Timestamp,
 ) -> NewEvent {
@@ -78,6 +87,7 @@ pub(crate) fn refunded(
         channel: channel(attempt.channel).into(),
         channel_account_id: attempt.channel_account_id.to_string(),
         refund_time: Some(convert::timestamp(refund_time)),
+        reversal,
     });
     event(payment, kind, now)
 }

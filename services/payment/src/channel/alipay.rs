@@ -46,6 +46,7 @@ impl Alipay {
             // The buyer was faster, or the time was up: the state will tell.
             Reply::Refused(_) => match self.query(number).await {
                 Evidence::Paid(paid) => Closing::Paid(paid),
+                Evidence::Reversed(paid) => Closing::Reversed(paid),
                 Evidence::Closed => Closing::Closed,
                 _ => Closing::Unknown,
             },
@@ -119,7 +120,7 @@ impl Adapter for Alipay {
                     }
                     // Never paid, or wholly refunded: only what was paid has a time of payment.
                     Some("TRADE_CLOSED") if wire::text(&node, "send_pay_date").is_some() => {
-                        read_paid(&node).map_or(Evidence::Unknown, Evidence::Paid)
+                        read_paid(&node).map_or(Evidence::Unknown, Evidence::Reversed)
                     }
                     Some("TRADE_CLOSED") => Evidence::Closed,
                     _ => Evidence::Unknown,
@@ -133,6 +134,7 @@ impl Adapter for Alipay {
     async fn close(&self, number: &str) -> Closing {
         match self.query(number).await {
             Evidence::Paid(paid) => Closing::Paid(paid),
+            Evidence::Reversed(paid) => Closing::Reversed(paid),
             Evidence::Closed => Closing::Closed,
             Evidence::Waiting => self.close_waiting(number).await,
             Evidence::Absent => self.withdraw(number).await,
@@ -150,10 +152,14 @@ impl Adapter for Alipay {
             biz["refund_reason"] = json!(order.reason);
         }
         match self.gateway.call("alipay.trade.refund", biz, None).await {
-            // 10000 is the refund itself, whether this call moved the money (fund_change Y) or an earlier one did (N).
-            Reply::Done(node) => match wire::time(&node, "gmt_refund_pay") {
-                Some(refund_time) => RefundEvidence::Refunded { refund_time },
-                None => RefundEvidence::Refunded { refund_time: self.gateway.now() },
+            // 10000 is the success of the call. That it moved the money says only fund_change Y; otherwise an earlier
+            // call may have moved it, or none, and the refund's own state must tell.
+            Reply::Done(node) if wire::text(&node, "fund_change") == Some("Y") => RefundEvidence::Refunded {
+                refund_time: wire::time(&node, "gmt_refund_pay").unwrap_or_else(|| self.gateway.now()),
+            },
+            Reply::Done(_) => match self.query_refund(order).await {
+                RefundEvidence::Absent => RefundEvidence::Unknown,
+                known => known,
             },
             Reply::Refused(refusal) => {
                 failure(&refusal).map_or(RefundEvidence::Unknown, RefundEvidence::Refused)

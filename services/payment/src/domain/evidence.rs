@@ -18,6 +18,8 @@ pub(crate) enum Evidence {
     Waiting,
     /// The payer paid.
     Paid(Paid),
+    /// The payer paid, and all of it was given back: nothing is left of the transaction.
+    Reversed(Paid),
     /// It ended without money, for good.
     Closed,
     /// It did not answer, or not clearly. Says nothing about what it did.
@@ -44,6 +46,8 @@ pub(crate) enum Verdict {
     Present,
     /// The payment succeeded.
     Succeed,
+    /// Money came and went, unless what went is a refund that we have asked for ourselves.
+    Reverse,
     /// The payment is closed.
     Close,
     /// The payment failed.
@@ -56,6 +60,7 @@ pub(crate) enum Verdict {
 /// Whether its order can still take the money is the order's matter.
 pub(crate) fn judge(state: &AttemptState, evidence: &Evidence) -> Verdict {
     match (state, evidence) {
+        (_, Evidence::Reversed(_)) => Verdict::Reverse,
         (AttemptState::Succeeded, _) => Verdict::Ended,
         (_, Evidence::Paid(_)) => Verdict::Succeed,
         (AttemptState::Closed | AttemptState::Failed(_), _) => Verdict::Ended,
@@ -86,18 +91,18 @@ mod tests {
         Failure { reason: FailureReason::Declined, channel_code: "X".to_owned() }
     }
 
-    fn paid() -> Evidence {
-        Evidence::Paid(Paid {
+    fn paid() -> Paid {
+        Paid {
             channel_transaction_id: "2026".to_owned(),
             amount: Money::new(1, Currency::CNY),
             pay_time: Timestamp::UNIX_EPOCH,
-        })
+        }
     }
 
     /// Every state with every evidence.
     #[test]
     fn the_table_of_states_and_evidence() {
-        use Verdict::{Close, Ended, Fail, Present, Stay, Succeed};
+        use Verdict::{Close, Ended, Fail, Present, Reverse, Stay, Succeed};
         let doubt = Stay { in_doubt: true };
         let clear = Stay { in_doubt: false };
         let evidence = [
@@ -105,31 +110,33 @@ mod tests {
             Evidence::Refused(failure()),
             Evidence::Absent,
             Evidence::Waiting,
-            paid(),
+            Evidence::Paid(paid()),
+            Evidence::Reversed(paid()),
             Evidence::Closed,
             Evidence::Unknown,
         ];
         let table = [
-            //                                                 presented refused absent waiting paid     closed unknown
+            //                 presented refused absent waiting paid reversed closed unknown
             (
                 AttemptState::Initiated,
-                /*                    */ [Present, Fail, doubt, doubt, Succeed, Close, doubt],
+                /*                    */ [Present, Fail, doubt, doubt, Succeed, Reverse, Close, doubt],
             ),
             (
                 AttemptState::Pending { qr_code: "q".into() },
-                /**/ [clear, clear, clear, clear, Succeed, Close, doubt],
+                /**/ [clear, clear, clear, clear, Succeed, Reverse, Close, doubt],
             ),
             (
                 AttemptState::Succeeded,
-                /*                    */ [Ended, Ended, Ended, Ended, Ended, Ended, Ended],
+                /*                    */ [Ended, Ended, Ended, Ended, Ended, Reverse, Ended, Ended],
             ),
             (
                 AttemptState::Closed,
-                /*                       */ [Ended, Ended, Ended, Ended, Succeed, Ended, Ended],
+                /*                       */
+                [Ended, Ended, Ended, Ended, Succeed, Reverse, Ended, Ended],
             ),
             (
                 AttemptState::Failed(failure()),
-                /*            */ [Ended, Ended, Ended, Ended, Succeed, Ended, Ended],
+                /*            */ [Ended, Ended, Ended, Ended, Succeed, Reverse, Ended, Ended],
             ),
         ];
         for (state, expected) in table {

@@ -126,6 +126,20 @@ pub(crate) async fn succeed(
     Ok(expect_one("payment", &payment.id, &updated)?)
 }
 
+/// Lets the order of a payment that the channel reversed be paid by another one. The payment must be locked.
+#[tracing::instrument(name = "db.payment.release_order", level = "debug", skip_all)]
+pub(crate) async fn release_order(conn: &mut PgConnection, payment: &Payment) -> Result<(), sqlx::Error> {
+    let updated = sqlx::query!(
+        "update payment set holds_order = false
+         where merchant_id = $1 and payment_id = $2 and state = 'succeeded' and refunded_minor = amount_minor",
+        payment.merchant_id.uuid(),
+        payment.id.uuid(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(expect_one("payment", &payment.id, &updated)?)
+}
+
 /// Records that the payment can no longer be paid. The payment and its attempt must be locked, in the states given.
 #[tracing::instrument(name = "db.payment.close", level = "debug", skip_all)]
 pub(crate) async fn close(

@@ -7,14 +7,13 @@ use crate::domain::payment::Payment;
 use crate::store;
 
 impl Payments {
-    /// Asks the channel what became of a payment and records its evidence.
+    /// Does the poller's step now: asks the channel what became of a payment and records its evidence.
     #[tracing::instrument(name = "payment.sync", skip_all)]
     pub(crate) async fn sync(&self, merchant_id: MerchantId, id: PaymentId) -> Result<Payment, Error> {
         if let Some(payment) = self.lease(merchant_id, id).await? {
             let attempt = payment.latest_attempt();
             let open = self.open_account_of(attempt).await?;
-            let evidence = open.adapter.query(&attempt.id.channel_number()).await;
-            self.record(&payment, attempt, &open, evidence).await?;
+            self.ask(&payment, attempt, &open).await?;
         }
         self.payment(merchant_id, id).await
     }

@@ -8,7 +8,7 @@ use crate::accounts::OpenAccount;
 use crate::channel::Closing;
 use crate::domain::alarm::{Alarm, Claim, Contradiction, contradictions};
 use crate::domain::evidence::{Evidence, Paid, Verdict, judge};
-use crate::domain::payment::{Attempt, Payment, PaymentState, Schedule};
+use crate::domain::payment::{Attempt, AttemptState, Payment, PaymentState, Schedule};
 use crate::domain::refund::{Refund, RefundState};
 use crate::{events, store};
 
@@ -35,9 +35,12 @@ impl Payments {
                 self.stay(payment, attempt, in_doubt).await?;
                 return Ok(Recorded::Taken);
             }
-            Verdict::Ended | Verdict::Present | Verdict::Succeed | Verdict::Close | Verdict::Fail => {
-                self.apply(payment, attempt, open, evidence, false).await?
-            }
+            Verdict::Ended
+            | Verdict::Present
+            | Verdict::Succeed
+            | Verdict::Reverse
+            | Verdict::Close
+            | Verdict::Fail => self.apply(payment, attempt, open, evidence).await?,
         };
         if recorded == Recorded::Alarmed {
             self.stay(payment, attempt, attempt.in_doubt).await?;
@@ -53,18 +56,13 @@ impl Payments {
         open: &OpenAccount,
         closing: Closing,
     ) -> Result<(), Error> {
-        match closing {
-            Closing::Closed => self.record(payment, attempt, open, Evidence::Closed).await?,
-            Closing::Paid(paid) => self.record(payment, attempt, open, Evidence::Paid(paid)).await?,
-            Closing::Unknown => self.record(payment, attempt, open, Evidence::Unknown).await?,
-            Closing::Reversed(paid) => {
-                let recorded = self.apply(payment, attempt, open, Evidence::Paid(paid), true).await?;
-                if recorded == Recorded::Alarmed {
-                    self.stay(payment, attempt, attempt.in_doubt).await?;
-                }
-                recorded
-            }
+        let evidence = match closing {
+            Closing::Closed => Evidence::Closed,
+            Closing::Paid(paid) => Evidence::Paid(paid),
+            Closing::Reversed(paid) => Evidence::Reversed(paid),
+            Closing::Unknown => Evidence::Unknown,
         };
+        self.record(payment, attempt, open, evidence).await?;
         Ok(())
     }
 
@@ -73,15 +71,13 @@ impl Payments {
         Ok(store::payment::stay(&self.pool, payment.merchant_id, attempt.id, in_doubt, next_query).await?)
     }
 
-    /// Records evidence that moves the payment, in one transaction with its events. `reversed`: the channel has given
-    /// back what was paid.
+    /// Records evidence that moves the payment, in one transaction with its events.
     pub(super) async fn apply(
         &self,
         payment: &Payment,
         attempt: &Attempt,
         open: &OpenAccount,
         evidence: Evidence,
-        reversed: bool,
     ) -> Result<Recorded, Error> {
         if let Evidence::Presented { qr_code } = &evidence {
             let next_query = self.next_query(payment, attempt);
@@ -97,15 +93,17 @@ impl Payments {
         let mut recorded = Recorded::Taken;
         match (judge(&attempt.state, &evidence), &evidence) {
             // On money that was recorded before, too: the first message may have been right and this one not.
-            (verdict, Evidence::Paid(paid)) => {
+            (verdict, Evidence::Paid(paid) | Evidence::Reversed(paid)) => {
                 let claim = Claim { amount: Some(paid.amount), ..Claim::default() };
                 let found = contradictions(&payment, &open.account.identity, &claim);
                 if !found.is_empty() {
                     recorded = Recorded::Alarmed;
                     self.raise_alarms(&mut tx, &payment, found).await?;
                 } else if verdict == Verdict::Succeed {
-                    self.succeed(&mut tx, &payment, attempt, paid, reversed).await?;
-                } else {
+                    self.succeed(&mut tx, &payment, attempt, paid).await?;
+                } else if verdict != Verdict::Reverse
+                    || !self.reverse(&mut tx, &payment, attempt, paid).await?
+                {
                     return Ok(recorded);
                 }
             }
@@ -118,7 +116,12 @@ impl Payments {
                 self.log.append(&mut tx, &[events::failed(&payment, failure, now)]).await?;
             }
             (
-                Verdict::Stay { .. } | Verdict::Ended | Verdict::Present | Verdict::Succeed | Verdict::Fail,
+                Verdict::Stay { .. }
+                | Verdict::Ended
+                | Verdict::Present
+                | Verdict::Succeed
+                | Verdict::Reverse
+                | Verdict::Fail,
                 _,
             ) => {
                 return Ok(recorded);
@@ -136,9 +139,7 @@ impl Payments {
         payment: &Payment,
         attempt: &Attempt,
         paid: &Paid,
-        reversed: bool,
     ) -> Result<(), Error> {
-        let now = self.clock.now();
         match payment.state {
             PaymentState::Closed | PaymentState::Failed => {
                 tracing::warn!(payment_id = %payment.id, "money came for a payment that had ended");
@@ -146,29 +147,50 @@ impl Payments {
             PaymentState::Created | PaymentState::Pending | PaymentState::Succeeded { .. } => {}
         }
         store::payment::succeed(tx, payment, attempt, paid).await?;
-        let mut happened = vec![events::succeeded(payment, attempt, paid, now)];
-        if reversed {
-            // The channel refunded by itself in closing. The books need both: that money came, and that it went.
-            let refund = Refund {
-                merchant_id: payment.merchant_id,
-                id: RefundId::new(),
-                payment_id: payment.id,
-                attempt_id: attempt.id,
-                amount: payment.amount,
-                reason: String::new(),
-                state: RefundState::Pending,
-                create_time: now,
-                schedule: Schedule { tries: 0, lease_until: None },
-                traceparent: attempt.traceparent.clone(),
-            };
-            if !store::refund::reserve(tx, &refund, now).await? {
-                return Err(Error::RowVanished);
-            }
-            store::refund::succeed(tx, &refund, now).await?;
-            happened.push(events::refunded(payment, attempt, &refund, payment.amount, now, now));
+        let event = events::succeeded(payment, attempt, paid, false, self.clock.now());
+        Ok(self.log.append(tx, &[event]).await?)
+    }
+
+    /// Money came and the channel has given all of it back, unasked: in closing, or by the merchant's own hand at the
+    /// channel. The books need both, that it came and that it went. Says whether there was anything to record.
+    async fn reverse(
+        &self,
+        tx: &mut PgConnection,
+        payment: &Payment,
+        attempt: &Attempt,
+        paid: &Paid,
+    ) -> Result<bool, Error> {
+        if !payment.refunded.is_zero() || !payment.refund_reserved.is_zero() {
+            // What went is what we asked for, or is recorded. Refunds have evidence of their own.
+            return Ok(false);
         }
+        let now = self.clock.now();
+        let mut happened = Vec::new();
+        if attempt.state != AttemptState::Succeeded {
+            store::payment::succeed(tx, payment, attempt, paid).await?;
+            happened.push(events::succeeded(payment, attempt, paid, true, now));
+        }
+        let refund = Refund {
+            merchant_id: payment.merchant_id,
+            // Of the attempt's own digits: the second to hear of the reversal makes no second refund.
+            id: RefundId::from_uuid(attempt.id.uuid()),
+            payment_id: payment.id,
+            attempt_id: attempt.id,
+            amount: payment.amount,
+            reason: String::new(),
+            state: RefundState::Pending,
+            create_time: now,
+            schedule: Schedule { tries: 0, lease_until: None },
+            traceparent: attempt.traceparent.clone(),
+        };
+        if !store::refund::reserve(tx, &refund, now).await? {
+            return Err(Error::RowVanished);
+        }
+        store::refund::succeed(tx, &refund, now).await?;
+        store::payment::release_order(tx, payment).await?;
+        happened.push(events::refunded(payment, attempt, &refund, payment.amount, true, now, now));
         self.log.append(tx, &happened).await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Compares what a message claims with our record; says whether it agrees. If not there is an alarm, and the message

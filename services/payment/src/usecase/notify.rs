@@ -72,8 +72,13 @@ impl Payments {
             match judge(&attempt.state, evidence) {
                 // Nothing to record, and the attempt's schedule is not ours to touch.
                 Verdict::Stay { .. } => {}
-                Verdict::Ended | Verdict::Present | Verdict::Succeed | Verdict::Close | Verdict::Fail => {
-                    let recorded = self.apply(payment, attempt, open, evidence.clone(), false).await?;
+                Verdict::Ended
+                | Verdict::Present
+                | Verdict::Succeed
+                | Verdict::Reverse
+                | Verdict::Close
+                | Verdict::Fail => {
+                    let recorded = self.apply(payment, attempt, open, evidence.clone()).await?;
                     if recorded == Recorded::Alarmed {
                         return Ok(false);
                     }

@@ -6,7 +6,8 @@ use tael_ids::{AttemptId, MerchantId, PaymentId};
 use tracing::Instrument as _;
 
 use super::{Error, Payments};
-use crate::domain::payment::AttemptState;
+use crate::accounts::OpenAccount;
+use crate::domain::payment::{Attempt, AttemptState, Payment};
 use crate::store;
 
 /// So many are claimed at once, and asked about at the same time.
@@ -54,22 +55,32 @@ impl Payments {
         tael_telemetry::follow(&span, &attempt.traceparent);
         async {
             let open = self.open_account_of(attempt).await?;
-            let number = attempt.id.channel_number();
-            let expired = payment.expire_time <= self.clock.now();
-            let evidence = match &attempt.state {
-                AttemptState::Initiated | AttemptState::Pending { .. } if expired => {
-                    let closing = open.adapter.close(&number).await;
-                    return self.record_closing(&payment, attempt, &open, closing).await;
-                }
-                // Presented again under the same number, it is the same presentation: it settles the doubt.
-                AttemptState::Initiated => open.adapter.present(&self.presentation(&payment, attempt)).await,
-                AttemptState::Pending { .. } => open.adapter.query(&number).await,
-                AttemptState::Succeeded | AttemptState::Closed | AttemptState::Failed(_) => return Ok(()),
-            };
-            self.record(&payment, attempt, &open, evidence).await?;
-            Ok(())
+            self.ask(&payment, attempt, &open).await
         }
         .instrument(span)
         .await
+    }
+
+    /// Asks about an attempt in the way its state demands and records the answer, by the holder of its lease.
+    pub(super) async fn ask(
+        &self,
+        payment: &Payment,
+        attempt: &Attempt,
+        open: &OpenAccount,
+    ) -> Result<(), Error> {
+        let number = attempt.id.channel_number();
+        let expired = payment.expire_time <= self.clock.now();
+        let evidence = match &attempt.state {
+            AttemptState::Initiated | AttemptState::Pending { .. } if expired => {
+                let closing = open.adapter.close(&number).await;
+                return self.record_closing(payment, attempt, open, closing).await;
+            }
+            // Presented again under the same number, it is the same presentation: it settles the doubt.
+            AttemptState::Initiated => open.adapter.present(&self.presentation(payment, attempt)).await,
+            AttemptState::Pending { .. } => open.adapter.query(&number).await,
+            AttemptState::Succeeded | AttemptState::Closed | AttemptState::Failed(_) => return Ok(()),
+        };
+        self.record(payment, attempt, open, evidence).await?;
+        Ok(())
     }
 }

@@ -139,7 +139,7 @@ impl Payments {
                 store::refund::succeed(&mut tx, &refund, refund_time).await?;
                 let total =
                     Money::new(payment.refunded.minor() + refund.amount.minor(), payment.amount.currency());
-                events::refunded(&payment, attempt, &refund, total, refund_time, now)
+                events::refunded(&payment, attempt, &refund, total, false, refund_time, now)
             }
             (RefundState::Pending, RefundEvidence::Refused(failure)) => {
                 store::refund::fail(&mut tx, &refund, &failure).await?;

@@ -101,10 +101,28 @@ async fn money_that_closing_gave_back_is_recorded_both_ways() {
     assert_eq!((reversed.refunded.clone(), reversed.refund_reserved.clone()), (cny(6_800), cny(0)));
     assert_eq!(world.trade(&payment).await.refunded_fen, 6_800);
     let events = world.events(3).await;
-    assert!(matches!(kind(&events[1]), Kind::PaymentSucceeded(_)));
+    assert!(matches!(kind(&events[1]), Kind::PaymentSucceeded(succeeded) if succeeded.reversed));
     let Kind::PaymentRefunded(refunded) = kind(&events[2]) else { panic!("{events:?}") };
     assert_eq!((refunded.amount, refunded.refunded_total), (cny(6_800), cny(6_800)));
+    assert!(refunded.reversal);
     assert_eq!(events.len(), 3);
+}
+
+/// The cancel gives the money back, and its answer is lost. The next look finds a closed trade that was paid.
+#[tokio::test]
+async fn a_reversal_whose_answer_was_lost_is_found_out() {
+    let world = World::start().await;
+    world.lose_notifications().await;
+    let payment = world.create().await;
+    world.pay(&payment).await;
+    let no_trade = Fault::FailBefore { code: "40004".to_owned(), sub_code: "ACQ.TRADE_NOT_EXIST".to_owned() };
+    world.fault("alipay.trade.query", 1, no_trade).await;
+    world.fault("alipay.trade.cancel", 1, Fault::TimeOutAfter { hang_ms: 0 }).await;
+    assert_eq!(world.close(&payment).await.state(), PaymentState::Pending);
+    assert_eq!(world.trade(&payment).await.refunded_fen, 6_800);
+    let reversed = world.close(&payment).await;
+    assert_eq!((reversed.state(), reversed.refunded), (PaymentState::Succeeded, cny(6_800)));
+    assert_eq!(world.said(3).await, ["payment.created", "payment.succeeded", "payment.refunded"]);
 }
 
 #[tokio::test]

@@ -233,3 +233,30 @@ async fn money_that_comes_late_is_recorded() {
     );
     assert_ne!(number(&closed), number(&next));
 }
+
+/// The trade is closed with everything given back, and none of it was asked for by us: before we knew of the money,
+/// and after.
+#[tokio::test]
+async fn money_that_went_unasked_is_recorded_once() {
+    let given_back = [
+        ("trade_status", "TRADE_CLOSED"),
+        ("refund_fee", "68.00"),
+        ("gmt_refund", "2026-11-21 12:00:00.000"),
+    ];
+    for known_before in [false, true] {
+        let world = World::start().await;
+        let payment = world.create().await;
+        if known_before {
+            assert_eq!(told(&world, &payment, &[]).await, "success");
+        }
+        for _ in 0..3 {
+            assert_eq!(told(&world, &payment, &given_back).await, "success");
+        }
+        let reversed = world.get(&payment).await;
+        assert_eq!((reversed.state(), reversed.refunded), (PaymentState::Succeeded, cny(6_800)));
+        let events = world.events(3).await;
+        let Kind::PaymentSucceeded(succeeded) = kind(&events[1]) else { panic!("{events:?}") };
+        let Kind::PaymentRefunded(refunded) = kind(&events[2]) else { panic!("{events:?}") };
+        assert_eq!((succeeded.reversed, refunded.reversal, events.len()), (!known_before, true, 3));
+    }
+}

@@ -46,18 +46,19 @@ fn read_fields(fields: &Fields) -> Option<Notification> {
         seller_id: get("seller_id").map(str::to_owned),
     };
     let paid = || {
-        Some(Evidence::Paid(Paid {
+        Some(Paid {
             channel_transaction_id: get("trade_no")?.to_owned(),
             amount: amount?,
             pay_time: parse_time(get("gmt_payment")?)?,
-        }))
+        })
     };
     // A refund is told as the trade's status with these fields beside it; a full one as TRADE_CLOSED, which without
     // them means that nothing was ever paid.
     let tells_refund = get("refund_fee").is_some() || get("gmt_refund").is_some();
     let evidence = match get("trade_status")? {
-        "TRADE_SUCCESS" | "TRADE_FINISHED" | "TRADE_CLOSED" if tells_refund => paid(),
-        "TRADE_SUCCESS" | "TRADE_FINISHED" => Some(paid()?),
+        "TRADE_SUCCESS" | "TRADE_FINISHED" if tells_refund => paid().map(Evidence::Paid),
+        "TRADE_CLOSED" if tells_refund => paid().map(Evidence::Reversed),
+        "TRADE_SUCCESS" | "TRADE_FINISHED" => Some(Evidence::Paid(paid()?)),
         "TRADE_CLOSED" => Some(Evidence::Closed),
         "WAIT_BUYER_PAY" => Some(Evidence::Waiting),
         _ => None,
@@ -151,7 +152,7 @@ mod tests {
         fields.insert("refund_fee".to_owned(), "0.10".to_owned());
         fields.insert("out_biz_no".to_owned(), "ref1".to_owned());
         let refunded = read_fields(&fields).unwrap();
-        assert!(matches!(refunded.evidence, Some(Evidence::Paid(_))));
+        assert!(matches!(refunded.evidence, Some(Evidence::Reversed(_))));
         assert_eq!(refunded.refund_number.as_deref(), Some("ref1"));
     }
 }
