@@ -5,4 +5,5 @@
 mod api_key;
 mod idempotency;
 mod merchant;
+mod process;
 mod support;
