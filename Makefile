@@ -18,7 +18,7 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: install ## Play the main journey for real, from an order to money in the bank, and print it
+demo: install ## Play the main journey for real, from a price to reconciled books, and print it
 	cargo build -p tael
 	scripts/local.sh with .tael/demo -- cargo run --quiet -p tael -- demo
 

@@ -27,7 +27,7 @@ pub async fn play(addresses: &Addresses, collector: &Collector) -> Result<bool, 
 
     let shop = steps::open_shop(&mut report, &mut clients, &receiver).await?;
     // Everything that one journey causes, in whichever service, belongs to this span's trace.
-    let journey = tracing::info_span!("demo journey", otel.name = "one order, from price to bank");
+    let journey = tracing::info_span!("demo journey", otel.name = "one order, from price to refund");
     let trace_id = journey.in_scope(tael_telemetry::current_trace_id).unwrap_or_default();
     let order = steps::create_order(&mut report, &mut clients, &shop).instrument(journey.clone()).await?;
     let payment =

@@ -39,7 +39,7 @@ enum Command {
         #[arg(long, default_value = ".tael/up/sealing.key")]
         key_file: PathBuf,
     },
-    /// Play the main journey, from an order to money in the bank, and print every step with its figures.
+    /// Play the main journey, from a price to reconciled books, and print every step with its figures.
     Demo,
     /// Load a platform with full journeys and print rates, latencies and whether the money adds up.
     Bench(Box<bench::Options>),

@@ -60,8 +60,8 @@ impl Fields {
         if text.is_empty() { Some(None) } else { self.id(field, text).map(Some) }
     }
 
-    /// Reads a text whose length in characters is within `length`. White space around it and control characters
-    /// are refused: they would look like another text to a person.
+    /// Reads a text whose length in characters is within `length`. White space around it, and control
+    /// and invisible characters in it are refused: they would look like another text to a person.
     pub fn text(&mut self, field: &str, text: &str, length: RangeInclusive<usize>) -> Option<String> {
         let count = text.chars().count();
         if count == 0 && *length.start() > 0 {
@@ -73,8 +73,8 @@ impl Fields {
         if text.trim() != text {
             return self.bad(field, "must not begin or end with white space");
         }
-        if text.chars().any(char::is_control) {
-            return self.bad(field, "must not contain control characters");
+        if text.chars().any(|c| c.is_control() || is_invisible(c)) {
+            return self.bad(field, "must not contain control or invisible characters");
         }
         Some(text.to_owned())
     }
@@ -145,4 +145,10 @@ impl Fields {
         let instant = if time.nanos < 0 { None } else { jiff::Timestamp::new(time.seconds, time.nanos).ok() };
         instant.map_or_else(|| self.bad(field, "is not a valid time"), Some)
     }
+}
+
+/// Characters without a shape of their own that change how others read: zero-width spaces, line separators, and what
+/// turns the direction of writing. The zero-width joiners are not among them: some scripts and emoji need them.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -18,7 +18,7 @@ pub struct Currency {
 ///
 /// The text itself is not kept: it came from outside, and may be anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not the ISO 4217 code of a currency in circulation")]
+#[error("is not the ISO 4217 code of a currency in circulation")]
 pub struct UnknownCurrency;
 
 impl Currency {

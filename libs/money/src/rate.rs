@@ -16,13 +16,13 @@ pub struct Rate(Decimal);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ParseRateError {
     /// Not of the form `0.006`: digits, and optionally a point followed by digits.
-    #[error("not a plain decimal number")]
+    #[error("is not a plain decimal number")]
     Malformed,
     /// Less than 0 or more than 1.
-    #[error("rate is not between 0 and 1")]
+    #[error("must be between 0 and 1")]
     OutOfRange,
     /// More than eight decimals.
-    #[error("rate has more than {max} decimals", max = Rate::MAX_DECIMALS)]
+    #[error("must have at most {max} decimals", max = Rate::MAX_DECIMALS)]
     TooPrecise,
 }
 

@@ -80,7 +80,7 @@ pub(crate) enum Error {
     OrderHasActivePayment { payment_id: Option<PaymentId> },
     #[error("merchant {0} is not approved for live money")]
     MerchantNotApproved(MerchantId),
-    #[error("no channel account can take this method and currency")]
+    #[error("no channel account can take this method, currency and amount")]
     NoChannelAccount,
     #[error("the merchant has no channel account {0}")]
     ChannelAccountNotFound(ChannelAccountId),

@@ -495,7 +495,7 @@ pub(crate) async fn show_trace(
     let has_all = |names: &std::collections::HashSet<String>| needed.iter().all(|name| names.contains(*name));
     let (tree, names) = eventually("the trace", || {
         let (tree, names) = collector.trace(trace_id);
-        let complete = names.contains("one order, from price to bank") && has_all(&names);
+        let complete = names.contains("one order, from price to refund") && has_all(&names);
         async move { Ok(complete.then_some((tree, names))) }
     })
     .await?;

@@ -82,7 +82,7 @@ where
         Box::pin(
             async move {
                 let response = match tokio::time::timeout_at(at, work).await {
-                    Ok(Ok(response)) => response,
+                    Ok(Ok(response)) => unreadable(&response).unwrap_or(response),
                     Err(_elapsed) => Status::deadline_exceeded("the call's deadline passed").into_http(),
                 };
                 record_status(&response);
@@ -126,6 +126,22 @@ fn record_status(response: &Response<Body>) {
     // An answer without the header is a success whose status comes in the trailers.
     let code = response.headers().get("grpc-status").map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()));
     Span::current().record("rpc.grpc.status_code", code as i32);
+}
+
+/// What the transport says of a message that it can't decode, or that is too large, is the caller's mistake and is
+/// told like any other bad input. (The transport itself calls the one INTERNAL and the other `OUT_OF_RANGE`.)
+fn unreadable(response: &Response<Body>) -> Option<Response<Body>> {
+    let status = Status::from_header_map(response.headers())?;
+    let problem = match status.code() {
+        Code::Internal if status.message().starts_with("failed to decode Protobuf message") => {
+            "is not a valid message of its type"
+        }
+        Code::OutOfRange if status.message().contains("decoded message length too large") => {
+            "is larger than 4 MiB"
+        }
+        _ => return None,
+    };
+    Some(status::invalid_field("request", problem).into_http())
 }
 
 fn overloaded() -> Status {

@@ -108,3 +108,19 @@ fn times_come_back_as_they_were_written_also_before_1970() {
 fn a_reader_that_forgot_to_note_its_field_is_no_panic() {
     assert_eq!(bad(|_| None::<()>), ["request"]);
 }
+
+#[test]
+fn what_reads_as_another_text_is_refused_and_what_scripts_need_is_not() {
+    for (text, good) in [
+        ("茶 & Tea", true),
+        ("👩‍🌾 می‌خواهم", true),
+        ("shop\u{202e}gnp.exe", false),
+        ("pay\u{200b}pal", false),
+        ("two\u{2028}lines", false),
+        ("\u{feff}bom", false),
+        ("bell\u{7}", false),
+    ] {
+        let mut fields = Fields::default();
+        assert_eq!(fields.text("name", text, 1..=64).is_some(), good, "{text:?}");
+    }
+}

@@ -8,3 +8,4 @@ mod health;
 mod limit;
 mod reflection;
 mod server;
+mod unreadable;

@@ -67,9 +67,11 @@ impl From<Error> for Status {
             Error::RefundNotFound(id) => {
                 reason(Code::NotFound, ErrorReason::RefundNotFound, vec![("refund_id", id.to_string())])
             }
-            Error::BillNotAvailable(day) => {
-                reason(Code::NotFound, ErrorReason::BillNotAvailable, vec![("bill_date", day.to_string())])
-            }
+            Error::BillNotAvailable(day) => reason(
+                Code::FailedPrecondition,
+                ErrorReason::BillNotAvailable,
+                vec![("bill_date", day.to_string())],
+            ),
             Error::Bill(bill) => match bill {
                 BillError::NotAvailable | BillError::Unavailable(_) => status::unavailable("channel", bill),
                 BillError::Broken(_) => status::broken_invariant(bill),

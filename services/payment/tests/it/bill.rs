@@ -85,7 +85,10 @@ async fn a_long_bill_comes_in_parts_and_a_quiet_day_is_empty() {
 async fn a_day_without_a_bill_is_not_found() {
     let world = World::start().await;
     let status = read(&world, request(&world, &day(2))).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status).as_deref()), (Code::NotFound, Some("BILL_NOT_AVAILABLE")));
+    assert_eq!(
+        (status.code(), reason(&status).as_deref()),
+        (Code::FailedPrecondition, Some("BILL_NOT_AVAILABLE"))
+    );
     world.fault("alipay.data.dataservice.bill.downloadurl.query", 1, Fault::unavailable()).await;
     let status = read(&world, request(&world, &day(0))).await.unwrap_err();
     assert_eq!(
