@@ -46,28 +46,28 @@ pub struct Options {
 #[group(required = false, multiple = true)]
 struct RunningAt {
     /// The merchant service.
-    #[arg(long, requires_all = ["order", "payment", "refund", "settlement", "notification", "gateway", "sandbox"])]
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["order", "payment", "refund", "settlement", "notification", "gateway", "sandbox"])]
     merchant: Option<SocketAddr>,
     /// The order service.
-    #[arg(long, requires = "merchant")]
+    #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
     order: Option<SocketAddr>,
     /// The payment service.
-    #[arg(long, requires = "merchant")]
+    #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
     payment: Option<SocketAddr>,
     /// The refund service.
-    #[arg(long, requires = "merchant")]
+    #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
     refund: Option<SocketAddr>,
     /// The settlement service.
-    #[arg(long, requires = "merchant")]
+    #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
     settlement: Option<SocketAddr>,
     /// The notification service.
-    #[arg(long, requires = "merchant")]
+    #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
     notification: Option<SocketAddr>,
     /// The gateway.
-    #[arg(long, requires = "merchant")]
+    #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
     gateway: Option<SocketAddr>,
     /// The sandbox.
-    #[arg(long, requires = "merchant")]
+    #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
     sandbox: Option<SocketAddr>,
 }
 
