@@ -4,6 +4,9 @@
 //! and either the lease of the call in progress or the recorded answer ([`Idempotency::run`]). PostgreSQL is the
 //! sure one: every effect carries the key and the fingerprint ([`Guard`]) under a unique constraint, so that with
 //! Redis empty, down or failed over a repetition finds the first effect instead of making a second one.
+//!
+//! An answer that may yet change, such as a payment in doubt, is not recorded ([`Idempotency::run_until_final`]):
+//! the database knows better than what was true at the first call.
 
 mod call;
 mod store;
@@ -69,6 +72,26 @@ impl Idempotency {
         F: FnOnce(Guard) -> W + Send + 'static,
         W: Future<Output = Result<R, Status>> + Send + 'static,
     {
+        self.run_until_final(call, |_| true, work).await
+    }
+
+    /// Like [`run`](Self::run), for work whose answer may not be final, as `is_final` tells.
+    ///
+    /// Such an answer is returned, but not recorded: the effect goes on without the caller, and for a day every
+    /// repetition would be told how it stood at first. The key is given back instead, so a repetition, or a call that
+    /// waits, runs the work, which meets the database guard and answers with the effect as it stands by then. So the
+    /// work must find its own effect by the [`Guard`], or be idempotent by itself.
+    pub async fn run_until_final<R, F, W>(
+        &self,
+        call: Call,
+        is_final: fn(&R) -> bool,
+        work: F,
+    ) -> Result<Response<R>, Status>
+    where
+        R: Message + Default + 'static,
+        F: FnOnce(Guard) -> W + Send + 'static,
+        W: Future<Output = Result<R, Status>> + Send + 'static,
+    {
         let give_up = Instant::now() + deadline::remaining(MAX_WAIT);
         let at = deadline::current().unwrap_or(give_up);
         let store = self.store.clone();
@@ -77,17 +100,17 @@ impl Idempotency {
         // The key is asked for within the task as well: a caller that went away while Redis was answering would leave
         // it held by nobody until the lease ends.
         let task = async move {
-            let owner = match claim::<R>(&store, &call, give_up, &gone).await? {
-                Claim::Owner(owner) => Some(owner),
-                Claim::NoHelp => None,
+            let hold = match claim::<R>(&store, &call, give_up, &gone).await? {
+                Claim::Work(hold) => hold,
                 Claim::Replay(answer) => return Ok(replay(answer)),
             };
             let result = deadline::scope(at, work(call.guard())).await;
-            if let Some(owner) = owner {
-                match &result {
-                    Ok(answer) => store.finish(&call, &owner, &answer.encode_to_vec()).await,
-                    Err(_) => store.abandon(&call, &owner).await,
+            match (hold, &result) {
+                (Hold::Owner(owner), Ok(answer)) if is_final(answer) => {
+                    store.finish(&call, &owner, &answer.encode_to_vec()).await;
                 }
+                (Hold::Owner(owner) | Hold::Perhaps(owner), _) => store.abandon(&call, &owner).await,
+                (Hold::None, _) => {}
             }
             result.map(Response::new)
         };
@@ -100,12 +123,20 @@ impl Idempotency {
 
 /// What a call may do.
 enum Claim<R> {
-    /// Its work, as the owner of the key under this token.
-    Owner(String),
-    /// Its work, guarded by the database alone.
-    NoHelp,
+    /// Its work.
+    Work(Hold),
     /// Nothing: this is the answer.
     Replay(R),
+}
+
+/// How a call that does its work holds the key.
+enum Hold {
+    /// As its owner under this token.
+    Owner(String),
+    /// Perhaps under this token: Redis was asked, and its answer did not arrive. The database alone guards the work.
+    Perhaps(String),
+    /// Not at all; the database alone guards the work.
+    None,
 }
 
 /// Takes the key, or waits for the answer of the call that has it: until `give_up`, or until our own caller is gone.
@@ -118,14 +149,15 @@ async fn claim<R: Message + Default>(
     let mut pause = Duration::from_millis(5);
     loop {
         match store.begin(call).await {
-            Begin::Ours(owner) => return Ok(Claim::Owner(owner)),
-            Begin::Degraded => return Ok(Claim::NoHelp),
+            Begin::Ours(owner) => return Ok(Claim::Work(Hold::Owner(owner))),
+            Begin::Unheard(owner) => return Ok(Claim::Work(Hold::Perhaps(owner))),
+            Begin::Degraded => return Ok(Claim::Work(Hold::None)),
             Begin::Conflict => return Err(call.guard().conflict()),
             Begin::Answered(bytes) => match R::decode(bytes.as_slice()) {
                 Ok(answer) => return Ok(Claim::Replay(answer)),
                 Err(error) => {
                     tracing::warn!(%error, "a recorded answer can't be read; the database guard decides");
-                    return Ok(Claim::NoHelp);
+                    return Ok(Claim::Work(Hold::None));
                 }
             },
             Begin::InProgress if Instant::now() + pause >= give_up => return Err(in_progress()),

@@ -69,6 +69,8 @@ pub(crate) enum Begin {
     Answered(Vec<u8>),
     /// Another call with this key is in progress.
     InProgress,
+    /// Redis was asked and nothing sensible was heard: the key may be ours, under this owner token.
+    Unheard(String),
     /// Redis is no help now.
     Degraded,
 }
@@ -120,7 +122,7 @@ impl Store {
                     Some(answer) => answer,
                     None => return Begin::Degraded,
                 },
-                None => return Begin::Degraded,
+                None => return Begin::Unheard(owner),
             };
         match answer {
             (0, _) => Begin::Ours(owner),
@@ -131,19 +133,16 @@ impl Store {
         }
     }
 
+    /// Records the answer. Tried also while Redis is left alone, as is [`abandon`](Self::abandon): trouble that
+    /// another call had would otherwise keep this key "in progress" until the lease ends.
     pub(crate) async fn finish(&self, call: &Call, owner: &str, answer: &[u8]) {
-        if self.is_paused() {
-            return;
-        }
         let mut script = FINISH.key(&call.redis_key);
         script.arg(owner).arg(answer).arg(millis(REMEMBERED));
         self.attempt(script.invoke_async::<i64>(&mut self.manager.clone())).await;
     }
 
+    /// Gives the key back; nothing happens if it is not ours.
     pub(crate) async fn abandon(&self, call: &Call, owner: &str) {
-        if self.is_paused() {
-            return;
-        }
         let mut script = ABANDON.key(&call.redis_key);
         script.arg(owner);
         self.attempt(script.invoke_async::<i64>(&mut self.manager.clone())).await;

@@ -14,8 +14,8 @@ use tael_proto::payment::v1::{
     GetCheckoutRequest, GetCheckoutResponse, GetPaymentRefundRequest, GetPaymentRefundResponse,
     GetPaymentRequest, GetPaymentResponse, HandleNotificationRequest, HandleNotificationResponse,
     ListAlarmsRequest, ListAlarmsResponse, ListChannelAccountsRequest, ListChannelAccountsResponse,
-    ListPaymentsRequest, ListPaymentsResponse, ReadBillRequest, ReadBillResponse, RefundPaymentRequest,
-    RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
+    ListPaymentsRequest, ListPaymentsResponse, PaymentState, ReadBillRequest, ReadBillResponse,
+    RefundPaymentRequest, RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -87,7 +87,7 @@ impl PaymentService for Rpc {
         let payments = self.payments.clone();
         let response = self
             .idempotency
-            .run(call, move |guard| async move {
+            .run_until_final(call, is_presented_or_ended, move |guard| async move {
                 let payment = payments.create(new, guard).await?;
                 let public_url = &payments.settings().public_url;
                 Ok(CreatePaymentResponse { payment: Some(convert::payment(payment, public_url)) })
@@ -225,4 +225,12 @@ impl Rpc {
         Span::current().record("payment_id", payment.id.to_string());
         convert::payment(payment, &self.payments.settings().public_url)
     }
+}
+
+/// Whether a new payment's answer may be recorded. One that is in doubt has no QR code yet: who calls again is to have
+/// it as soon as the channel's answer is known.
+fn is_presented_or_ended(answer: &CreatePaymentResponse) -> bool {
+    answer.payment.as_ref().is_some_and(|payment| {
+        payment.state() != PaymentState::Created && payment.attempts.last().is_some_and(|a| !a.in_doubt)
+    })
 }

@@ -11,8 +11,8 @@ use tael_proto::refund::v1::refund_service_server::RefundService;
 use tael_proto::refund::v1::{
     ApproveRefundRequest, ApproveRefundResponse, CreateRefundRequest, CreateRefundResponse,
     GetRefundPolicyRequest, GetRefundPolicyResponse, GetRefundRequest, GetRefundResponse, ListRefundsRequest,
-    ListRefundsResponse, RejectRefundRequest, RejectRefundResponse, SetRefundPolicyRequest,
-    SetRefundPolicyResponse,
+    ListRefundsResponse, Refund, RefundState, RejectRefundRequest, RejectRefundResponse,
+    SetRefundPolicyRequest, SetRefundPolicyResponse,
 };
 use tonic::{Request, Response, Status};
 use tracing::Span;
@@ -68,10 +68,14 @@ impl RefundService for Rpc {
         let refunds = self.refunds.clone();
         let answer = self
             .idempotency
-            .run(call, move |guard| async move {
-                let refund = refunds.create(new, guard).await?;
-                Ok(CreateRefundResponse { refund: Some(reply::refund(&refund)) })
-            })
+            .run_until_final(
+                call,
+                |answer: &CreateRefundResponse| has_settled(answer.refund.as_ref()),
+                move |guard| async move {
+                    let refund = refunds.create(new, guard).await?;
+                    Ok(CreateRefundResponse { refund: Some(reply::refund(&refund)) })
+                },
+            )
             .await?;
         if let Some(refund) = &answer.get_ref().refund {
             span.record("refund_id", &refund.refund_id);
@@ -91,10 +95,14 @@ impl RefundService for Rpc {
         let call = Call::new(&merchant_id, "ApproveRefund", &metadata, &request)?;
         let refunds = self.refunds.clone();
         self.idempotency
-            .run(call, move |_| async move {
-                let refund = refunds.approve(merchant_id, refund_id, &operator).await?;
-                Ok(ApproveRefundResponse { refund: Some(reply::refund(&refund)) })
-            })
+            .run_until_final(
+                call,
+                |answer: &ApproveRefundResponse| has_settled(answer.refund.as_ref()),
+                move |_| async move {
+                    let refund = refunds.approve(merchant_id, refund_id, &operator).await?;
+                    Ok(ApproveRefundResponse { refund: Some(reply::refund(&refund)) })
+                },
+            )
             .await
     }
 
@@ -152,4 +160,9 @@ fn record(merchant_id: MerchantId, refund_id: RefundId) {
     let span = Span::current();
     span.record("merchant_id", merchant_id.to_string());
     span.record("refund_id", refund_id.to_string());
+}
+
+/// Whether an answer may be recorded. While a refund is processing, who calls again is to hear how it ended.
+fn has_settled(refund: Option<&Refund>) -> bool {
+    refund.is_some_and(|refund| refund.state() != RefundState::Processing)
 }

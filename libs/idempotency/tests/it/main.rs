@@ -6,7 +6,9 @@ mod call;
 mod degraded;
 mod gone;
 mod lease;
+mod open;
 mod run;
+mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

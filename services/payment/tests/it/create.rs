@@ -277,6 +277,25 @@ async fn an_unclear_answer_leaves_the_payment_in_doubt() {
     }
 }
 
+/// An answer without a QR code is not repeated to the payer's terminal once there is one.
+#[tokio::test]
+async fn a_call_that_was_left_in_doubt_is_repeated_for_the_qr_code() {
+    let world = World::start().await;
+    world.fault("alipay.trade.precreate", 1, Fault::TimeOutAfter { hang_ms: 0 }).await;
+    let (key, request) = (new_key(), world.request(&world.order()));
+    let create = async || {
+        let request = with_key(&key, request.clone());
+        world.payments.clone().create_payment(request).await.unwrap().into_inner().payment.unwrap()
+    };
+    let doubtful = create().await;
+    assert_eq!((doubtful.state(), doubtful.attempts[0].in_doubt), (PaymentState::Created, true));
+    world.advance(SignedDuration::from_secs(1));
+    let settled = world.eventually(&doubtful, PaymentState::Pending).await;
+    let again = create().await;
+    assert_eq!(again, settled);
+    assert_eq!(qr_code(&again), Some(world.trade(&again).await.qr_code));
+}
+
 #[tokio::test]
 async fn a_channel_that_hangs_does_not_hold_the_caller_beyond_its_deadline() {
     let world = World::start().await;
