@@ -3,13 +3,13 @@
 use tael_grpc::client::Channel;
 use tael_ids::{EventId, MerchantId, OrderId};
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
-use tael_proto::payment::v1::{ClosePaymentRequest, ListPaymentsRequest, PaymentState};
+use tael_proto::payment::v1::{ClosePaymentRequest, ListPaymentsRequest, Payment, PaymentState};
 use tonic::{Request, Status};
 
 /// Whether an order can still be paid, after everything was done to prevent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
-    /// No payment of the order can bring money any more.
+    /// No payment of the order can bring money any more, and none has brought any that stayed.
     Closed,
     /// The payer was faster.
     Paid,
@@ -51,9 +51,12 @@ impl Payments {
                     let key = EventId::new().channel_number().parse().expect("letters and digits");
                     request.metadata_mut().insert("idempotency-key", key);
                     let closed = client.close_payment(request).await?.into_inner().payment;
-                    outcome(closed.map_or(PaymentState::Unspecified, |payment| payment.state()))
+                    closed.as_ref().map_or(Closing::InDoubt, outcome)
                 }
-                state => outcome(state),
+                PaymentState::Succeeded
+                | PaymentState::Closed
+                | PaymentState::Failed
+                | PaymentState::Unspecified => outcome(&payment),
             };
             match one {
                 Closing::Paid => return Ok(Closing::Paid),
@@ -65,9 +68,13 @@ impl Payments {
     }
 }
 
-fn outcome(state: PaymentState) -> Closing {
-    match state {
+fn outcome(payment: &Payment) -> Closing {
+    match payment.state() {
         PaymentState::Closed | PaymentState::Failed => Closing::Closed,
+        // The money came and went, as when the channel gives back in closing what was paid meanwhile.
+        PaymentState::Succeeded if payment.amount.is_some() && payment.refunded == payment.amount => {
+            Closing::Closed
+        }
         PaymentState::Succeeded => Closing::Paid,
         PaymentState::Created | PaymentState::Pending | PaymentState::Unspecified => Closing::InDoubt,
     }

@@ -9,8 +9,8 @@ use tael_ids::{MerchantId, OrderId, ParseIdError, PaymentId, RefundId};
 use tael_money::{Currency, Money};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{
-    OrderCancelled, OrderCreated, OrderExpired, OrderPaid, OrderPaymentHeld, OrderRefunded, PaymentSucceeded,
-    RefundSucceeded, VoucherIssued, VoucherRedeemed,
+    OrderCancelled, OrderCreated, OrderExpired, OrderPaid, OrderPaymentHeld, OrderRefunded, PaymentRefunded,
+    PaymentSucceeded, RefundSucceeded, VoucherIssued, VoucherRedeemed,
 };
 use tael_proto::r#type::v1 as wire;
 
@@ -113,7 +113,8 @@ fn of_order(merchant_id: MerchantId, id: OrderId, kind: Kind, occur_time: Timest
     NewEvent { merchant_id, aggregate_id: id.to_string(), kind, occur_time, traceparent: None }
 }
 
-/// Applies the payment service's log: money that came.
+/// Applies the payment service's log: money that came, and money that the channel gave back in closing. Other refunds
+/// are told by the refund service, which knows what they are for.
 #[derive(Debug)]
 pub(crate) struct PaymentEvents {
     pub(crate) log: EventLog,
@@ -122,17 +123,29 @@ pub(crate) struct PaymentEvents {
 
 impl Handler for PaymentEvents {
     fn concerns(&self, kind: &Kind) -> bool {
-        matches!(kind, Kind::PaymentSucceeded(_))
+        match kind {
+            // Money that came and went pays nothing and is not there to be held.
+            Kind::PaymentSucceeded(succeeded) => !succeeded.reversed,
+            Kind::PaymentRefunded(refunded) => refunded.reversal,
+            _ => false,
+        }
     }
 
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         let mut receipts = Vec::new();
+        let mut reversals = Vec::new();
         for received in events {
-            if let Kind::PaymentSucceeded(succeeded) = &received.kind {
-                receipts.push(receipt(received, succeeded).map_err(poison)?);
+            match &received.kind {
+                Kind::PaymentSucceeded(succeeded) => {
+                    receipts.push(receipt(received, succeeded).map_err(poison)?);
+                }
+                Kind::PaymentRefunded(refunded) => {
+                    reversals.push(reversal(received, refunded).map_err(poison)?);
+                }
+                _ => {}
             }
         }
-        received::payments(tx, &self.log, self.clock.now(), &receipts).await
+        received::payments(tx, &self.log, self.clock.now(), &receipts, &reversals).await
     }
 
     fn applied(&self) {
@@ -190,6 +203,18 @@ fn receipt(received: &Received, succeeded: &PaymentSucceeded) -> Result<Receipt,
         payment_id: id::<PaymentId>("payment_id", &succeeded.payment_id)?,
         amount: amount(succeeded.amount.as_ref())?,
         pay_time: Timestamp::new(time.seconds, time.nanos).map_err(|_| Malformed::Time)?,
+        traceparent: received.traceparent(),
+    })
+}
+
+fn reversal(received: &Received, refunded: &PaymentRefunded) -> Result<PaidRefund, Malformed> {
+    Ok(PaidRefund {
+        merchant_id: id("merchant_id", &received.event.merchant_id)?,
+        order_id: id("order_id", &refunded.order_id)?,
+        payment_id: id("payment_id", &refunded.payment_id)?,
+        refund_id: id::<RefundId>("refund_id", &refunded.refund_id)?,
+        amount: amount(refunded.amount.as_ref())?,
+        lines: Vec::new(),
         traceparent: received.traceparent(),
     })
 }

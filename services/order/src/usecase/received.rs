@@ -43,6 +43,21 @@ pub(crate) struct PaidRefund {
     pub(crate) traceparent: Option<String>,
 }
 
+impl PaidRefund {
+    /// The key of the order.
+    fn order(&self) -> (MerchantId, OrderId) {
+        (self.merchant_id, self.order_id)
+    }
+
+    /// Says whether the payment that is refunded is the one that paid the order.
+    fn is_of(&self, order: &Standing) -> bool {
+        match order.state {
+            State::Paid { payment_id, .. } => payment_id == self.payment_id,
+            State::PendingPayment | State::Cancelled | State::Expired => false,
+        }
+    }
+}
+
 /// An event contradicts what is known here. It is set aside for a person to look at.
 #[derive(Debug, thiserror::Error)]
 enum Contradiction {
@@ -60,17 +75,41 @@ impl From<Contradiction> for ApplyError {
     }
 }
 
-/// Applies money that came: it pays the order, which gets its vouchers, or it is held.
+/// The orders that a batch locked, as they stand by now.
+type Standings = HashMap<(MerchantId, OrderId), Standing>;
+
+/// Applies money that came, and money that the channel gave back in closing a payment.
+///
+/// Whatever their places in the batch, receipts go first: a payment is reversed after it brought its money, and what is
+/// refunded of an order decides on no receipt.
 pub(crate) async fn payments(
     conn: &mut PgConnection,
     log: &EventLog,
     now: Timestamp,
     receipts: &[Receipt],
+    reversals: &[PaidRefund],
+) -> Result<(), ApplyError> {
+    let keys = receipts.iter().map(|r| (r.merchant_id, r.order_id));
+    let mut orders = lock(conn, keys.chain(reversals.iter().map(PaidRefund::order))).await?;
+    receive(conn, log, now, &mut orders, receipts).await?;
+    // A reversal is a refund of the order that the payment paid. When it paid none, its money was held or never told
+    // of, and no order has anything to give back.
+    let refunds: Vec<&PaidRefund> =
+        reversals.iter().filter(|r| orders.get(&r.order()).is_some_and(|order| r.is_of(order))).collect();
+    count_refunds(conn, log, now, &mut orders, &refunds).await
+}
+
+/// Applies money that came: it pays the order, which gets its vouchers, or it is held.
+async fn receive(
+    conn: &mut PgConnection,
+    log: &EventLog,
+    now: Timestamp,
+    orders: &mut Standings,
+    receipts: &[Receipt],
 ) -> Result<(), ApplyError> {
     if receipts.is_empty() {
         return Ok(());
     }
-    let mut orders = lock(conn, receipts.iter().map(|r| (r.merchant_id, r.order_id))).await?;
     let mut paid: Vec<&Receipt> = Vec::new();
     let mut held: Vec<&Receipt> = Vec::new();
     for receipt in receipts {
@@ -164,14 +203,25 @@ pub(crate) async fn refunds(
     now: Timestamp,
     refunds: &[PaidRefund],
 ) -> Result<(), ApplyError> {
-    if refunds.is_empty() {
-        return Ok(());
-    }
-    let mut orders = lock(conn, refunds.iter().map(|r| (r.merchant_id, r.order_id))).await?;
+    let mut orders = lock(conn, refunds.iter().map(PaidRefund::order)).await?;
     for refund in refunds {
-        if !orders.contains_key(&(refund.merchant_id, refund.order_id)) {
+        if !orders.contains_key(&refund.order()) {
             return Err(Contradiction::UnknownOrder(refund.order_id).into());
         }
+    }
+    count_refunds(conn, log, now, &mut orders, &refunds.iter().collect::<Vec<_>>()).await
+}
+
+/// Counts the refunds of known orders that were not counted before.
+async fn count_refunds(
+    conn: &mut PgConnection,
+    log: &EventLog,
+    now: Timestamp,
+    orders: &mut Standings,
+    refunds: &[&PaidRefund],
+) -> Result<(), ApplyError> {
+    if refunds.is_empty() {
+        return Ok(());
     }
     let rows: Vec<CountedRefund> = refunds
         .iter()
@@ -190,7 +240,7 @@ pub(crate) async fn refunds(
     let mut touched = BTreeSet::new();
     let mut units: HashMap<LineId, u32> = HashMap::new();
     for refund in refunds.iter().filter(|r| new.remove(&(r.merchant_id, r.refund_id))) {
-        let key = (refund.merchant_id, refund.order_id);
+        let key = refund.order();
         let order = orders.get_mut(&key).ok_or(Contradiction::UnknownOrder(refund.order_id))?;
         count_refund(order, refund)?;
         events.push(events::refunded(refund, order.refunded, now));
@@ -205,17 +255,14 @@ pub(crate) async fn refunds(
     }
     let changed: Vec<Standing> = touched.iter().filter_map(|key| orders.get(key)).copied().collect();
     store::received::refund(conn, &changed).await?;
-    void_vouchers(conn, &orders, &touched, &units).await?;
+    void_vouchers(conn, orders, &touched, &units).await?;
     log.append(conn, &events).await?;
     Ok(())
 }
 
 fn count_refund(order: &mut Standing, refund: &PaidRefund) -> Result<(), Contradiction> {
-    match order.state {
-        State::Paid { payment_id, .. } if payment_id == refund.payment_id => {}
-        State::Paid { .. } | State::PendingPayment | State::Cancelled | State::Expired => {
-            return Err(Contradiction::OtherPayment(refund.order_id));
-        }
+    if !refund.is_of(order) {
+        return Err(Contradiction::OtherPayment(refund.order_id));
     }
     let exceeds = || Contradiction::ExceedsTotal(refund.order_id);
     let sum = order.refunded.checked_add(refund.amount).map_err(|_| exceeds())?;
@@ -229,7 +276,7 @@ fn count_refund(order: &mut Standing, refund: &PaidRefund) -> Result<(), Contrad
 /// Takes back the uses of refunded lines; all that are left when the whole order was refunded.
 async fn void_vouchers(
     conn: &mut PgConnection,
-    orders: &HashMap<(MerchantId, OrderId), Standing>,
+    orders: &Standings,
     touched: &BTreeSet<(MerchantId, OrderId)>,
     units: &HashMap<LineId, u32>,
 ) -> Result<(), sqlx::Error> {
@@ -257,7 +304,7 @@ async fn void_vouchers(
 async fn lock(
     conn: &mut PgConnection,
     keys: impl Iterator<Item = (MerchantId, OrderId)>,
-) -> Result<HashMap<(MerchantId, OrderId), Standing>, sqlx::Error> {
+) -> Result<Standings, sqlx::Error> {
     let keys: Vec<_> = keys.collect::<BTreeSet<_>>().into_iter().collect();
     let standings = store::received::lock(conn, &keys).await?;
     Ok(standings.into_iter().map(|order| ((order.merchant_id, order.order_id), order)).collect())

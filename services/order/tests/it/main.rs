@@ -11,5 +11,6 @@ mod peers;
 mod promotion;
 mod read;
 mod refunded;
+mod reversed;
 mod support;
 mod voucher;

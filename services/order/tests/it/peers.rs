@@ -17,9 +17,12 @@ use tael_proto::payment::v1::{
     ListPaymentsRequest, ListPaymentsResponse, Payment, PaymentState, ReadBillRequest, ReadBillResponse,
     RefundPaymentRequest, RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
 };
+use tael_proto::r#type::v1::Money;
 use tael_testkit::ScriptedLog;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+
+use crate::support::cny;
 
 /// The log of a service that is not there.
 #[derive(Clone, Default)]
@@ -55,10 +58,12 @@ fn event(merchant_id: MerchantId, kind: Kind) -> Event {
 }
 
 /// What the payment service answers to `ClosePayment`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum OnClose {
     /// The payment is in this state afterwards.
     Becomes(PaymentState),
+    /// The payer had paid, and the channel gave this much back.
+    GivesBack(Money),
     /// The call fails.
     Fails,
 }
@@ -78,16 +83,30 @@ impl FakePayments {
         serve(Routes::new(PaymentServiceServer::new(self.clone())).add_service(self.log.0.server())).await
     }
 
-    /// Gives an order a payment in a state.
+    /// Gives an order of 30.00 CNY a payment in a state, of which nothing was given back.
     pub(crate) fn add(&self, order_id: &str, state: PaymentState) -> PaymentId {
         let id = PaymentId::new();
         self.known.lock().unwrap().push(Payment {
             payment_id: id.to_string(),
             order_id: order_id.to_owned(),
+            amount: Some(cny(3_000)),
+            refunded: Some(cny(0)),
             state: state.into(),
             ..Payment::default()
         });
         id
+    }
+
+    /// Gives an order a payment that succeeded and of which this much was given back.
+    pub(crate) fn add_refunded(&self, order_id: &str, amount: Money, refunded: Money) {
+        self.known.lock().unwrap().push(Payment {
+            payment_id: PaymentId::new().to_string(),
+            order_id: order_id.to_owned(),
+            amount: Some(amount),
+            refunded: Some(refunded),
+            state: PaymentState::Succeeded.into(),
+            ..Payment::default()
+        });
     }
 
     /// Decides on the answer to the next close that has none yet; without, closing succeeds.
@@ -132,14 +151,18 @@ impl PaymentService for FakePayments {
         let id = request.into_inner().payment_id;
         self.closed.lock().unwrap().push((id.clone(), key));
         let answer = self.on_close.lock().unwrap().pop_front();
-        let state = match answer {
-            None => PaymentState::Closed,
-            Some(OnClose::Becomes(state)) => state,
+        let (state, given_back) = match answer {
+            None => (PaymentState::Closed, None),
+            Some(OnClose::Becomes(state)) => (state, None),
+            Some(OnClose::GivesBack(money)) => (PaymentState::Succeeded, Some(money)),
             Some(OnClose::Fails) => return Err(Status::unavailable("as the test wants it")),
         };
         let mut known = self.known.lock().unwrap();
         let payment = known.iter_mut().find(|p| p.payment_id == id).expect("only payments that were listed");
         payment.set_state(state);
+        if given_back.is_some() {
+            payment.refunded = given_back;
+        }
         Ok(Response::new(ClosePaymentResponse { payment: Some(payment.clone()) }))
     }
 

@@ -10,7 +10,9 @@ use tael_ids::{LineId, MerchantId, PaymentId, RefundId};
 use tael_order::{App, Config};
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::event::v1::{Event, PaymentSucceeded, ReadEventsRequest, RefundSucceeded, RefundedLine};
+use tael_proto::event::v1::{
+    Event, PaymentRefunded, PaymentSucceeded, ReadEventsRequest, RefundSucceeded, RefundedLine,
+};
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::order::v1::{
     CreateOrderRequest, CreatePromotionRequest, Fulfilment, GetOrderRequest, GetVoucherRequest, NewLine,
@@ -186,7 +188,17 @@ pub(crate) fn pay_time() -> prost_types::Timestamp {
 }
 
 pub(crate) fn succeeded(order: &Order, payment: PaymentId, amount: Money) -> Kind {
-    Kind::PaymentSucceeded(PaymentSucceeded {
+    Kind::PaymentSucceeded(payment_succeeded(order, payment, amount))
+}
+
+/// A payment that the channel gave back at once.
+pub(crate) fn succeeded_reversed(order: &Order, payment: PaymentId) -> Kind {
+    let succeeded = payment_succeeded(order, payment, total(order));
+    Kind::PaymentSucceeded(PaymentSucceeded { reversed: true, ..succeeded })
+}
+
+fn payment_succeeded(order: &Order, payment: PaymentId, amount: Money) -> PaymentSucceeded {
+    PaymentSucceeded {
         payment_id: payment.to_string(),
         order_id: order.order_id.clone(),
         attempt_id: tael_ids::AttemptId::new().to_string(),
@@ -196,7 +208,30 @@ pub(crate) fn succeeded(order: &Order, payment: PaymentId, amount: Money) -> Kin
         channel_transaction_id: "2026112122001".to_owned(),
         method: Method::QrCode.into(),
         pay_time: Some(pay_time()),
-    })
+        reversed: false,
+    }
+}
+
+/// The channel gave all of a payment back in closing it.
+pub(crate) fn reversal(order: &Order, payment: PaymentId, refund: RefundId) -> Kind {
+    Kind::PaymentRefunded(PaymentRefunded { reversal: true, ..payment_refunded(order, payment, refund) })
+}
+
+/// The channel executed a refund that somebody asked for.
+pub(crate) fn payment_refunded(order: &Order, payment: PaymentId, refund: RefundId) -> PaymentRefunded {
+    PaymentRefunded {
+        payment_id: payment.to_string(),
+        order_id: order.order_id.clone(),
+        refund_id: refund.to_string(),
+        attempt_id: tael_ids::AttemptId::new().to_string(),
+        amount: Some(total(order)),
+        refunded_total: Some(total(order)),
+        payment_amount: Some(total(order)),
+        channel: PaymentChannel::Alipay.into(),
+        channel_account_id: tael_ids::ChannelAccountId::new().to_string(),
+        refund_time: Some(pay_time()),
+        reversal: false,
+    }
 }
 
 /// A refund of a paid order.
