@@ -79,10 +79,13 @@ fn payment_taken(event: &Event, fact: &PaymentSucceeded) -> Result<PaymentTaken,
 
 fn refund_made(event: &Event, fact: &PaymentRefunded) -> Result<RefundMade, &'static str> {
     let time = fact.refund_time.as_ref().or(event.occur_time.as_ref());
+    let reversed_attempt =
+        fact.reversal.then(|| fact.attempt_id.parse()).transpose().map_err(|_| "attempt_id")?;
     Ok(RefundMade {
         merchant_id: event.merchant_id.parse().map_err(|_| "merchant_id")?,
         payment_id: fact.payment_id.parse().map_err(|_| "payment_id")?,
         refund_id: fact.refund_id.parse().map_err(|_| "refund_id")?,
+        reversed_attempt,
         amount: money(fact.amount.as_ref()).ok_or("amount")?,
         refunded_total: money(fact.refunded_total.as_ref()).ok_or("refunded_total")?,
         source: source(event, fact.channel, &fact.channel_account_id)?,

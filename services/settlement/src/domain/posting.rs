@@ -25,6 +25,8 @@ pub(crate) struct RefundMade {
     pub(crate) merchant_id: MerchantId,
     pub(crate) payment_id: PaymentId,
     pub(crate) refund_id: RefundId,
+    /// As in [`Cause::Refund`].
+    pub(crate) reversed_attempt: Option<AttemptId>,
     pub(crate) amount: Money,
     /// The sum of the payment's refunds, this one included. Shares of fees go by it and not by what was posted
     /// before, so that they add up in whatever order refunds arrive.
@@ -110,6 +112,7 @@ pub(crate) fn refund(made: &RefundMade, of: &PostedPayment) -> Result<NewTransfe
         cause: Cause::Refund {
             payment_id: made.payment_id,
             refund_id: made.refund_id,
+            reversed_attempt: made.reversed_attempt,
             refunded_total: made.refunded_total,
             source: made.source,
         },

@@ -26,9 +26,23 @@ pub(crate) struct NewTransfer {
 /// Why money moved, and what only that reason has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    Payment { payment_id: PaymentId, attempt_id: AttemptId, rates: Rates, source: Source },
-    Refund { payment_id: PaymentId, refund_id: RefundId, refunded_total: Money, source: Source },
-    Batch { batch_id: BatchId },
+    Payment {
+        payment_id: PaymentId,
+        attempt_id: AttemptId,
+        rates: Rates,
+        source: Source,
+    },
+    Refund {
+        payment_id: PaymentId,
+        refund_id: RefundId,
+        /// The attempt that the channel gave back by itself, in closing it. The channel was never told of a refund then.
+        reversed_attempt: Option<AttemptId>,
+        refunded_total: Money,
+        source: Source,
+    },
+    Batch {
+        batch_id: BatchId,
+    },
 }
 
 /// Where a movement took place, and the event that told of it.
@@ -84,11 +98,14 @@ impl Cause {
         }
     }
 
-    /// The number that the channel was given, by which its bill is matched.
+    /// The number that the channel was given, by which its bill is matched. A payment and its reversal share theirs:
+    /// it is a number together with the kind that stands for one movement.
     pub(crate) fn number(&self) -> Option<String> {
         match self {
-            Self::Payment { attempt_id, .. } => Some(attempt_id.channel_number()),
-            Self::Refund { refund_id, .. } => Some(refund_id.channel_number()),
+            Self::Payment { attempt_id, .. } | Self::Refund { reversed_attempt: Some(attempt_id), .. } => {
+                Some(attempt_id.channel_number())
+            }
+            Self::Refund { reversed_attempt: None, refund_id, .. } => Some(refund_id.channel_number()),
             Self::Batch { .. } => None,
         }
     }

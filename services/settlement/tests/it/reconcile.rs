@@ -55,6 +55,37 @@ async fn a_bill_that_agrees_has_no_breaks() {
 }
 
 #[tokio::test]
+async fn a_reversal_is_matched_by_the_number_of_its_payment_and_not_taken_for_it() {
+    let world = start().await;
+    let shop = world.shop_with_rates("0.01", "0.006").await;
+    let (paid, reversal) = shop.paid(10_000).reversed();
+    // The race: the payment was told of before anybody knew that the channel would give it back.
+    let raced = shop.paid(20_000);
+    let (_, raced_reversal) = raced.clone().reversed();
+    world.happen([paid.event(), reversal.event(), raced.event()]).await;
+    world.happen([raced_reversal.event(), reversal.event()]).await;
+    assert_eq!(world.balances(&shop).await, [0, 0, 0, 0, 0]);
+    assert_eq!(world.checked().await.transfer_count, 4);
+    assert_eq!(world.set_aside().await, Vec::<String>::new());
+
+    // Without the reversals the lines of the payments agree and nothing else: the shared number fools nobody.
+    set_bill(&world, &shop, DAY, vec![paid.bill_line(60), raced.bill_line(120)]);
+    let found = reconcile(&world, &shop, DAY).await.unwrap();
+    assert_eq!(counts(&found), (2, 2, 2));
+    assert!(found.breaks.iter().all(|b| b.kind() == BreakKind::MissingInBill), "{:?}", found.breaks);
+
+    let lines = vec![
+        reversal.bill_line(-60),
+        paid.bill_line(60),
+        raced.bill_line(120),
+        raced_reversal.bill_line(-120),
+    ];
+    set_bill(&world, &shop, DAY, lines);
+    let found = reconcile(&world, &shop, DAY).await.unwrap();
+    assert_eq!((counts(&found), found.breaks), ((4, 4, 0), Vec::new()));
+}
+
+#[tokio::test]
 async fn every_kind_of_break_is_told_with_both_sides() {
     let world = start().await;
     let shop = world.shop_with_rates("0.01", "0.006").await;

@@ -181,6 +181,8 @@ pub(crate) struct Paid {
     pub(crate) attempt_id: AttemptId,
     amount: Money,
     time: jiff::Timestamp,
+    /// Given back at once, in closing.
+    reversed: bool,
 }
 
 /// A refund that happened.
@@ -191,6 +193,8 @@ pub(crate) struct Refunded {
     amount: i64,
     total: i64,
     time: jiff::Timestamp,
+    /// Nobody asked for it: the channel gave back all of the payment in closing it.
+    reversal: bool,
 }
 
 impl Shop {
@@ -206,6 +210,7 @@ impl Shop {
             attempt_id: AttemptId::new(),
             amount,
             time: time.parse().unwrap(),
+            reversed: false,
         }
     }
 }
@@ -221,6 +226,7 @@ impl Paid {
             channel_account_id: self.shop.channel_account_id.clone(),
             method: Method::QrCode.into(),
             pay_time: Some(tael_grpc::convert::timestamp(self.time)),
+            reversed: self.reversed,
             ..PaymentSucceeded::default()
         };
         event(&self.shop, Kind::PaymentSucceeded(fact))
@@ -229,7 +235,15 @@ impl Paid {
     /// A refund of `minor` that makes the sum refunded `total`, a minute after the payment.
     pub(crate) fn refunded(&self, minor: i64, total: i64) -> Refunded {
         let time = self.time + jiff::SignedDuration::from_mins(1);
-        Refunded { of: self.clone(), refund_id: RefundId::new(), amount: minor, total, time }
+        Refunded { of: self.clone(), refund_id: RefundId::new(), amount: minor, total, time, reversal: false }
+    }
+
+    /// The payment and its reversal, when the channel gives everything back in closing.
+    pub(crate) fn reversed(self) -> (Self, Refunded) {
+        let paid = Self { reversed: true, ..self };
+        let all = paid.amount.minor;
+        let reversal = Refunded { reversal: true, ..paid.refunded(all, all) };
+        (paid, reversal)
     }
 
     /// The line of the channel's bill that agrees with it, but for the fee.
@@ -260,6 +274,7 @@ impl Refunded {
             channel: Channel::Alipay.into(),
             channel_account_id: self.of.shop.channel_account_id.clone(),
             refund_time: Some(tael_grpc::convert::timestamp(self.time)),
+            reversal: self.reversal,
             ..PaymentRefunded::default()
         };
         event(&self.of.shop, Kind::PaymentRefunded(fact))
@@ -267,9 +282,10 @@ impl Refunded {
 
     /// The line of the channel's bill that agrees with it, but for the fee given back.
     pub(crate) fn bill_line(&self, fee: i64) -> BillLine {
+        let attempt_number = self.of.attempt_id.channel_number();
         BillLine {
             kind: BillLineKind::Refund.into(),
-            refund_number: self.refund_id.channel_number(),
+            refund_number: if self.reversal { attempt_number } else { self.refund_id.channel_number() },
             amount: Some(Money { minor: self.amount, ..self.of.amount.clone() }),
             finish_time: Some(tael_grpc::convert::timestamp(self.time)),
             ..self.of.bill_line(fee)

@@ -26,6 +26,7 @@ fn made(of: &PaymentTaken, amount: Money, refunded_total: Money) -> RefundMade {
         merchant_id: of.merchant_id,
         payment_id: of.payment_id,
         refund_id: RefundId::new(),
+        reversed_attempt: None,
         amount,
         refunded_total,
         source: source(),
