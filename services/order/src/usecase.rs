@@ -30,7 +30,7 @@ pub(crate) struct Orders {
 /// Why a use case did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("there is no order {0}")]
+    #[error("the merchant has no order {0}")]
     OrderNotFound(OrderId),
     #[error("order {order_id} is {state}")]
     OrderState { order_id: OrderId, state: &'static str },
