@@ -1,24 +1,24 @@
 -- Addresses of merchants that are told of events.
 create table webhook_endpoint (
-    merchant_id     uuid        not null,
-    id              uuid        not null,
-    url             text        not null check (length(url) <= 2048),
+    merchant_id         uuid        not null,
+    webhook_endpoint_id uuid        not null,
+    url                 text        not null check (length(url) <= 2048),
     -- The event types wanted; none for all.
-    event_type      text[]      not null,
+    event_type          text[]      not null,
     -- The signing secret, sealed for this row.
-    sealed_secret   bytea       not null,
-    create_time     timestamptz not null,
-    disable_time    timestamptz,
-    idempotency_key text        not null,
-    fingerprint     bytea       not null,
-    primary key (merchant_id, id),
+    sealed_secret       bytea       not null,
+    create_time         timestamptz not null,
+    disable_time        timestamptz,
+    idempotency_key     text        not null,
+    fingerprint         bytea       not null,
+    primary key (merchant_id, webhook_endpoint_id),
     unique (merchant_id, idempotency_key)
 );
 
 -- One event to be told to one endpoint.
 create table delivery (
     merchant_id         uuid        not null,
-    id                  uuid        not null,
+    delivery_id         uuid        not null,
     webhook_endpoint_id uuid        not null,
     event_id            uuid        not null,
     event_type          text        not null,
@@ -36,14 +36,14 @@ create table delivery (
     -- is disabled.
     next_attempt_time   timestamptz,
     create_time         timestamptz not null,
-    primary key (merchant_id, id),
+    primary key (merchant_id, delivery_id),
     unique (merchant_id, webhook_endpoint_id, event_id),
     foreign key (merchant_id, webhook_endpoint_id) references webhook_endpoint,
     check (state = 'pending' or next_attempt_time is null)
 );
 
 create index delivery_due on delivery (next_attempt_time) where state = 'pending';
-create index delivery_of_endpoint on delivery (merchant_id, webhook_endpoint_id, id);
+create index delivery_of_endpoint on delivery (merchant_id, webhook_endpoint_id, delivery_id);
 
 -- One try to deliver.
 create table delivery_attempt (

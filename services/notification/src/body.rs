@@ -82,6 +82,7 @@ fn data(kind: &Kind) -> Value {
             "channel_transaction_id": e.channel_transaction_id,
             "method": method(e.method()),
             "pay_time": time(e.pay_time.as_ref()),
+            "reversed": e.reversed,
         }),
         Kind::PaymentClosed(e) => json!({ "payment_id": e.payment_id, "order_id": e.order_id }),
         Kind::PaymentFailed(e) => {
@@ -98,6 +99,7 @@ fn data(kind: &Kind) -> Value {
             "channel": channel(e.channel()),
             "channel_account_id": e.channel_account_id,
             "refund_time": time(e.refund_time.as_ref()),
+            "reversal": e.reversal,
         }),
         Kind::PaymentRefundFailed(e) => json!({
             "payment_id": e.payment_id,
@@ -194,6 +196,7 @@ mod tests {
             channel_transaction_id: "2026030122001".to_owned(),
             method: Method::QrCode.into(),
             pay_time: Some(prost_types::Timestamp { seconds: 1_772_352_000, nanos: 0 }),
+            reversed: false,
         });
         assert_eq!(
             written(&kind),
@@ -201,7 +204,7 @@ mod tests {
                 r#"{"type":"payment.succeeded","timestamp":"2026-03-01T08:00:00.25Z","merchant_id":"mer_1","#,
                 r#""aggregate_id":"agg_1","data":{"amount":{"currency":"CNY","minor":16800},"attempt_id":"att_1","#,
                 r#""channel":"alipay","channel_account_id":"cha_1","channel_transaction_id":"2026030122001","#,
-                r#""method":"qr_code","order_id":"ord_1","pay_time":"2026-03-01T08:00:00Z","payment_id":"pay_1"}}"#,
+                r#""method":"qr_code","order_id":"ord_1","pay_time":"2026-03-01T08:00:00Z","payment_id":"pay_1","reversed":false}}"#,
             )
         );
     }

@@ -17,40 +17,40 @@ create table refund_policy (
 -- The refundable amount of an order: its row is the lock under which refunds of the order take turns, and its
 -- checks are the ceiling that no number of replicas can break.
 create table refund_order (
-    merchant_id uuid   not null,
-    order_id    uuid   not null,
-    payment_id  uuid   not null,
-    currency    text   not null check (length(currency) = 3),
-    total       bigint not null check (total >= 0),
+    merchant_id    uuid   not null,
+    order_id       uuid   not null,
+    payment_id     uuid   not null,
+    currency       text   not null check (length(currency) = 3),
+    total_minor    bigint not null check (total_minor >= 0),
     -- Taken by refunds that await approval or are being executed.
-    reserved    bigint not null default 0 check (reserved >= 0),
+    reserved_minor bigint not null default 0 check (reserved_minor >= 0),
     -- Paid back.
-    refunded    bigint not null default 0 check (refunded >= 0),
+    refunded_minor bigint not null default 0 check (refunded_minor >= 0),
     primary key (merchant_id, order_id),
-    check (reserved + refunded <= total)
+    check (reserved_minor + refunded_minor <= total_minor)
 );
 
 -- The refundable units of an order's lines. Guarded by the lock of their order.
 create table refund_order_line (
-    merchant_id  uuid    not null,
-    order_id     uuid    not null,
-    line_id      uuid    not null,
-    quantity     integer not null check (quantity > 0),
-    total        bigint  not null check (total >= 0),
+    merchant_id uuid    not null,
+    order_id    uuid    not null,
+    line_id     uuid    not null,
+    quantity    integer not null check (quantity > 0),
+    total_minor bigint  not null check (total_minor >= 0),
     -- Units and their worth in refunds that did not end without money.
-    taken        integer not null default 0 check (taken between 0 and quantity),
-    taken_amount bigint  not null default 0 check (taken_amount between 0 and total),
+    taken       integer not null default 0 check (taken between 0 and quantity),
+    taken_minor bigint  not null default 0 check (taken_minor between 0 and total_minor),
     primary key (merchant_id, order_id, line_id),
     foreign key (merchant_id, order_id) references refund_order
 );
 
 create table refund (
     merchant_id     uuid        not null,
-    id              uuid        not null,
+    refund_id       uuid        not null,
     order_id        uuid        not null,
     payment_id      uuid        not null,
     currency        text        not null check (length(currency) = 3),
-    amount          bigint      not null check (amount > 0),
+    amount_minor    bigint      not null check (amount_minor > 0),
     reason          text        not null,
     state           text        not null
         check (state in ('pending_approval', 'processing', 'succeeded', 'failed', 'rejected')),
@@ -67,7 +67,7 @@ create table refund (
     traceparent     text        not null,
     idempotency_key text        not null,
     fingerprint     bytea       not null,
-    primary key (merchant_id, id),
+    primary key (merchant_id, refund_id),
     unique (merchant_id, idempotency_key),
     foreign key (merchant_id, order_id) references refund_order,
     check ((state = 'failed') = (failure_reason is not null)),
@@ -77,17 +77,17 @@ create table refund (
     check (state <> 'pending_approval' or operator is null)
 );
 
-create index refund_of_order on refund (merchant_id, order_id, id);
+create index refund_of_order on refund (merchant_id, order_id, refund_id);
 create index refund_due on refund (next_try_time) where state = 'processing';
 
 -- The lines that a refund covers; none when it is not by line.
 create table refund_line (
-    merchant_id uuid    not null,
-    refund_id   uuid    not null,
-    line_id     uuid    not null,
-    position    integer not null,
-    quantity    integer not null check (quantity > 0),
-    amount      bigint  not null check (amount >= 0),
+    merchant_id  uuid    not null,
+    refund_id    uuid    not null,
+    line_id      uuid    not null,
+    position     integer not null,
+    quantity     integer not null check (quantity > 0),
+    amount_minor bigint  not null check (amount_minor >= 0),
     primary key (merchant_id, refund_id, line_id),
     foreign key (merchant_id, refund_id) references refund
 );

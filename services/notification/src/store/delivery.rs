@@ -14,7 +14,7 @@ use crate::domain::delivery::{Attempt, AttemptResult, Delivery, State};
 
 /// A row of `delivery` with its attempts as parallel arrays.
 struct DeliveryRow {
-    id: Uuid,
+    delivery_id: Uuid,
     webhook_endpoint_id: Uuid,
     event_id: Uuid,
     event_type: String,
@@ -32,7 +32,7 @@ impl TryFrom<DeliveryRow> for Delivery {
     type Error = InconsistentRow;
 
     fn try_from(row: DeliveryRow) -> Result<Self, InconsistentRow> {
-        let id = DeliveryId::from_uuid(row.id);
+        let id = DeliveryId::from_uuid(row.delivery_id);
         let state = match (row.state.as_str(), row.next_attempt_time) {
             ("pending", time) => {
                 State::Pending { next_attempt_time: time.map(jiff_sqlx::Timestamp::to_jiff) }
@@ -81,17 +81,17 @@ pub(crate) async fn get(
 ) -> Result<Option<Delivery>, sqlx::Error> {
     let row = sqlx::query_as!(
         DeliveryRow,
-        r#"select id, webhook_endpoint_id, event_id, event_type, body, state, next_attempt_time, create_time,
-                  a.times as "attempt_times!: Vec<jiff_sqlx::Timestamp>", a.durations as "durations_ms!",
-                  a.statuses as "statuses!", a.errors as "errors!"
+        r#"select delivery_id, webhook_endpoint_id, event_id, event_type, body, state, next_attempt_time,
+                  create_time, a.times as "attempt_times!: Vec<jiff_sqlx::Timestamp>",
+                  a.durations as "durations_ms!", a.statuses as "statuses!", a.errors as "errors!"
            from delivery d, lateral (
                select coalesce(array_agg(attempt_time order by number), '{}') as times,
                       coalesce(array_agg(duration_ms order by number), '{}') as durations,
                       coalesce(array_agg(status order by number), '{}') as statuses,
                       coalesce(array_agg(error order by number), '{}') as errors
-               from delivery_attempt where merchant_id = d.merchant_id and delivery_id = d.id
+               from delivery_attempt where merchant_id = d.merchant_id and delivery_id = d.delivery_id
            ) a
-           where merchant_id = $1 and id = $2"#,
+           where merchant_id = $1 and delivery_id = $2"#,
         merchant_id.uuid(),
         id.uuid(),
     )
@@ -113,19 +113,19 @@ pub(crate) async fn list(
 ) -> Result<Vec<Delivery>, sqlx::Error> {
     let rows = sqlx::query_as!(
         DeliveryRow,
-        r#"select id, webhook_endpoint_id, event_id, event_type, body, state, next_attempt_time, create_time,
-                  a.times as "attempt_times!: Vec<jiff_sqlx::Timestamp>", a.durations as "durations_ms!",
-                  a.statuses as "statuses!", a.errors as "errors!"
+        r#"select delivery_id, webhook_endpoint_id, event_id, event_type, body, state, next_attempt_time,
+                  create_time, a.times as "attempt_times!: Vec<jiff_sqlx::Timestamp>",
+                  a.durations as "durations_ms!", a.statuses as "statuses!", a.errors as "errors!"
            from delivery d, lateral (
                select coalesce(array_agg(attempt_time order by number), '{}') as times,
                       coalesce(array_agg(duration_ms order by number), '{}') as durations,
                       coalesce(array_agg(status order by number), '{}') as statuses,
                       coalesce(array_agg(error order by number), '{}') as errors
-               from delivery_attempt where merchant_id = d.merchant_id and delivery_id = d.id
+               from delivery_attempt where merchant_id = d.merchant_id and delivery_id = d.delivery_id
            ) a
            where merchant_id = $1 and ($2::uuid is null or webhook_endpoint_id = $2)
-                 and ($3::text is null or state = $3) and ($4::uuid is null or id < $4)
-           order by id desc
+                 and ($3::text is null or state = $3) and ($4::uuid is null or delivery_id < $4)
+           order by delivery_id desc
            limit $5"#,
         merchant_id.uuid(),
         endpoint_id.map(WebhookEndpointId::uuid),
@@ -150,10 +150,10 @@ pub(crate) async fn note_replay(
 ) -> Result<Option<bool>, sqlx::Error> {
     let row = sqlx::query!(
         r#"with asked as (
-               select merchant_id, id from delivery where merchant_id = $1 and id = $2
+               select merchant_id, delivery_id from delivery where merchant_id = $1 and delivery_id = $2
            ), noted as (
                insert into delivery_replay (merchant_id, idempotency_key, fingerprint, delivery_id, create_time)
-               select merchant_id, $3, $4, id, $5 from asked
+               select merchant_id, $3, $4, delivery_id, $5 from asked
                on conflict (merchant_id, idempotency_key) do nothing
                returning 1
            )
@@ -198,7 +198,8 @@ pub(crate) async fn replay(
          set state = 'pending', round = d.round + 1, tries = 0,
              next_attempt_time = case when e.disable_time is null then $3::timestamptz end
          from webhook_endpoint e
-         where d.merchant_id = $1 and d.id = $2 and e.merchant_id = d.merchant_id and e.id = d.webhook_endpoint_id",
+         where d.merchant_id = $1 and d.delivery_id = $2
+               and e.merchant_id = d.merchant_id and e.webhook_endpoint_id = d.webhook_endpoint_id",
         merchant_id.uuid(),
         id.uuid(),
         now.to_sqlx() as _,

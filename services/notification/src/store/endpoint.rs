@@ -11,7 +11,7 @@ use crate::domain::endpoint::Endpoint;
 
 struct EndpointRow {
     merchant_id: Uuid,
-    id: Uuid,
+    webhook_endpoint_id: Uuid,
     url: String,
     event_type: Vec<String>,
     create_time: jiff_sqlx::Timestamp,
@@ -21,7 +21,7 @@ struct EndpointRow {
 impl From<EndpointRow> for Endpoint {
     fn from(row: EndpointRow) -> Self {
         Self {
-            id: WebhookEndpointId::from_uuid(row.id),
+            id: WebhookEndpointId::from_uuid(row.webhook_endpoint_id),
             merchant_id: MerchantId::from_uuid(row.merchant_id),
             url: row.url,
             event_types: row.event_type,
@@ -41,7 +41,8 @@ pub(crate) async fn insert(
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into webhook_endpoint
-             (merchant_id, id, url, event_type, sealed_secret, create_time, idempotency_key, fingerprint)
+             (merchant_id, webhook_endpoint_id, url, event_type, sealed_secret, create_time, idempotency_key,
+              fingerprint)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (merchant_id, idempotency_key) do nothing",
         endpoint.merchant_id.uuid(),
@@ -74,7 +75,7 @@ pub(crate) async fn by_key(
     key: &str,
 ) -> Result<Option<Created>, sqlx::Error> {
     let row = sqlx::query!(
-        "select merchant_id, id, url, event_type, create_time, disable_time, sealed_secret, fingerprint
+        "select merchant_id, webhook_endpoint_id, url, event_type, create_time, disable_time, sealed_secret, fingerprint
          from webhook_endpoint where merchant_id = $1 and idempotency_key = $2",
         merchant_id.uuid(),
         key,
@@ -84,7 +85,7 @@ pub(crate) async fn by_key(
     Ok(row.map(|row| Created {
         endpoint: EndpointRow {
             merchant_id: row.merchant_id,
-            id: row.id,
+            webhook_endpoint_id: row.webhook_endpoint_id,
             url: row.url,
             event_type: row.event_type,
             create_time: row.create_time,
@@ -106,10 +107,10 @@ pub(crate) async fn list(
 ) -> Result<Vec<Endpoint>, sqlx::Error> {
     let rows = sqlx::query_as!(
         EndpointRow,
-        "select merchant_id, id, url, event_type, create_time, disable_time
+        "select merchant_id, webhook_endpoint_id, url, event_type, create_time, disable_time
          from webhook_endpoint
-         where merchant_id = $1 and ($2::uuid is null or id < $2)
-         order by id desc limit $3",
+         where merchant_id = $1 and ($2::uuid is null or webhook_endpoint_id < $2)
+         order by webhook_endpoint_id desc limit $3",
         merchant_id.uuid(),
         after,
         limit,
@@ -131,8 +132,8 @@ pub(crate) async fn disable(
     let row = sqlx::query_as!(
         EndpointRow,
         "update webhook_endpoint set disable_time = coalesce(disable_time, $3)
-         where merchant_id = $1 and id = $2
-         returning merchant_id, id, url, event_type, create_time, disable_time",
+         where merchant_id = $1 and webhook_endpoint_id = $2
+         returning merchant_id, webhook_endpoint_id, url, event_type, create_time, disable_time",
         merchant_id.uuid(),
         id.uuid(),
         now.to_sqlx() as _,
@@ -162,9 +163,9 @@ pub(crate) struct Active {
 #[tracing::instrument(level = "debug", name = "db.webhook_endpoint.active", skip_all)]
 pub(crate) async fn active(conn: &mut PgConnection, merchants: &[Uuid]) -> Result<Vec<Active>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select merchant_id, id, event_type from webhook_endpoint
+        "select merchant_id, webhook_endpoint_id, event_type from webhook_endpoint
          where merchant_id = any($1) and disable_time is null
-         order by merchant_id, id
+         order by merchant_id, webhook_endpoint_id
          for share",
         merchants,
     )
@@ -174,7 +175,7 @@ pub(crate) async fn active(conn: &mut PgConnection, merchants: &[Uuid]) -> Resul
         .into_iter()
         .map(|row| Active {
             merchant_id: MerchantId::from_uuid(row.merchant_id),
-            id: WebhookEndpointId::from_uuid(row.id),
+            id: WebhookEndpointId::from_uuid(row.webhook_endpoint_id),
             event_types: row.event_type,
         })
         .collect())

@@ -49,8 +49,8 @@ pub(crate) async fn insert(
         traces.push(delivery.traceparent);
     }
     sqlx::query!(
-        "insert into delivery (id, merchant_id, webhook_endpoint_id, event_id, event_type, body, traceparent, state,
-                               next_attempt_time, create_time)
+        "insert into delivery (delivery_id, merchant_id, webhook_endpoint_id, event_id, event_type, body, traceparent,
+                               state, next_attempt_time, create_time)
          select n.*, 'pending', $8, $8
          from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[]) as n
          on conflict (merchant_id, webhook_endpoint_id, event_id) do nothing",
@@ -104,17 +104,17 @@ pub(crate) async fn claim(
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with candidate as (
-               select merchant_id, id, next_attempt_time,
+               select merchant_id, delivery_id, next_attempt_time,
                       row_number() over (partition by webhook_endpoint_id order by next_attempt_time) as place
                from (
-                   select merchant_id, id, webhook_endpoint_id, next_attempt_time from delivery
+                   select merchant_id, delivery_id, webhook_endpoint_id, next_attempt_time from delivery
                    where state = 'pending' and next_attempt_time <= $1 and webhook_endpoint_id <> all ($3)
                    order by next_attempt_time
                    limit $4
                ) oldest
            ), due as materialized (
-               select d.merchant_id, d.id
-               from candidate c join delivery d on d.merchant_id = c.merchant_id and d.id = c.id
+               select d.merchant_id, d.delivery_id
+               from candidate c join delivery d on d.merchant_id = c.merchant_id and d.delivery_id = c.delivery_id
                where c.place <= $5 and d.state = 'pending' and d.next_attempt_time <= $1
                order by c.next_attempt_time
                limit $6
@@ -122,10 +122,10 @@ pub(crate) async fn claim(
            )
            update delivery d set next_attempt_time = case when e.disable_time is null then $2::timestamptz end
            from due, webhook_endpoint e
-           where d.merchant_id = due.merchant_id and d.id = due.id
-                 and e.merchant_id = d.merchant_id and e.id = d.webhook_endpoint_id
-           returning d.merchant_id, d.id, d.webhook_endpoint_id, d.event_id, d.body, d.traceparent, d.round, d.tries,
-                     e.url, e.sealed_secret, e.disable_time is null as "active!""#,
+           where d.merchant_id = due.merchant_id and d.delivery_id = due.delivery_id
+                 and e.merchant_id = d.merchant_id and e.webhook_endpoint_id = d.webhook_endpoint_id
+           returning d.merchant_id, d.delivery_id, d.webhook_endpoint_id, d.event_id, d.body, d.traceparent, d.round,
+                     d.tries, e.url, e.sealed_secret, e.disable_time is null as "active!""#,
         now.to_sqlx() as _,
         lease_end.to_sqlx() as _,
         &capacity.busy,
@@ -140,7 +140,7 @@ pub(crate) async fn claim(
         .filter(|row| row.active)
         .map(|row| Claimed {
             merchant_id: MerchantId::from_uuid(row.merchant_id),
-            id: DeliveryId::from_uuid(row.id),
+            id: DeliveryId::from_uuid(row.delivery_id),
             endpoint_id: WebhookEndpointId::from_uuid(row.webhook_endpoint_id),
             event_id: EventId::from_uuid(row.event_id),
             body: row.body,
@@ -205,7 +205,8 @@ pub(crate) async fn record(pool: &PgPool, tried: &[Tried]) -> Result<(), sqlx::E
         "with tried as (
              select * from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::timestamptz[],
                                   $6::timestamptz[], $7::integer[], $8::integer[], $9::text[])
-                 as t (merchant_id, id, round, state, next_attempt_time, attempt_time, duration_ms, status, error)
+                 as t (merchant_id, delivery_id, round, state, next_attempt_time, attempt_time, duration_ms, status,
+                       error)
          ), moved as (
              update delivery d
              set attempts = d.attempts + 1,
@@ -216,9 +217,9 @@ pub(crate) async fn record(pool: &PgPool, tried: &[Tried]) -> Result<(), sqlx::E
                      when e.disable_time is null then t.next_attempt_time
                  end
              from tried t, webhook_endpoint e
-             where d.merchant_id = t.merchant_id and d.id = t.id
-                   and e.merchant_id = d.merchant_id and e.id = d.webhook_endpoint_id
-             returning d.merchant_id, d.id, d.attempts, t.attempt_time, t.duration_ms, t.status, t.error
+             where d.merchant_id = t.merchant_id and d.delivery_id = t.delivery_id
+                   and e.merchant_id = d.merchant_id and e.webhook_endpoint_id = d.webhook_endpoint_id
+             returning d.merchant_id, d.delivery_id, d.attempts, t.attempt_time, t.duration_ms, t.status, t.error
          )
          insert into delivery_attempt (merchant_id, delivery_id, number, attempt_time, duration_ms, status, error)
          select * from moved",

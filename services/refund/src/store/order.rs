@@ -13,10 +13,10 @@ use crate::domain::LineBalance;
 pub(crate) async fn lock(conn: &mut PgConnection, order: &PaidOrder) -> Result<Money, sqlx::Error> {
     // The update changes nothing; it is what takes the lock when the row is there already.
     let row = sqlx::query!(
-        r#"insert into refund_order as o (merchant_id, order_id, payment_id, currency, total)
+        r#"insert into refund_order as o (merchant_id, order_id, payment_id, currency, total_minor)
            values ($1, $2, $3, $4, $5)
            on conflict (merchant_id, order_id) do update set order_id = excluded.order_id
-           returning o.currency, o.total - o.reserved - o.refunded as "left_minor!""#,
+           returning o.currency, o.total_minor - o.reserved_minor - o.refunded_minor as "left_minor!""#,
         order.merchant_id.uuid(),
         order.order_id.uuid(),
         order.payment_id.uuid(),
@@ -38,10 +38,10 @@ pub(crate) async fn lines(
     let quantities: Vec<i32> = order.lines.iter().map(|l| stored_units(l.quantity)).collect();
     let totals: Vec<i64> = order.lines.iter().map(|l| l.total.minor()).collect();
     let rows = sqlx::query!(
-        r#"insert into refund_order_line as l (merchant_id, order_id, line_id, quantity, total)
+        r#"insert into refund_order_line as l (merchant_id, order_id, line_id, quantity, total_minor)
            select $1, $2, * from unnest($3::uuid[], $4::integer[], $5::bigint[])
            on conflict (merchant_id, order_id, line_id) do update set line_id = excluded.line_id
-           returning l.line_id, l.quantity, l.total, l.taken, l.taken_amount"#,
+           returning l.line_id, l.quantity, l.total_minor, l.taken, l.taken_minor"#,
         order.merchant_id.uuid(),
         order.order_id.uuid(),
         &ids,
@@ -56,9 +56,9 @@ pub(crate) async fn lines(
         .map(|row| LineBalance {
             line_id: LineId::from_uuid(row.line_id),
             quantity: units(row.quantity),
-            total: Money::new(row.total, currency),
+            total: Money::new(row.total_minor, currency),
             taken: units(row.taken),
-            taken_amount: Money::new(row.taken_amount, currency),
+            taken_amount: Money::new(row.taken_minor, currency),
         })
         .collect())
 }

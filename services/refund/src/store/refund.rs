@@ -14,11 +14,11 @@ use crate::domain::{Refund, RefundedLine, State};
 /// A row of `refund` with its lines as parallel arrays.
 pub(super) struct RefundRow {
     pub(super) merchant_id: Uuid,
-    pub(super) id: Uuid,
+    pub(super) refund_id: Uuid,
     pub(super) order_id: Uuid,
     pub(super) payment_id: Uuid,
     pub(super) currency: String,
-    pub(super) amount: i64,
+    pub(super) amount_minor: i64,
     pub(super) reason: String,
     pub(super) state: String,
     pub(super) failure_reason: Option<String>,
@@ -34,7 +34,7 @@ impl TryFrom<RefundRow> for Refund {
     type Error = InconsistentRow;
 
     fn try_from(row: RefundRow) -> Result<Self, InconsistentRow> {
-        let id = RefundId::from_uuid(row.id);
+        let id = RefundId::from_uuid(row.refund_id);
         let end_time = row.end_time.map(jiff_sqlx::Timestamp::to_jiff);
         let state = match (row.state.as_str(), end_time, row.failure_reason) {
             ("pending_approval", None, None) => State::PendingApproval,
@@ -51,7 +51,7 @@ impl TryFrom<RefundRow> for Refund {
                 });
             }
         };
-        let amount = money(row.amount, &row.currency, "refund", &id)?;
+        let amount = money(row.amount_minor, &row.currency, "refund", &id)?;
         let lines = row.line_ids.into_iter().zip(row.quantities).zip(row.amounts);
         let lines = lines
             .map(|((line_id, quantity), minor)| RefundedLine {
@@ -89,25 +89,25 @@ pub(crate) async fn insert(
     let amounts: Vec<i64> = refund.lines.iter().map(|l| l.amount.minor()).collect();
     let inserted = sqlx::query_scalar!(
         r#"with new as (
-               insert into refund (merchant_id, id, order_id, payment_id, currency, amount, reason, state, create_time,
-                                   next_try_time, traceparent, idempotency_key, fingerprint)
+               insert into refund (merchant_id, refund_id, order_id, payment_id, currency, amount_minor, reason, state,
+                                   create_time, next_try_time, traceparent, idempotency_key, fingerprint)
                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                on conflict (merchant_id, idempotency_key) do nothing
-               returning merchant_id, id, order_id, amount
+               returning merchant_id, refund_id, order_id, amount_minor
            ), part as (
-               select new.merchant_id, new.order_id, new.id, l.*
+               select new.merchant_id, new.order_id, new.refund_id, l.*
                from new, unnest($14::uuid[], $15::integer[], $16::bigint[])
-                         with ordinality as l (line_id, quantity, amount, position)
+                         with ordinality as l (line_id, quantity, amount_minor, position)
            ), line as (
-               insert into refund_line (merchant_id, refund_id, line_id, position, quantity, amount)
-               select merchant_id, id, line_id, position, quantity, amount from part
+               insert into refund_line (merchant_id, refund_id, line_id, position, quantity, amount_minor)
+               select merchant_id, refund_id, line_id, position, quantity, amount_minor from part
            ), taken as (
                update refund_order_line l
-               set taken = l.taken + part.quantity, taken_amount = l.taken_amount + part.amount
+               set taken = l.taken + part.quantity, taken_minor = l.taken_minor + part.amount_minor
                from part
                where l.merchant_id = part.merchant_id and l.order_id = part.order_id and l.line_id = part.line_id
            ), reserved as (
-               update refund_order o set reserved = o.reserved + new.amount
+               update refund_order o set reserved_minor = o.reserved_minor + new.amount_minor
                from new where o.merchant_id = new.merchant_id and o.order_id = new.order_id
            )
            select exists (select from new) as "inserted!""#,
@@ -141,13 +141,13 @@ pub(crate) async fn by_key(
     key: &str,
 ) -> Result<Option<(RefundId, Vec<u8>)>, sqlx::Error> {
     let row = sqlx::query!(
-        "select id, fingerprint from refund where merchant_id = $1 and idempotency_key = $2",
+        "select refund_id, fingerprint from refund where merchant_id = $1 and idempotency_key = $2",
         merchant_id.uuid(),
         key,
     )
     .fetch_optional(executor)
     .await?;
-    Ok(row.map(|row| (RefundId::from_uuid(row.id), row.fingerprint)))
+    Ok(row.map(|row| (RefundId::from_uuid(row.refund_id), row.fingerprint)))
 }
 
 /// Returns a refund.
@@ -159,16 +159,16 @@ pub(crate) async fn get(
 ) -> Result<Option<Refund>, sqlx::Error> {
     let row = sqlx::query_as!(
         RefundRow,
-        r#"select merchant_id, id, order_id, payment_id, currency, amount, reason, state, failure_reason, operator,
-                  create_time, end_time, l.line_ids as "line_ids!", l.quantities as "quantities!",
+        r#"select merchant_id, refund_id, order_id, payment_id, currency, amount_minor, reason, state, failure_reason,
+                  operator, create_time, end_time, l.line_ids as "line_ids!", l.quantities as "quantities!",
                   l.amounts as "amounts!"
            from refund r, lateral (
                select coalesce(array_agg(line_id order by position), '{}') as line_ids,
                       coalesce(array_agg(quantity order by position), '{}') as quantities,
-                      coalesce(array_agg(amount order by position), '{}') as amounts
-               from refund_line where merchant_id = r.merchant_id and refund_id = r.id
+                      coalesce(array_agg(amount_minor order by position), '{}') as amounts
+               from refund_line where merchant_id = r.merchant_id and refund_id = r.refund_id
            ) l
-           where merchant_id = $1 and id = $2"#,
+           where merchant_id = $1 and refund_id = $2"#,
         merchant_id.uuid(),
         id.uuid(),
     )
@@ -186,16 +186,16 @@ pub(crate) async fn lock(
 ) -> Result<Option<Refund>, sqlx::Error> {
     let row = sqlx::query_as!(
         RefundRow,
-        r#"select merchant_id, id, order_id, payment_id, currency, amount, reason, state, failure_reason, operator,
-                  create_time, end_time, l.line_ids as "line_ids!", l.quantities as "quantities!",
+        r#"select merchant_id, refund_id, order_id, payment_id, currency, amount_minor, reason, state, failure_reason,
+                  operator, create_time, end_time, l.line_ids as "line_ids!", l.quantities as "quantities!",
                   l.amounts as "amounts!"
            from refund r, lateral (
                select coalesce(array_agg(line_id order by position), '{}') as line_ids,
                       coalesce(array_agg(quantity order by position), '{}') as quantities,
-                      coalesce(array_agg(amount order by position), '{}') as amounts
-               from refund_line where merchant_id = r.merchant_id and refund_id = r.id
+                      coalesce(array_agg(amount_minor order by position), '{}') as amounts
+               from refund_line where merchant_id = r.merchant_id and refund_id = r.refund_id
            ) l
-           where merchant_id = $1 and id = $2
+           where merchant_id = $1 and refund_id = $2
            for update of r"#,
         merchant_id.uuid(),
         id.uuid(),
@@ -216,17 +216,17 @@ pub(crate) async fn list(
 ) -> Result<Vec<Refund>, sqlx::Error> {
     let rows = sqlx::query_as!(
         RefundRow,
-        r#"select merchant_id, id, order_id, payment_id, currency, amount, reason, state, failure_reason, operator,
-                  create_time, end_time, l.line_ids as "line_ids!", l.quantities as "quantities!",
+        r#"select merchant_id, refund_id, order_id, payment_id, currency, amount_minor, reason, state, failure_reason,
+                  operator, create_time, end_time, l.line_ids as "line_ids!", l.quantities as "quantities!",
                   l.amounts as "amounts!"
            from refund r, lateral (
                select coalesce(array_agg(line_id order by position), '{}') as line_ids,
                       coalesce(array_agg(quantity order by position), '{}') as quantities,
-                      coalesce(array_agg(amount order by position), '{}') as amounts
-               from refund_line where merchant_id = r.merchant_id and refund_id = r.id
+                      coalesce(array_agg(amount_minor order by position), '{}') as amounts
+               from refund_line where merchant_id = r.merchant_id and refund_id = r.refund_id
            ) l
-           where merchant_id = $1 and ($2::uuid is null or order_id = $2) and ($3::uuid is null or id < $3)
-           order by id desc
+           where merchant_id = $1 and ($2::uuid is null or order_id = $2) and ($3::uuid is null or refund_id < $3)
+           order by refund_id desc
            limit $4"#,
         merchant_id.uuid(),
         order_id.map(OrderId::uuid),
@@ -249,7 +249,7 @@ pub(crate) async fn approve(
 ) -> Result<bool, sqlx::Error> {
     let moved = sqlx::query!(
         "update refund set state = 'processing', operator = $3, next_try_time = $4
-         where merchant_id = $1 and id = $2 and state = 'pending_approval'",
+         where merchant_id = $1 and refund_id = $2 and state = 'pending_approval'",
         merchant_id.uuid(),
         id.uuid(),
         operator,
@@ -268,7 +268,7 @@ pub(crate) async fn is_first_try(
     id: RefundId,
 ) -> Result<bool, sqlx::Error> {
     let row = sqlx::query!(
-        "select id from refund where merchant_id = $1 and id = $2 and state = 'processing' and tries = 0",
+        "select refund_id from refund where merchant_id = $1 and refund_id = $2 and state = 'processing' and tries = 0",
         merchant_id.uuid(),
         id.uuid(),
     )

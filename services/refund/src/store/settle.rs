@@ -38,43 +38,44 @@ pub(crate) async fn settle(
     let rows = sqlx::query_as!(
         RefundRow,
         r#"with outcome as (
-               select * from unnest($1::uuid[], $2::uuid[], $3::text[]) as o (merchant_id, id, failure_reason)
+               select * from unnest($1::uuid[], $2::uuid[], $3::text[]) as o (merchant_id, refund_id, failure_reason)
            ), moved as (
                update refund r
                set state = case when o.failure_reason is null then 'succeeded' else 'failed' end,
                    failure_reason = o.failure_reason, end_time = $4, next_try_time = null
                from outcome o
-               where r.merchant_id = o.merchant_id and r.id = o.id and r.state = 'processing'
+               where r.merchant_id = o.merchant_id and r.refund_id = o.refund_id and r.state = 'processing'
                returning r.*
            ), balance as (
-               update refund_order o set reserved = o.reserved - m.amount, refunded = o.refunded + m.succeeded
+               update refund_order o set reserved_minor = o.reserved_minor - m.amount_minor,
+                                         refunded_minor = o.refunded_minor + m.succeeded_minor
                from (
-                   select merchant_id, order_id, sum(amount)::bigint as amount,
-                          coalesce(sum(amount) filter (where state = 'succeeded'), 0)::bigint as succeeded
+                   select merchant_id, order_id, sum(amount_minor)::bigint as amount_minor,
+                          coalesce(sum(amount_minor) filter (where state = 'succeeded'), 0)::bigint as succeeded_minor
                    from moved group by merchant_id, order_id
                ) m
                where o.merchant_id = m.merchant_id and o.order_id = m.order_id
            ), given_back as (
                update refund_order_line l
-               set taken = l.taken - m.quantity, taken_amount = l.taken_amount - m.amount
+               set taken = l.taken - m.quantity, taken_minor = l.taken_minor - m.amount_minor
                from (
                    select moved.merchant_id, moved.order_id, line.line_id, sum(line.quantity)::integer as quantity,
-                          sum(line.amount)::bigint as amount
+                          sum(line.amount_minor)::bigint as amount_minor
                    from moved join refund_line line
-                        on line.merchant_id = moved.merchant_id and line.refund_id = moved.id
+                        on line.merchant_id = moved.merchant_id and line.refund_id = moved.refund_id
                    where moved.state = 'failed'
                    group by moved.merchant_id, moved.order_id, line.line_id
                ) m
                where l.merchant_id = m.merchant_id and l.order_id = m.order_id and l.line_id = m.line_id
            )
-           select r.merchant_id, r.id, r.order_id, r.payment_id, r.currency, r.amount, r.reason, r.state,
+           select r.merchant_id, r.refund_id, r.order_id, r.payment_id, r.currency, r.amount_minor, r.reason, r.state,
                   r.failure_reason, r.operator, r.create_time, r.end_time, l.line_ids as "line_ids!",
                   l.quantities as "quantities!", l.amounts as "amounts!"
            from moved r, lateral (
                select coalesce(array_agg(line_id order by position), '{}') as line_ids,
                       coalesce(array_agg(quantity order by position), '{}') as quantities,
-                      coalesce(array_agg(amount order by position), '{}') as amounts
-               from refund_line where merchant_id = r.merchant_id and refund_id = r.id
+                      coalesce(array_agg(amount_minor order by position), '{}') as amounts
+               from refund_line where merchant_id = r.merchant_id and refund_id = r.refund_id
            ) l"#,
         &merchants,
         &ids,
@@ -95,11 +96,11 @@ pub(crate) async fn states(
     let (merchants, ids) = keys(ended);
     let rows = sqlx::query_as!(
         RefundRow,
-        r#"select r.merchant_id, r.id, order_id, payment_id, currency, amount, reason, state, failure_reason, operator,
-                  create_time, end_time, '{}'::uuid[] as "line_ids!", '{}'::integer[] as "quantities!",
-                  '{}'::bigint[] as "amounts!"
-           from refund r join unnest($1::uuid[], $2::uuid[]) as o (merchant_id, id)
-                on r.merchant_id = o.merchant_id and r.id = o.id"#,
+        r#"select r.merchant_id, r.refund_id, order_id, payment_id, currency, amount_minor, reason, state,
+                  failure_reason, operator, create_time, end_time, '{}'::uuid[] as "line_ids!",
+                  '{}'::integer[] as "quantities!", '{}'::bigint[] as "amounts!"
+           from refund r join unnest($1::uuid[], $2::uuid[]) as o (merchant_id, refund_id)
+                on r.merchant_id = o.merchant_id and r.refund_id = o.refund_id"#,
         &merchants,
         &ids,
     )
@@ -123,15 +124,15 @@ pub(crate) async fn reject(
     let moved = sqlx::query_scalar!(
         r#"with moved as (
                update refund set state = 'rejected', operator = $3, end_time = $4
-               where merchant_id = $1 and id = $2 and state = 'pending_approval'
-               returning merchant_id, id, order_id, amount
+               where merchant_id = $1 and refund_id = $2 and state = 'pending_approval'
+               returning merchant_id, refund_id, order_id, amount_minor
            ), balance as (
-               update refund_order o set reserved = o.reserved - m.amount
+               update refund_order o set reserved_minor = o.reserved_minor - m.amount_minor
                from moved m where o.merchant_id = m.merchant_id and o.order_id = m.order_id
            ), given_back as (
                update refund_order_line l
-               set taken = l.taken - line.quantity, taken_amount = l.taken_amount - line.amount
-               from moved m join refund_line line on line.merchant_id = m.merchant_id and line.refund_id = m.id
+               set taken = l.taken - line.quantity, taken_minor = l.taken_minor - line.amount_minor
+               from moved m join refund_line line on line.merchant_id = m.merchant_id and line.refund_id = m.refund_id
                where l.merchant_id = m.merchant_id and l.order_id = m.order_id and l.line_id = line.line_id
            )
            select exists (select from moved) as "moved!""#,
@@ -154,7 +155,7 @@ pub(crate) async fn note_unclear(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update refund set tries = tries + 1, next_try_time = $3
-         where merchant_id = $1 and id = $2 and state = 'processing'",
+         where merchant_id = $1 and refund_id = $2 and state = 'processing'",
         instruction.merchant_id.uuid(),
         instruction.refund_id.uuid(),
         next_try_time.to_sqlx() as _,
@@ -176,14 +177,15 @@ pub(crate) async fn claim(
     let rows = sqlx::query!(
         "update refund r set next_try_time = $2
          from (
-             select merchant_id, id from refund
+             select merchant_id, refund_id from refund
              where state = 'processing' and next_try_time <= $1
              order by next_try_time
              limit $3
              for update skip locked
          ) due
-         where r.merchant_id = due.merchant_id and r.id = due.id and r.state = 'processing'
-         returning r.merchant_id, r.id, r.payment_id, r.currency, r.amount, r.reason, r.tries, r.traceparent",
+         where r.merchant_id = due.merchant_id and r.refund_id = due.refund_id and r.state = 'processing'
+         returning r.merchant_id, r.refund_id, r.payment_id, r.currency, r.amount_minor, r.reason, r.tries,
+                   r.traceparent",
         now.to_sqlx() as _,
         lease_end.to_sqlx() as _,
         limit,
@@ -192,12 +194,12 @@ pub(crate) async fn claim(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let refund_id = RefundId::from_uuid(row.id);
+            let refund_id = RefundId::from_uuid(row.refund_id);
             let instruction = Instruction {
                 merchant_id: MerchantId::from_uuid(row.merchant_id),
                 refund_id,
                 payment_id: PaymentId::from_uuid(row.payment_id),
-                amount: money(row.amount, &row.currency, "refund", &refund_id)?,
+                amount: money(row.amount_minor, &row.currency, "refund", &refund_id)?,
                 reason: row.reason,
                 tries: row.tries.unsigned_abs(),
             };

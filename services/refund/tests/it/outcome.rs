@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::refund::v1::{ListRefundsRequest, Refund, RefundState};
-use tael_testkit::{eventually, keyed};
+use tael_proto::refund::v1::{ApproveRefundRequest, ListRefundsRequest, Refund, RefundState};
+use tael_testkit::{eventually, keyed, new_key, with_key};
 use tokio::sync::Notify;
 use tonic::{Code, Status};
 
@@ -85,6 +85,45 @@ async fn no_answer_is_no_failure() {
     }
     assert_eq!(world.sums().await, (3_000, 0));
     assert_eq!(world.said().await, ["refund.created"; 3]);
+}
+
+/// While a refund is processing its answer is not recorded, neither that of its creation nor of its approval.
+#[tokio::test]
+async fn a_repeated_call_hears_how_an_unclear_refund_ended() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    let (key, request) = (new_key(), world.request(&order, amount(1_000)));
+    let create = async || {
+        let request = with_key(&key, request.clone());
+        world.refunds.clone().create_refund(request).await.unwrap().into_inner().refund.unwrap()
+    };
+    world.payments.next(Answer::Pending);
+    let refund = create().await;
+    assert_eq!(refund.state(), RefundState::Processing);
+    world.payments.log.refund_failed(&refund, "DECLINED");
+    let failed = becomes(&world, &refund, RefundState::Failed).await;
+    assert_eq!(create().await, failed);
+
+    world.limit(0).await;
+    let refund = world.create(&order, full()).await.unwrap();
+    let (key, request) = (
+        new_key(),
+        ApproveRefundRequest {
+            merchant_id: refund.merchant_id.clone(),
+            refund_id: refund.refund_id.clone(),
+            operator: "mei".to_owned(),
+        },
+    );
+    let approve = async || {
+        let request = with_key(&key, request.clone());
+        world.refunds.clone().approve_refund(request).await.unwrap().into_inner().refund.unwrap()
+    };
+    world.payments.next(Answer::Pending);
+    assert_eq!(approve().await.state(), RefundState::Processing);
+    world.payments.log.refund_failed(&refund, "DECLINED");
+    let failed = becomes(&world, &refund, RefundState::Failed).await;
+    assert_eq!(approve().await, failed);
+    assert_eq!(world.payments.calls().len(), 2);
 }
 
 #[tokio::test]

@@ -125,6 +125,7 @@ impl FakeLog {
             channel: 1,
             channel_account_id: String::new(),
             refund_time: None,
+            reversal: false,
         };
         self.append(&refund.merchant_id, &refund.payment_id, Kind::PaymentRefunded(event));
     }

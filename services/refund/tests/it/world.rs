@@ -160,7 +160,7 @@ impl World {
 
     /// What is reserved and refunded of an order.
     pub(crate) async fn sums(&self) -> (i64, i64) {
-        sqlx::query_as("select reserved, refunded from refund_order")
+        sqlx::query_as("select reserved_minor, refunded_minor from refund_order")
             .fetch_one(&self.database.pool())
             .await
             .unwrap()
