@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tael_grpc::{deadline, status};
 use tael_idempotency::{Call, Idempotency};
 use tael_proto::r#type::v1::Money;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Barrier, Semaphore, oneshot};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -36,13 +36,13 @@ pub(crate) async fn begin(
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_at_once_have_one_effect_and_fifty_equal_answers() {
     let (replicas, effect, key) = ([idempotency(), idempotency()], Effect::default(), new_key());
+    let all_here = Arc::new(Barrier::new(50));
     let calls = (0..50).map(|n| {
         let (idempotency, effect, call) = (replicas[n % 2].clone(), effect.clone(), call(&key, 7));
+        let all_here = all_here.clone();
         tokio::spawn(async move {
-            let work = |_| async move {
-                tokio::time::sleep(Duration::from_millis(20)).await; // long enough for the others to arrive
-                Ok(effect.happen())
-            };
+            all_here.wait().await;
+            let work = |_| async move { Ok(effect.happen()) };
             idempotency.run(call, work).await
         })
     });

@@ -1,6 +1,6 @@
 //! Adding up the whole ledger.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tael_ids::{AccountId, TransferId};
 use tael_money::{Currency, Money};
 use uuid::Uuid;
@@ -26,21 +26,18 @@ pub(crate) struct CurrencySum {
     pub(crate) credits: Money,
 }
 
-/// Adds up everything as it stood at one moment.
+/// Adds up everything as it stood at one moment, in a transaction that was just begun.
 #[tracing::instrument(name = "db.ledger.check", level = "debug", skip_all)]
-pub(crate) async fn check(pool: &PgPool) -> Result<LedgerCheck, sqlx::Error> {
-    let mut tx = pool.begin().await?;
+pub(crate) async fn check(conn: &mut PgConnection) -> Result<LedgerCheck, sqlx::Error> {
     // One snapshot for all sums, and more patience than for ordinary statements: the whole ledger is read.
-    sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await?;
-    sqlx::query("set local statement_timeout = '30s'").execute(&mut *tx).await?;
-    let check = LedgerCheck {
-        sums: sums(&mut tx).await?,
-        transfer_count: transfer_count(&mut tx).await?,
-        unbalanced: unbalanced(&mut tx).await?,
-        wrong_accounts: wrong_accounts(&mut tx).await?,
-    };
-    tx.commit().await?;
-    Ok(check)
+    sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *conn).await?;
+    sqlx::query("set local statement_timeout = '30s'").execute(&mut *conn).await?;
+    Ok(LedgerCheck {
+        sums: sums(&mut *conn).await?,
+        transfer_count: transfer_count(&mut *conn).await?,
+        unbalanced: unbalanced(&mut *conn).await?,
+        wrong_accounts: wrong_accounts(&mut *conn).await?,
+    })
 }
 
 async fn sums(conn: &mut PgConnection) -> Result<Vec<CurrencySum>, sqlx::Error> {

@@ -34,6 +34,9 @@ impl Settlement {
 
     /// Adds up the whole ledger.
     pub(crate) async fn check_ledger(&self) -> Result<LedgerCheck, Error> {
-        Ok(store::check::check(&self.pool).await?)
+        let mut tx = self.pool.begin().await?;
+        let check = store::check::check(&mut tx).await?;
+        tx.commit().await?;
+        Ok(check)
     }
 }
