@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use secrecy::SecretString;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
+use tael_clock::Clock;
 use tael_config::Env;
 use tael_grpc::server::{Check, Readiness};
 use tael_idempotency::Idempotency;
 
-use crate::StartError;
+use crate::{StartError, database_time};
 
 /// Address, database and Redis of a service.
 #[derive(Clone, Debug)]
@@ -34,12 +35,20 @@ impl Base {
         Some(Self { listen, database_url: database_url?, database_connections, redis_url: redis_url? })
     }
 
-    /// Connects to the database and runs the migrations, in the order given.
-    pub async fn database(&self, name: &'static str, migrators: &[&Migrator]) -> Result<PgPool, StartError> {
+    /// Connects to the database, runs the migrations in the order given, and lets the clock follow the database's as
+    /// long as the pool is open.
+    pub async fn database(
+        &self,
+        name: &'static str,
+        clock: &Clock,
+        migrators: &[&Migrator],
+    ) -> Result<PgPool, StartError> {
         let pool = tael_postgres::connect(&self.database_url, name, self.database_connections)?;
         for migrator in migrators {
             tael_postgres::migrate(&pool, migrator).await?;
         }
+        database_time::set(clock, &pool).await?;
+        tokio::spawn(database_time::follow(clock.clone(), pool.clone()));
         Ok(pool)
     }
 

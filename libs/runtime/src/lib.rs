@@ -4,6 +4,7 @@
 //! and run the same value themselves.
 
 mod base;
+mod database_time;
 mod process;
 mod tasks;
 

@@ -55,7 +55,7 @@ impl Service for App {
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let Config { base, webhooks, .. } = &config;
         let keyring = config.keyring.clone();
-        let pool = base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let pool = base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = base.idempotency()?;
         let logs = [
             ("order", client::connect(&config.order_url)?),

@@ -53,7 +53,7 @@ impl Service for App {
         let keyring = config.keyring.clone();
         let payment = connect(&config.payment_url)?;
         let refund = connect(&config.refund_url)?;
-        let pool = config.base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
         let log = EventLog::new(pool.clone(), draining.clone());

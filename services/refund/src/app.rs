@@ -47,7 +47,7 @@ impl Service for App {
     }
 
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let pool = config.base.database(Self::NAME, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = config.base.idempotency()?;
         let order = client::connect(&config.order_url)?;
         let payment = client::connect(&config.payment_url)?;
