@@ -8,7 +8,8 @@ use tracing_subscriber::EnvFilter;
 pub struct TelemetryConfig {
     /// OpenTelemetry's `service.name` of this process.
     pub service: String,
-    /// The OTLP/gRPC collector, for example `http://otel-collector:4317`. `None` switches tracing off.
+    /// The OTLP/gRPC collector, for example `http://otel-collector:4317`. `None` switches traces and
+    /// metrics off.
     pub otlp_endpoint: Option<String>,
     /// How a line of the log looks.
     pub log_format: LogFormat,
@@ -21,13 +22,14 @@ impl TelemetryConfig {
     ///
     /// | variable | meaning | default |
     /// | --- | --- | --- |
-    /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | collector for traces | no tracing |
+    /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | collector for traces and metrics | neither |
     /// | `OTEL_SERVICE_NAME` | replaces `service` | |
     /// | `TAEL_LOG_FORMAT` | `json` or `text` | `json` |
     /// | `TAEL_LOG` | filter for logs | `info` |
     ///
     /// The OpenTelemetry SDK itself reads further standard variables, among them `OTEL_BSP_SCHEDULE_DELAY`
-    /// (milliseconds a span may wait to be sent; 1000 here), `OTEL_TRACES_SAMPLER` and `OTEL_RESOURCE_ATTRIBUTES`.
+    /// (milliseconds a span may wait to be sent; 1000 here), `OTEL_METRIC_EXPORT_INTERVAL` (milliseconds between two
+    /// exports of metrics; 10000 here), `OTEL_TRACES_SAMPLER` and `OTEL_RESOURCE_ATTRIBUTES`.
     pub fn from_env(env: &mut Env, service: &str) -> TelemetryConfig {
         let ValidEndpoint(otlp_endpoint) = env.or("OTEL_EXPORTER_OTLP_ENDPOINT", ValidEndpoint(None));
         let ValidFilter(log_filter) = env.or("TAEL_LOG", ValidFilter("info".to_owned()));

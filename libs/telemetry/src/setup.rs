@@ -3,6 +3,7 @@ use std::time::Duration;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, OTEL_BSP_SCHEDULE_DELAY, SdkTracer, SdkTracerProvider,
@@ -17,20 +18,28 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::json::JsonLines;
+use crate::metrics;
 
 /// How long a finished span waits to be sent, unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise. The SDK's own five
 /// seconds is long for an operator who waits to see what just happened.
 const EXPORT_DELAY: Duration = Duration::from_secs(1);
 
-/// How long [`Telemetry::shutdown`] waits for the collector. Below the 30 s that Kubernetes gives a pod to end.
+/// How long [`Telemetry::shutdown`] waits for the collector. Below the 30 s that Kubernetes gives a pod to end. For metrics
+/// the SDK waits as long and takes no other wish.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The telemetry of a running process. Keep it until the end, then call [`Telemetry::shutdown`].
-#[must_use = "spans that wait to be exported are lost without a call of `shutdown`"]
+#[must_use = "spans and metrics that wait to be exported are lost without a call of `shutdown`"]
 #[derive(Debug)]
 pub struct Telemetry {
-    /// `None` when tracing is off.
-    provider: Option<SdkTracerProvider>,
+    /// `None` when nothing is exported.
+    providers: Option<Providers>,
+}
+
+#[derive(Debug)]
+struct Providers {
+    spans: SdkTracerProvider,
+    metrics: SdkMeterProvider,
 }
 
 /// Why telemetry could not be set up.
@@ -40,43 +49,65 @@ pub enum TelemetryError {
     #[error("the log filter is malformed")]
     Filter(#[from] ParseError),
     /// The exporter cannot be built, for example because the endpoint is no URL.
-    #[error("the trace exporter cannot be built")]
+    #[error("the exporter of traces or metrics cannot be built")]
     Exporter(#[from] ExporterBuildError),
-    /// Traces are to be exported, and the caller is not on a tokio runtime.
-    #[error("traces can only be exported from within a tokio runtime")]
+    /// Something is to be exported, and the caller is not on a tokio runtime.
+    #[error("traces and metrics can only be exported from within a tokio runtime")]
     NoRuntime(#[from] tokio::runtime::TryCurrentError),
     /// The process has a global subscriber already: `init` was called twice.
     #[error("telemetry is set up already")]
     AlreadyInitialized(#[from] TryInitError),
 }
 
-/// Sets up logs and traces for the whole process; to be called once.
+/// Sets up logs, traces and metrics for the whole process; to be called once.
 ///
-/// With an endpoint configured it must be called on a tokio runtime, which carries the exporter's connection. The
-/// connection is made when first needed, so an unreachable collector is no error here: it is logged, spans are dropped,
-/// and the process works on.
+/// With an endpoint configured it must be called on a tokio runtime, which carries the exporters' connections. They are
+/// made when first needed, so an unreachable collector is no error here: it is logged, spans are dropped, metrics are
+/// summed up until they can be sent, and the process works on.
 pub fn init(config: TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     let TelemetryConfig { service, otlp_endpoint, log_format, log_filter } = config;
-    let provider = otlp_endpoint.map(|endpoint| exporting_provider(endpoint, service)).transpose()?;
-    let tracer = provider.as_ref().map(|provider| provider.tracer("tael"));
+    let providers = otlp_endpoint.map(|endpoint| Providers::exporting(endpoint, service)).transpose()?;
+    let tracer = providers.as_ref().map(|providers| providers.spans.tracer("tael"));
     subscriber(log_format, &log_filter, tracer, std::io::stderr)?.try_init()?;
     // Ours to use directly; set for libraries that ask OpenTelemetry for the process's propagator.
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    Ok(Telemetry { provider })
+    if let Some(providers) = &providers {
+        opentelemetry::global::set_meter_provider(providers.metrics.clone());
+    }
+    Ok(Telemetry { providers })
 }
 
 impl Telemetry {
-    /// Exports what is still waiting, for at most five seconds. Spans that end later are dropped.
+    /// Exports what is still waiting, for at most five seconds. Spans that end later are dropped, and what is measured
+    /// later is not told.
     ///
     /// Blocks the calling thread meanwhile. The runtime that [`init`] was called on must still run and have another
     /// thread to carry the connection, as tokio's multi-threaded runtime has; otherwise nothing more is exported.
     ///
     /// A collector that does not answer is logged and otherwise ignored: it must not change how a process ends.
     pub fn shutdown(self) {
-        let Some(provider) = self.provider else { return };
-        if let Err(error) = provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT) {
+        let Some(Providers { spans, metrics }) = self.providers else { return };
+        // Both at once, so that a collector that hangs is waited for once.
+        let (spans, metrics) = std::thread::scope(|scope| {
+            let metrics = scope.spawn(|| metrics.shutdown_with_timeout(SHUTDOWN_TIMEOUT));
+            (spans.shutdown_with_timeout(SHUTDOWN_TIMEOUT), metrics.join())
+        });
+        if let Err(error) = spans {
             tracing::warn!(%error, "the last spans could not be exported");
         }
+        match metrics {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last metrics could not be exported"),
+            Err(_panic) => tracing::warn!("the last metrics could not be exported"),
+        }
+    }
+}
+
+impl Providers {
+    fn exporting(endpoint: String, service: String) -> Result<Providers, TelemetryError> {
+        let spans = exporting_provider(endpoint.clone(), service.clone())?;
+        let metrics = metrics::exporting_provider(endpoint, service)?;
+        Ok(Providers { spans, metrics })
     }
 }
 

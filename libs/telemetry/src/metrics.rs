@@ -1,0 +1,45 @@
+use std::time::Duration;
+
+use opentelemetry::metrics::Meter;
+use opentelemetry_otlp::{MetricExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+
+use crate::setup::TelemetryError;
+
+/// The standard variable for the time between two exports in milliseconds; the SDK reads it and keeps its name to itself
+/// (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
+const OTEL_METRIC_EXPORT_INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
+
+/// How often metrics are exported, unless `OTEL_METRIC_EXPORT_INTERVAL` says otherwise. The SDK's own minute is too
+/// coarse to see an outage of seconds.
+const EXPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The maker of counters, histograms and gauges, all under the scope `tael`.
+///
+/// An instrument belongs to the telemetry that is set up when it is made: one that is made before [`init`](crate::init)
+/// measures nothing for ever, at the cost of a call that does nothing, and so does every one when nothing is exported.
+/// So make instruments when they are first needed, for example in a `LazyLock`, and keep them: making one takes locks.
+///
+/// Attributes must have few values, never ids: every combination is a time series. Beyond 2,000 of one instrument the
+/// SDK sums them up under `otel.metric.overflow`.
+pub fn meter() -> Meter {
+    opentelemetry::global::meter("tael")
+}
+
+pub(crate) fn exporting_provider(
+    endpoint: String,
+    service: String,
+) -> Result<SdkMeterProvider, TelemetryError> {
+    tokio::runtime::Handle::try_current()?;
+    let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let reader = PeriodicReader::builder(exporter);
+    let reader = match std::env::var_os(OTEL_METRIC_EXPORT_INTERVAL) {
+        Some(_) => reader,
+        None => reader.with_interval(EXPORT_INTERVAL),
+    };
+    Ok(SdkMeterProvider::builder()
+        .with_resource(Resource::builder().with_service_name(service).build())
+        .with_reader(reader.build())
+        .build())
+}
