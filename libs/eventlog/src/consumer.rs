@@ -169,7 +169,12 @@ impl<H: Handler> Consumer<H> {
             *self.place.insert(Place { stored, read: stored, stored_at: Instant::now() })
         };
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        let mut request = Request::new(ReadEventsRequest { after: Some(place.read), limit: BATCH, wait_ms });
+        let mut request = Request::new(ReadEventsRequest {
+            after: Some(place.read),
+            limit: BATCH,
+            wait_ms,
+            ..Default::default()
+        });
         request.set_timeout(wait + Duration::from_secs(5));
         Ok((place, self.log.read_events(request).await?.into_inner().events))
     }

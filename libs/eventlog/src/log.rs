@@ -207,7 +207,21 @@ impl EventLogService for EventLog {
             .read_or_wait(after, limit, Duration::from_millis(u64::from(wait_ms)))
             .await
             .map_err(|e| tael_postgres::status(&e))?;
-        Ok(Response::new(ReadEventsResponse { events }))
+        Ok(Response::new(ReadEventsResponse { events, head_sequence: 0 }))
+    }
+
+    async fn list_consumers(
+        &self,
+        _: Request<tael_proto::event::v1::ListConsumersRequest>,
+    ) -> Result<Response<tael_proto::event::v1::ListConsumersResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn remove_consumer(
+        &self,
+        _: Request<tael_proto::event::v1::RemoveConsumerRequest>,
+    ) -> Result<Response<tael_proto::event::v1::RemoveConsumerResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every service with state is configured with.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -23,6 +24,9 @@ pub struct Base {
     pub database_connections: u32,
     /// `TAEL_REDIS_URL`: Redis, for idempotency keys.
     pub redis_url: SecretString,
+    /// `TAEL_EVENT_RETENTION_DAYS`: after how many days events may be removed from the log, 1 to 65535; none keeps
+    /// them for ever.
+    pub event_retention_days: Option<NonZeroU16>,
 }
 
 impl Base {
@@ -32,7 +36,14 @@ impl Base {
         let database_url = env.secret("TAEL_DATABASE_URL");
         let database_connections = env.or("TAEL_DATABASE_CONNECTIONS", 16);
         let redis_url = env.secret("TAEL_REDIS_URL");
-        Some(Self { listen, database_url: database_url?, database_connections, redis_url: redis_url? })
+        let event_retention_days = env.optional("TAEL_EVENT_RETENTION_DAYS");
+        Some(Self {
+            listen,
+            database_url: database_url?,
+            database_connections,
+            redis_url: redis_url?,
+            event_retention_days,
+        })
     }
 
     /// Connects to the database, runs the migrations in the order given, and lets the clock follow the database's as

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use tael_ids::EventId;
 use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
-use tael_proto::event::v1::{Cursor, Event, ReadEventsRequest, ReadEventsResponse};
+use tael_proto::event::v1::{
+    Cursor, Event, ListConsumersRequest, ListConsumersResponse, ReadEventsRequest, ReadEventsResponse,
+    RemoveConsumerRequest, RemoveConsumerResponse,
+};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Request, Response, Status};
@@ -109,9 +112,24 @@ impl EventLogService for ScriptedLog {
             appended.as_mut().enable();
             let events = self.read(after, limit);
             if !events.is_empty() || timeout_at(give_up, appended).await.is_err() {
-                return Ok(Response::new(ReadEventsResponse { events }));
+                return Ok(Response::new(ReadEventsResponse { events, head_sequence: self.len() as u64 }));
             }
         }
+    }
+
+    /// Nobody is remembered.
+    async fn list_consumers(
+        &self,
+        _: Request<ListConsumersRequest>,
+    ) -> Result<Response<ListConsumersResponse>, Status> {
+        Ok(Response::new(ListConsumersResponse::default()))
+    }
+
+    async fn remove_consumer(
+        &self,
+        _: Request<RemoveConsumerRequest>,
+    ) -> Result<Response<RemoveConsumerResponse>, Status> {
+        Ok(Response::new(RemoveConsumerResponse::default()))
     }
 }
 
@@ -121,7 +139,7 @@ mod tests {
 
     async fn read(log: &ScriptedLog, after: u64, limit: u32, wait_ms: u32) -> Vec<Event> {
         let after = Some(Cursor { transaction: 1, sequence: after });
-        let request = Request::new(ReadEventsRequest { after, limit, wait_ms });
+        let request = Request::new(ReadEventsRequest { after, limit, wait_ms, ..Default::default() });
         log.read_events(request).await.unwrap().into_inner().events
     }
 
