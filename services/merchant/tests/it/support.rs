@@ -25,6 +25,7 @@ pub(crate) async fn start_with_redis(redis_url: secrecy::SecretString) -> Servic
         database_url: database.url(),
         database_connections: 16,
         redis_url,
+        event_retention_days: None,
     };
     let running = tael_testkit::run::<App>(Config { base }, Clock::system()).await;
     Service { client: MerchantServiceClient::new(running.channel()), running, _database: database }

@@ -63,6 +63,7 @@ impl World {
                 database_url: database.url(),
                 database_connections: 16,
                 redis_url,
+                event_retention_days: None,
             },
             order_url: logs[0].start(),
             payment_url: logs[1].start(),

@@ -55,6 +55,7 @@ impl Fixture {
                 database_url: database.url(),
                 database_connections: 8,
                 redis_url,
+                event_retention_days: None,
             },
             payment_url: payments.serve().await,
             refund_url: refunds.serve().await,
@@ -127,7 +128,7 @@ impl Fixture {
     /// Everything in the service's own log, oldest first.
     pub(crate) async fn events(&self) -> Vec<Event> {
         let mut log = EventLogServiceClient::new(self.running.channel());
-        log.read_events(ReadEventsRequest { after: None, limit: 1000, wait_ms: 0 })
+        log.read_events(ReadEventsRequest { after: None, limit: 1000, wait_ms: 0, ..ReadEventsRequest::default() })
             .await
             .unwrap()
             .into_inner()

@@ -55,6 +55,7 @@ impl World {
                 database_url: database.url(),
                 database_connections: 16,
                 redis_url,
+                event_retention_days: None,
             },
             order_url: orders.start().await,
             payment_url: payments.start().await,
@@ -141,7 +142,7 @@ impl World {
     pub(crate) async fn events(&self, count: usize) -> Vec<Event> {
         let log = EventLogServiceClient::new(self.running.channel());
         eventually("the events to be served", || async {
-            let request = ReadEventsRequest { after: None, limit: 1000, wait_ms: 0 };
+            let request = ReadEventsRequest { after: None, limit: 1000, wait_ms: 0, ..ReadEventsRequest::default() };
             let events = log.clone().read_events(request).await.unwrap().into_inner().events;
             (events.len() >= count).then_some(events)
         })

@@ -127,7 +127,7 @@ async fn a_closed_batch_is_an_event() {
     world.happen([shop.paid(100).event()]).await;
     let batch = world.close(&shop, None).await.unwrap();
     let mut log = EventLogServiceClient::new(world.running.channel());
-    let request = ReadEventsRequest { after: None, limit: 0, wait_ms: 5_000 };
+    let request = ReadEventsRequest { after: None, limit: 0, wait_ms: 5_000, ..ReadEventsRequest::default() };
     let events = log.read_events(request).await.unwrap().into_inner().events;
     assert_eq!(events.len(), 1);
     assert_eq!((&events[0].merchant_id, &events[0].aggregate_id), (&shop.merchant_id, &batch.batch_id));

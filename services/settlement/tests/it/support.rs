@@ -50,6 +50,7 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
             database_url: database.url(),
             database_connections: 16,
             redis_url,
+            event_retention_days: None,
         },
         payment_url: peers[0].url(),
         merchant_url: peers[1].url(),
