@@ -355,6 +355,9 @@ pub enum Fault {
     },
     /// The call is done, and its answer carries a signature that does not verify.
     BadAnswerSignature,
+    /// The call, `alipay.trade.close` or `alipay.trade.cancel` (the rule has to name which), is answered as done without
+    /// doing anything: the payer, whose bank was slower than the channel, can still pay.
+    PretendClosed,
 }
 
 fn unavailable_code() -> String {

@@ -17,6 +17,7 @@ pub(crate) enum CallFault {
     TimeOutAfter { hang_ms: u64 },
     DelayAnswer { delay_ms: u64 },
     BadAnswerSignature,
+    PretendClosed,
 }
 
 /// What to do to one notification.
@@ -59,6 +60,7 @@ fn sort(fault: &Fault) -> Sorted {
         Fault::TimeOutAfter { hang_ms } => Sorted::Call(CallFault::TimeOutAfter { hang_ms: *hang_ms }),
         Fault::DelayAnswer { delay_ms } => Sorted::Call(CallFault::DelayAnswer { delay_ms: *delay_ms }),
         Fault::BadAnswerSignature => Sorted::Call(CallFault::BadAnswerSignature),
+        Fault::PretendClosed => Sorted::Call(CallFault::PretendClosed),
     }
 }
 

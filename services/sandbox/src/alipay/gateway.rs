@@ -73,6 +73,10 @@ pub(crate) async fn handle(State(alipay): State<Arc<Alipay>>, uri: Uri, body: By
             let refusal = Refusal::Fault { code: code.clone(), sub_code: sub_code.clone() };
             return answer(&alipay, method, &Err(refusal), true);
         }
+        Some(CallFault::PretendClosed) => {
+            let result = methods::pretend_closed(&parameters);
+            return answer(&alipay, method, &result, true);
+        }
         None
         | Some(
             CallFault::TimeOutAfter { .. } | CallFault::DelayAnswer { .. } | CallFault::BadAnswerSignature,
@@ -90,7 +94,7 @@ pub(crate) async fn handle(State(alipay): State<Arc<Alipay>>, uri: Uri, body: By
             answer(&alipay, method, &result, true)
         }
         Some(CallFault::BadAnswerSignature) => answer(&alipay, method, &result, false),
-        None | Some(CallFault::DropRequest | CallFault::FailBefore { .. }) => {
+        None | Some(CallFault::DropRequest | CallFault::FailBefore { .. } | CallFault::PretendClosed) => {
             answer(&alipay, method, &result, true)
         }
     }

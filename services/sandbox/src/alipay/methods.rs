@@ -33,11 +33,13 @@ pub(crate) fn call(
         "alipay.data.dataservice.bill.downloadurl.query" => bill_url,
         _ => return Err(Refusal::Invalid("isv.invalid-method")),
     };
-    let text = parameters.get("biz_content").ok_or(Refusal::Missing("isv.missing-parameter"))?;
-    let Ok(Value::Object(biz)) = serde_json::from_str(text) else {
-        return Err(Refusal::Invalid("isv.invalid-parameter"));
-    };
-    run(&Call { alipay, app, biz: Biz(biz), parameters, now })
+    run(&Call { alipay, app, biz: Biz::read(parameters)?, parameters, now })
+}
+
+/// Answers a close or a cancel as if it had been done.
+pub(crate) fn pretend_closed(parameters: &Parameters) -> Result<Fields, Refusal> {
+    let number = Biz::read(parameters)?.number("out_trade_no")?.ok_or(Refusal::Field("out_trade_no"))?;
+    Ok(vec![("out_trade_no", json!(number)), ("retry_flag", json!("N")), ("action", json!("close"))])
 }
 
 struct Call<'a> {
@@ -52,6 +54,14 @@ struct Call<'a> {
 struct Biz(Map<String, Value>);
 
 impl Biz {
+    fn read(parameters: &Parameters) -> Result<Self, Refusal> {
+        let text = parameters.get("biz_content").ok_or(Refusal::Missing("isv.missing-parameter"))?;
+        match serde_json::from_str(text) {
+            Ok(Value::Object(biz)) => Ok(Self(biz)),
+            Ok(_) | Err(_) => Err(Refusal::Invalid("isv.invalid-parameter")),
+        }
+    }
+
     /// A text of at most `max` characters; numbers count as their text, since SDK users send amounts both ways.
     fn text(&self, name: &'static str, max: usize) -> Result<Option<String>, Refusal> {
         let text = match self.0.get(name) {

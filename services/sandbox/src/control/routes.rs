@@ -247,10 +247,14 @@ fn check(rule: &AddFault) -> Result<(), Problem> {
         | Fault::FailBefore { .. }
         | Fault::TimeOutAfter { .. }
         | Fault::DelayAnswer { .. }
-        | Fault::BadAnswerSignature => false,
+        | Fault::BadAnswerSignature
+        | Fault::PretendClosed => false,
     };
+    let closes = matches!(rule.method.as_deref(), Some("alipay.trade.close" | "alipay.trade.cancel"));
     let problem = if rule.times == Some(0) {
         "times must be at least 1"
+    } else if rule.fault == Fault::PretendClosed && !closes {
+        "method must be alipay.trade.close or alipay.trade.cancel"
     } else if about_notifications && rule.method.is_some() {
         "method is for faults of calls"
     } else if !about_notifications && rule.event.is_some() {

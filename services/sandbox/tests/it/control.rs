@@ -96,6 +96,7 @@ async fn what_cannot_be_is_refused() {
         AddFault { event: Some(NotificationEvent::Refund), ..rule(Fault::DropRequest) },
         AddFault { method: Some("m".to_owned()), ..rule(Fault::ReorderNotification) },
         rule(Fault::DuplicateNotification { copies: 0 }),
+        rule(Fault::PretendClosed),
     ] {
         assert_eq!(status(world.control.add_fault(&bad).await), 400, "{bad:?}");
     }

@@ -88,6 +88,18 @@ async fn a_failure_before_has_done_nothing_and_hits_only_its_method() {
 }
 
 #[tokio::test]
+async fn what_was_only_said_to_be_closed_can_still_be_paid() {
+    let world = world().await;
+    for (number, method) in [("order1", "alipay.trade.close"), ("order2", "alipay.trade.cancel")] {
+        world.precreate(number, "1.00", None).await;
+        order_fault(&world, method, Fault::PretendClosed).await;
+        assert_eq!(world.call(method, json!({ "out_trade_no": number })).await.outcome(), "10000");
+        world.control.pay(world.order(number)).await.unwrap();
+        assert_eq!(world.query(number).await.get("trade_status"), "TRADE_SUCCESS");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_can_be_late_or_badly_signed() {
     let world = world().await;
     world.paid("order1", "1.00", None).await;
