@@ -57,6 +57,14 @@ pub mod settlement {
     }
 }
 
+/// What services show to the money audit.
+pub mod audit {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("tael.audit.v1");
+    }
+}
+
 /// Webhooks.
 pub mod notification {
     /// Version 1.
