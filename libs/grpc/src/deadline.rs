@@ -1,23 +1,55 @@
-//! The time by which the caller of the running call wants its answer.
+//! The time by which the caller of the running call wants its answer, and the place that the call takes.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 tokio::task_local! {
-    static DEADLINE: Instant;
+    static CALL: Call;
+}
+
+#[derive(Clone, Debug)]
+struct Call {
+    deadline: Instant,
+    /// One of the server's places; it is free when the last who holds it has ended.
+    place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// Runs a future as part of a call that must be answered by `deadline`. Calls to other services made inside carry
 /// the deadline on. It interrupts nothing by itself.
 pub async fn scope<F: Future>(deadline: Instant, work: F) -> F::Output {
-    DEADLINE.scope(deadline, work).await
+    let place = CALL.try_with(|call| call.place.clone()).ok().flatten();
+    CALL.scope(Call { deadline, place }, work).await
+}
+
+/// Runs a future as the work of a call that has one of the server's places.
+pub(crate) fn scope_with_place<F: Future>(
+    deadline: Instant,
+    place: Arc<OwnedSemaphorePermit>,
+    work: F,
+) -> impl Future<Output = F::Output> {
+    CALL.scope(Call { deadline, place: Some(place) }, work)
+}
+
+/// Makes work that will go on in a task of its own, also when its caller has gone, part of the running call: it has
+/// the call's deadline, and it keeps the call's place, so that what runs is bounded by the server's limit and not only
+/// what is waited for. Outside of a call the work is left as it is.
+pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let call = CALL.try_with(Call::clone).ok();
+    async move {
+        match call {
+            Some(call) => CALL.scope(call, work).await,
+            None => work.await,
+        }
+    }
 }
 
 /// Returns the running call's deadline; none outside of a call.
 pub fn current() -> Option<Instant> {
-    DEADLINE.try_with(|d| *d).ok()
+    CALL.try_with(|call| call.deadline).ok()
 }
 
 /// Returns how long the running call still has, at most `limit`; `limit` outside of a call.

@@ -2,6 +2,8 @@
 //!
 //! - [`server`]: binding, the layers around every call (trace, limit, deadline), health, reflection, draining.
 //! - [`client`]: a channel to another service that carries the trace and the deadline on.
+//! - [`retry`]: repeating what a peer could not take, within a budget.
+//! - [`deadline`]: the time and the place that a running call has.
 //! - [`fields`]: requests become domain values, and every bad field is named.
 //! - [`page`]: list pages whose tokens fit only the list that gave them.
 //! - [`status`]: errors with documented reasons.
@@ -12,5 +14,6 @@ pub mod convert;
 pub mod deadline;
 pub mod fields;
 pub mod page;
+pub mod retry;
 pub mod server;
 pub mod status;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::time::Duration;
 
 use tael_ids::EventId;
 use tael_proto::r#type::v1::ErrorReason;
@@ -60,6 +61,18 @@ pub fn unavailable(dependency: &'static str, cause: &dyn Error) -> Status {
         format!("{dependency} is unavailable, call again"),
         [("dependency", dependency.to_owned())],
     )
+}
+
+/// Makes an `UNAVAILABLE` for a dependency that is known not to answer and is left alone for a time, told as
+/// `google.rpc.RetryInfo`. Nothing was done.
+pub fn unavailable_for(dependency: &'static str, retry_after: Duration) -> Status {
+    let metadata = HashMap::from([("dependency".to_owned(), dependency.to_owned())]);
+    let name = ErrorReason::DependencyUnavailable.as_str_name();
+    let reason = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
+    let mut details = ErrorDetails::with_error_info(reason, SHARED_DOMAIN, metadata);
+    details.set_retry_info(Some(retry_after));
+    let message = format!("{dependency} is unavailable, call again in {} seconds", retry_after.as_secs() + 1);
+    Status::with_error_details(Code::Unavailable, message, details)
 }
 
 /// Returns the `ErrorInfo` reason of an error, as a client reads it.

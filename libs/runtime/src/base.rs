@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tael_clock::Clock;
 use tael_config::Env;
-use tael_grpc::server::{Check, Readiness};
+use tael_grpc::server::{Check, Limits, Readiness};
 use tael_idempotency::Idempotency;
 
 use crate::{StartError, database_time};
@@ -27,9 +27,20 @@ pub struct Base {
     /// `TAEL_EVENT_RETENTION_DAYS`: after how many days events may be removed from the log, 1 to 65535; none keeps
     /// them for ever.
     pub event_retention_days: Option<NonZeroU16>,
+    /// `TAEL_MAX_IN_FLIGHT`: how many calls are worked on at once, 1 to 65535; further ones are refused. 256 by default.
+    pub max_in_flight: NonZeroU16,
 }
 
 impl Base {
+    /// How many calls are worked on at once unless it is configured. On two cores a full service still answers each
+    /// within a fraction of a second, and there is room for calls that only wait for a slow channel.
+    pub const MAX_IN_FLIGHT: NonZeroU16 = NonZeroU16::new(256).expect("it is not zero");
+
+    /// Returns the bounds of the service's server.
+    pub fn limits(&self) -> Limits {
+        Limits { max_in_flight: self.max_in_flight.get().into(), ..Limits::default() }
+    }
+
     /// Reads the variables above.
     pub fn read(env: &mut Env) -> Option<Self> {
         let listen = env.or("TAEL_LISTEN", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 50051)));
@@ -37,12 +48,14 @@ impl Base {
         let database_connections = env.or("TAEL_DATABASE_CONNECTIONS", 16);
         let redis_url = env.secret("TAEL_REDIS_URL");
         let event_retention_days = env.optional("TAEL_EVENT_RETENTION_DAYS");
+        let max_in_flight = env.or("TAEL_MAX_IN_FLIGHT", Self::MAX_IN_FLIGHT);
         Some(Self {
             listen,
             database_url: database_url?,
             database_connections,
             redis_url: redis_url?,
             event_retention_days,
+            max_in_flight,
         })
     }
 

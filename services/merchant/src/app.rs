@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::EventLog;
-use tael_grpc::server::{Bound, Limits, bind};
+use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::merchant::v1::merchant_service_server::MerchantServiceServer;
 use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
@@ -45,7 +45,7 @@ impl Service for App {
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
         let log = EventLog::new(pool.clone(), draining.clone());
-        let bound = bind(config.base.listen).await?;
+        let bound = bind(config.base.listen, config.base.limits()).await?;
         Ok(Self { bound, pool, idempotency, log, clock, draining })
     }
 
@@ -62,7 +62,7 @@ impl Service for App {
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
-            bound.serve(routes, readiness, Limits::default(), async move {
+            bound.serve(routes, readiness, async move {
                 shutdown.cancelled().await;
                 draining.cancel();
             })

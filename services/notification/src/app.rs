@@ -8,7 +8,7 @@ use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::Consumer;
 use tael_grpc::client::{self, Channel};
-use tael_grpc::server::{Bound, Limits, bind};
+use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::notification::v1::notification_service_server::NotificationServiceServer;
 use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
@@ -65,7 +65,7 @@ impl Service for App {
         ];
         let rules = Rules { allow_http: webhooks.allow_http, allow_private: webhooks.allow_private };
         let sender = Sender::new(rules, webhooks.timeout)?;
-        let bound = bind(base.listen).await?;
+        let bound = bind(base.listen, base.limits()).await?;
         Ok(Self { bound, pool, idempotency, keyring, clock, logs, sender, rules, webhooks: *webhooks })
     }
 
@@ -82,7 +82,7 @@ impl Service for App {
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
-            bound.serve(routes, readiness, Limits::default(), shutdown.clone().cancelled_owned())
+            bound.serve(routes, readiness, shutdown.clone().cancelled_owned())
         });
         for (source, log) in logs {
             let handler = Deliveries { notifications: notifications.clone() };

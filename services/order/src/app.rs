@@ -9,7 +9,7 @@ use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::{Consumer, EventLog};
 use tael_grpc::client::{Channel, connect};
-use tael_grpc::server::{Bound, Limits, bind};
+use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::order::v1::order_service_server::OrderServiceServer;
 use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
@@ -59,7 +59,7 @@ impl Service for App {
         let log = EventLog::new(pool.clone(), draining.clone());
         let payments = Payments::new(payment.clone());
         let orders = Orders { pool: pool.clone(), log: log.clone(), keyring, payments, clock: clock.clone() };
-        let bound = bind(config.base.listen).await?;
+        let bound = bind(config.base.listen, config.base.limits()).await?;
         Ok(Self {
             bound,
             pool,
@@ -93,7 +93,7 @@ impl Service for App {
         tasks.spawn("expiry", worker::expire(orders, self.expiry_interval, shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
-            self.bound.serve(routes, readiness, Limits::default(), async move {
+            self.bound.serve(routes, readiness, async move {
                 shutdown.cancelled().await;
                 draining.cancel();
             })

@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::EventLog;
-use tael_grpc::server::{Bound, Limits, bind};
+use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
@@ -64,7 +64,7 @@ impl Service for App {
             poll: Backoff { first: config.poll_first, last: config.poll_last.max(config.poll_first) },
         };
         let payments = Payments::new(pool.clone(), log.clone(), clock, accounts, clients, settings);
-        let bound = bind(config.base.listen).await?;
+        let bound = bind(config.base.listen, config.base.limits()).await?;
         Ok(Self { bound, pool, idempotency, log, payments, draining })
     }
 
@@ -81,7 +81,7 @@ impl Service for App {
         tasks.spawn("poller", Poller::new(payments.clone()).run(shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
-            bound.serve(routes, readiness, Limits::default(), async move {
+            bound.serve(routes, readiness, async move {
                 shutdown.cancelled().await;
                 draining.cancel();
             })

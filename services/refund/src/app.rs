@@ -7,7 +7,7 @@ use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::{Consumer, EventLog};
 use tael_grpc::client::{self, Channel};
-use tael_grpc::server::{Bound, Limits, bind};
+use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
@@ -51,7 +51,7 @@ impl Service for App {
         let idempotency = config.base.idempotency()?;
         let order = client::connect(&config.order_url)?;
         let payment = client::connect(&config.payment_url)?;
-        let bound = bind(config.base.listen).await?;
+        let bound = bind(config.base.listen, config.base.limits()).await?;
         Ok(Self { config, clock, pool, idempotency, order, payment, bound })
     }
 
@@ -84,7 +84,7 @@ impl Service for App {
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
-            bound.serve(routes, readiness, Limits::default(), shutdown.clone().cancelled_owned())
+            bound.serve(routes, readiness, shutdown.clone().cancelled_owned())
         });
         tasks.spawn("payment log", consumer.run(shutdown.clone()));
         tasks.spawn("worker", worker.run(shutdown));

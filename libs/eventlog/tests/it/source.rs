@@ -47,11 +47,11 @@ impl Source {
         let database = Database::create().await;
         let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
         let log = EventLog::new(database.pool.clone(), draining.clone());
-        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Limits::default()).await.unwrap();
         let channel = connect(&format!("http://{}", bound.addr())).unwrap();
         let stopped = stop.clone().cancelled_owned();
         let routes = Routes::new(log.server());
-        tokio::spawn(bound.serve(routes, Readiness::default(), Limits::default(), stopped));
+        tokio::spawn(bound.serve(routes, Readiness::default(), stopped));
         Self { database, log, draining, channel, stop }
     }
 

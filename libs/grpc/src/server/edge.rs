@@ -1,10 +1,13 @@
 //! The layer around every call: a span that joins the caller's trace, a limit on calls in flight, a deadline.
+//!
+//! A call has its place until its answer is sent and all work that it left behind ([`deadline::carry`]) has ended.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use tael_proto::r#type::v1::ErrorReason;
@@ -16,18 +19,24 @@ use tower::{Layer, Service};
 use tracing::{Instrument as _, Span, field};
 
 use super::Limits;
+use super::held::Held;
 use crate::{deadline, status};
 
-/// Makes [`Edge`]s that share one limit.
+/// Makes [`Edge`]s that share their limits.
 #[derive(Clone, Debug)]
 pub(crate) struct EdgeLayer {
-    limits: Limits,
+    max_duration: Duration,
     places: Arc<Semaphore>,
+    reader_places: Arc<Semaphore>,
 }
 
 impl EdgeLayer {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, places: Arc::new(Semaphore::new(limits.max_in_flight)) }
+        Self {
+            max_duration: limits.max_duration,
+            places: Arc::new(Semaphore::new(limits.max_in_flight)),
+            reader_places: Arc::new(Semaphore::new(limits.max_log_readers)),
+        }
     }
 }
 
@@ -71,27 +80,43 @@ where
             return Box::pin(inner.call(request));
         }
         let span = call_span(&request);
-        let Ok(place) = self.layer.places.clone().try_acquire_owned() else {
+        let places =
+            if reads_log(request.uri().path()) { &self.layer.reader_places } else { &self.layer.places };
+        let Ok(place) = places.clone().try_acquire_owned() else {
             span.record("rpc.grpc.status_code", Code::ResourceExhausted as i32);
             return Box::pin(async { Ok(overloaded().into_http()) });
         };
-        let limit = self.layer.limits.max_duration;
+        let place = Arc::new(place);
+        let limit = self.layer.max_duration;
         let timeout = deadline::from_headers(request.headers()).map_or(limit, |t| t.min(limit));
         let at = Instant::now() + timeout;
-        let work = deadline::scope(at, inner.call(request));
+        let work = deadline::scope_with_place(at, place.clone(), inner.call(request));
         Box::pin(
             async move {
-                let response = match tokio::time::timeout_at(at, work).await {
-                    Ok(Ok(response)) => unreadable(&response).unwrap_or(response),
-                    Err(_elapsed) => Status::deadline_exceeded("the call's deadline passed").into_http(),
+                // Looked at before the work, which a timeout would poll first: nobody waits for it any more.
+                let response = if Instant::now() >= at {
+                    late()
+                } else {
+                    match tokio::time::timeout_at(at, work).await {
+                        Ok(Ok(response)) => unreadable(&response).unwrap_or(response),
+                        Err(_elapsed) => late(),
+                    }
                 };
                 record_status(&response);
-                drop(place);
-                Ok(response)
+                Ok(response.map(|body| Body::new(Held::new(body, place))))
             }
             .instrument(span),
         )
     }
+}
+
+/// Whether a call reads an event log. Its operator's calls are calls like others.
+fn reads_log(path: &str) -> bool {
+    path.ends_with("EventLogService/ReadEvents")
+}
+
+fn late() -> Response<Body> {
+    Status::deadline_exceeded("the call's deadline passed").into_http()
 }
 
 fn call_span(request: &Request<Body>) -> Span {

@@ -37,7 +37,7 @@ async fn passing_on(next: &Server) -> Server {
     let client = next.client();
     let method = move |_| {
         let mut client = client.clone();
-        async move { client.read_events(message()).await.map(drop) }
+        async move { client.list_consumers(message()).await.map(drop) }
     };
     Server::start(Limits::default(), Readiness::default(), method).await
 }
@@ -57,10 +57,21 @@ async fn the_server_ends_a_call_at_its_own_limit_and_drops_the_work() {
     };
     let limits = Limits { max_duration: Duration::from_millis(50), ..Limits::default() };
     let server = Server::start(limits, Readiness::default(), method).await;
-    let late = server.client().read_events(message()).await.unwrap_err();
+    let late = server.client().list_consumers(message()).await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
     assert_eq!(late.message(), "the call's deadline passed", "the server says so, not the client");
     assert_eq!(gone.recv().await, None);
+}
+
+#[tokio::test]
+async fn nothing_is_begun_for_a_caller_whose_deadline_has_passed() {
+    let (server, mut seen) = noting(Limits::default(), true).await;
+    let mut request = message();
+    request.metadata_mut().insert("grpc-timeout", "0n".parse().unwrap());
+    let late = server.client().list_consumers(request).await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+    server.client().list_consumers(message()).await.unwrap();
+    assert!(seen.recv().await.unwrap() > Duration::from_secs(5), "the first to be noted is the second call");
 }
 
 #[tokio::test]
@@ -68,7 +79,7 @@ async fn a_caller_s_nearer_deadline_is_kept() {
     let (server, mut seen) = noting(Limits::default(), false).await;
     let mut request = message();
     request.set_timeout(Duration::from_millis(80));
-    let late = server.client().read_events(request).await.unwrap_err();
+    let late = server.client().list_consumers(request).await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
     assert!(seen.recv().await.unwrap() <= Duration::from_millis(80));
 }
@@ -79,7 +90,7 @@ async fn a_caller_s_farther_deadline_is_cut_to_the_limit() {
     let (server, mut seen) = noting(limits, true).await;
     let mut request = message();
     request.set_timeout(Duration::from_hours(1));
-    server.client().read_events(request).await.unwrap();
+    server.client().list_consumers(request).await.unwrap();
     let left = seen.recv().await.unwrap();
     assert!(left <= Duration::from_secs(2) && left > Duration::from_secs(1), "{left:?}");
 }
@@ -87,7 +98,7 @@ async fn a_caller_s_farther_deadline_is_cut_to_the_limit() {
 #[tokio::test]
 async fn a_call_without_a_deadline_gets_ten_seconds() {
     let (server, mut seen) = noting(Limits::default(), true).await;
-    server.client().read_events(message()).await.unwrap();
+    server.client().list_consumers(message()).await.unwrap();
     let left = seen.recv().await.unwrap();
     assert!(left <= Duration::from_secs(10) && left > Duration::from_secs(9), "{left:?}");
 }
@@ -100,7 +111,7 @@ async fn the_deadline_goes_on_to_the_next_service() {
     let mut request = message();
     request.set_timeout(Duration::from_millis(200));
     let began = Instant::now();
-    let late = first.client().read_events(request).await.unwrap_err();
+    let late = first.client().list_consumers(request).await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
     assert!(began.elapsed() < Duration::from_secs(5), "nobody waits for the default of ten seconds");
     let left = seen.recv().await.unwrap();

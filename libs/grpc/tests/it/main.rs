@@ -6,6 +6,7 @@ mod deadline;
 mod fields;
 mod health;
 mod limit;
+mod lost;
 mod reflection;
 mod server;
 mod unreadable;

@@ -1,4 +1,5 @@
-//! A server whose one method does what a test says. The method is the event log's because that service has one.
+//! A server whose methods do what a test says. They are the event log's, for its readers are counted apart: one method
+//! is a call like others, one reads the log.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -8,24 +9,48 @@ use tael_grpc::client::{Channel, connect};
 use tael_grpc::server::{Limits, Readiness, bind};
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
-use tael_proto::event::v1::{ReadEventsRequest, ReadEventsResponse};
+use tael_proto::event::v1::{
+    ListConsumersRequest, ListConsumersResponse, ReadEventsRequest, ReadEventsResponse,
+    RemoveConsumerRequest, RemoveConsumerResponse,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 pub(crate) type Client = EventLogServiceClient<Channel>;
-type Answer = Pin<Box<dyn Future<Output = Result<Response<ReadEventsResponse>, Status>> + Send>>;
+type Work = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
-struct Method(Arc<dyn Fn(Request<ReadEventsRequest>) -> Answer + Send + Sync>);
+/// Which method was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Called {
+    Call,
+    Read,
+}
+
+struct Methods(Arc<dyn Fn(Called) -> Work + Send + Sync>);
 
 #[tonic::async_trait]
-impl EventLogService for Method {
+impl EventLogService for Methods {
+    async fn list_consumers(
+        &self,
+        _: Request<ListConsumersRequest>,
+    ) -> Result<Response<ListConsumersResponse>, Status> {
+        (self.0)(Called::Call).await.map(|()| Response::new(ListConsumersResponse::default()))
+    }
+
     async fn read_events(
         &self,
-        request: Request<ReadEventsRequest>,
+        _: Request<ReadEventsRequest>,
     ) -> Result<Response<ReadEventsResponse>, Status> {
-        (self.0)(request).await
+        (self.0)(Called::Read).await.map(|()| Response::new(ReadEventsResponse::default()))
+    }
+
+    async fn remove_consumer(
+        &self,
+        _: Request<RemoveConsumerRequest>,
+    ) -> Result<Response<RemoveConsumerResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
     }
 }
 
@@ -37,21 +62,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves a method that answers with nothing after what the test says is done.
-    pub(crate) async fn start<F, W>(limits: Limits, readiness: Readiness, method: F) -> Self
+    /// Serves methods that answer with nothing after what the test says is done.
+    pub(crate) async fn start<F, W>(limits: Limits, readiness: Readiness, work: F) -> Self
     where
-        F: Fn(Request<ReadEventsRequest>) -> W + Send + Sync + 'static,
+        F: Fn(Called) -> W + Send + Sync + 'static,
         W: Future<Output = Result<(), Status>> + Send + 'static,
     {
         tael_testkit::logs();
-        let method = Method(Arc::new(move |request| {
-            let work = method(request);
-            Box::pin(async move { work.await.map(|()| Response::new(ReadEventsResponse::default())) })
-        }));
-        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+        let methods = Methods(Arc::new(move |called| Box::pin(work(called))));
+        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits).await.unwrap();
         let (addr, stop) = (bound.addr(), CancellationToken::new());
-        let routes = Routes::new(EventLogServiceServer::new(method));
-        let serving = tokio::spawn(bound.serve(routes, readiness, limits, stop.clone().cancelled_owned()));
+        let routes = Routes::new(EventLogServiceServer::new(methods));
+        let serving = tokio::spawn(bound.serve(routes, readiness, stop.clone().cancelled_owned()));
         Self { addr, stop, serving }
     }
 
@@ -76,6 +98,12 @@ impl Drop for Server {
     }
 }
 
-pub(crate) fn message() -> Request<ReadEventsRequest> {
+/// A call like others.
+pub(crate) fn message() -> Request<ListConsumersRequest> {
+    Request::new(ListConsumersRequest::default())
+}
+
+/// A read of the log.
+pub(crate) fn read() -> Request<ReadEventsRequest> {
     Request::new(ReadEventsRequest::default())
 }

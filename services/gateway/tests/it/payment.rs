@@ -40,13 +40,13 @@ impl Payment {
             checkouts: Mutex::default(),
             places: Semaphore::new(100),
         });
-        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Limits::default()).await.unwrap();
         let addr = bound.addr();
         let stop = CancellationToken::new();
         let routes = Routes::new(PaymentServiceServer::new(Fake(Arc::clone(&script))));
         let stopped = stop.clone().cancelled_owned();
         let serving = tokio::spawn(async move {
-            bound.serve(routes, Readiness::default(), Limits::default(), stopped).await.unwrap();
+            bound.serve(routes, Readiness::default(), stopped).await.unwrap();
         });
         Self { script, addr, stop, serving }
     }

@@ -26,6 +26,7 @@ pub(crate) async fn start_with_redis(redis_url: secrecy::SecretString) -> Servic
         database_connections: 16,
         redis_url,
         event_retention_days: None,
+        max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
     };
     let running = tael_testkit::run::<App>(Config { base }, Clock::system()).await;
     Service { client: MerchantServiceClient::new(running.channel()), running, _database: database }

@@ -64,6 +64,7 @@ impl World {
                 database_connections: 16,
                 redis_url,
                 event_retention_days: None,
+                max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
             },
             order_url: logs[0].start(),
             payment_url: logs[1].start(),

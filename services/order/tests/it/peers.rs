@@ -121,9 +121,9 @@ impl FakePayments {
 }
 
 async fn serve(routes: Routes) -> String {
-    let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let bound = bind("127.0.0.1:0".parse().unwrap(), Limits::default()).await.unwrap();
     let url = format!("http://{}", bound.addr());
-    tokio::spawn(bound.serve(routes, Readiness::default(), Limits::default(), std::future::pending()));
+    tokio::spawn(bound.serve(routes, Readiness::default(), std::future::pending()));
     url
 }
 

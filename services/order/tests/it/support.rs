@@ -56,6 +56,7 @@ impl Fixture {
                 database_connections: 8,
                 redis_url,
                 event_retention_days: None,
+                max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
             },
             payment_url: payments.serve().await,
             refund_url: refunds.serve().await,
@@ -128,11 +129,16 @@ impl Fixture {
     /// Everything in the service's own log, oldest first.
     pub(crate) async fn events(&self) -> Vec<Event> {
         let mut log = EventLogServiceClient::new(self.running.channel());
-        log.read_events(ReadEventsRequest { after: None, limit: 1000, wait_ms: 0, ..ReadEventsRequest::default() })
-            .await
-            .unwrap()
-            .into_inner()
-            .events
+        log.read_events(ReadEventsRequest {
+            after: None,
+            limit: 1000,
+            wait_ms: 0,
+            ..ReadEventsRequest::default()
+        })
+        .await
+        .unwrap()
+        .into_inner()
+        .events
     }
 
     /// Waits until the log has so many events of the kinds wanted, and returns these.

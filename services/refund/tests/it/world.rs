@@ -56,6 +56,7 @@ impl World {
                 database_connections: 16,
                 redis_url,
                 event_retention_days: None,
+                max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
             },
             order_url: orders.start().await,
             payment_url: payments.start().await,
@@ -142,7 +143,8 @@ impl World {
     pub(crate) async fn events(&self, count: usize) -> Vec<Event> {
         let log = EventLogServiceClient::new(self.running.channel());
         eventually("the events to be served", || async {
-            let request = ReadEventsRequest { after: None, limit: 1000, wait_ms: 0, ..ReadEventsRequest::default() };
+            let request =
+                ReadEventsRequest { after: None, limit: 1000, wait_ms: 0, ..ReadEventsRequest::default() };
             let events = log.clone().read_events(request).await.unwrap().into_inner().events;
             (events.len() >= count).then_some(events)
         })
