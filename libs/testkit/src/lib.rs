@@ -1,10 +1,12 @@
 //! Test kit: real databases, running services, scripted logs, awaited conditions. For tests only.
 //!
 //! `TAEL_DATABASE_URL` and `TAEL_REDIS_URL` must point to servers that may be written to; `make test` starts private
-//! ones. Every test has its own database, dropped when the test ends.
+//! ones. Every test has its own database, dropped when the test ends. A test that does harm to Redis starts one of its
+//! own: [`RedisServer`], for which `redis-server` must be installed.
 
 mod database;
 mod log;
+mod redis;
 mod service;
 
 use std::future::Future;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 pub use database::TestDatabase;
 pub use log::ScriptedLog;
+pub use redis::RedisServer;
 use secrecy::SecretString;
 pub use service::{Running, run};
 use tael_ids::EventId;
