@@ -16,7 +16,10 @@ const MAX_LEN: usize = 128;
 #[derive(Clone, Debug)]
 pub struct Call {
     pub(crate) redis_key: String,
+    pub(crate) method: &'static str,
     guard: Guard,
+    /// Reasons as on the wire, for example "ORDER_NOT_PAID".
+    passing: Vec<&'static str>,
 }
 
 /// What the database remembers of a call beside its effect: columns `idempotency_key` and `fingerprint`.
@@ -55,8 +58,21 @@ impl Call {
         hash.update(request.encode_to_vec());
         Self {
             redis_key: format!("tael:idempotency:{caller}:{method}:{key}"),
+            method,
             guard: Guard { key: key.to_owned(), fingerprint: hash.finalize().to_vec() },
+            passing: Vec::new(),
         }
+    }
+
+    /// Names refusals of this call that may pass by themselves, by their reason: values of the service's `ErrorReason`,
+    /// as `as_str_name()` gives them. They are not remembered, so that a repetition tries again.
+    ///
+    /// For those only that are final by their code and yet not for long: "not paid" to who has seen the payment succeed
+    /// before the order service has heard of it.
+    #[must_use]
+    pub fn passing(mut self, reasons: impl IntoIterator<Item = &'static str>) -> Self {
+        self.passing.extend(reasons.into_iter().map(reason_on_the_wire));
+        self
     }
 
     /// Returns what the database is to remember.
@@ -67,6 +83,41 @@ impl Call {
     pub(crate) fn fingerprint(&self) -> &[u8] {
         &self.guard.fingerprint
     }
+
+    /// Whether a refusal is for good, and so the answer to every repetition: by its code, unless its reason was named
+    /// as one that may pass. The codes are those that gRPC says are not to be retried as things stand, but not
+    /// UNAUTHENTICATED, as credentials are no part of the request.
+    /// <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>
+    pub(crate) fn is_final(&self, refusal: &Status) -> bool {
+        match refusal.code() {
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Unimplemented => {}
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::Unauthenticated => return false,
+        }
+        // A conflict that only the database knows of: remembered under this call's fingerprint it would turn away the
+        // request that the key was first used with.
+        let conflict = reason_on_the_wire(ErrorReason::IdempotencyKeyReused.as_str_name());
+        status::reason(refusal)
+            .is_none_or(|reason| reason != conflict && !self.passing.contains(&reason.as_str()))
+    }
+}
+
+fn reason_on_the_wire(name: &'static str) -> &'static str {
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }
 
 impl Guard {
@@ -84,5 +135,51 @@ impl Guard {
             "this idempotency key was used with another request",
             [("idempotency_key", self.key.clone())],
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tael_proto::r#type::v1::Money;
+
+    use super::*;
+
+    const FINAL: [Code; 7] = [
+        Code::InvalidArgument,
+        Code::NotFound,
+        Code::AlreadyExists,
+        Code::PermissionDenied,
+        Code::FailedPrecondition,
+        Code::OutOfRange,
+        Code::Unimplemented,
+    ];
+
+    fn call() -> Call {
+        Call::with_key(&"tester", "Do", "k", &Money::default())
+    }
+
+    #[test]
+    fn a_code_says_whether_a_refusal_is_final() {
+        for code in (0..17).map(Code::from_i32) {
+            assert_eq!(call().is_final(&Status::new(code, "no")), FINAL.contains(&code), "{code:?}");
+            let with_reason = status::error(code, "tael.test", "ERROR_REASON_SOME", "no", []);
+            assert_eq!(call().is_final(&with_reason), FINAL.contains(&code), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_was_said_to_pass_is_not_final() {
+        let call = call().passing(["ERROR_REASON_ORDER_NOT_PAID", "NOTHING_TO_SETTLE"]);
+        for (reason, is_final) in
+            [("ERROR_REASON_ORDER_NOT_PAID", false), ("NOTHING_TO_SETTLE", false), ("ORDER_STATE", true)]
+        {
+            let refusal = status::error(Code::FailedPrecondition, "tael.test", reason, "no", []);
+            assert_eq!(call.is_final(&refusal), is_final, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_that_the_database_found_is_not_final() {
+        assert!(!call().is_final(&call().guard().conflict()));
     }
 }

@@ -6,27 +6,45 @@
 //! Redis empty, down or failed over a repetition finds the first effect instead of making a second one.
 //!
 //! An answer that may yet change, such as a payment in doubt, is not recorded ([`Idempotency::run_until_final`]):
-//! the database knows better than what was true at the first call.
+//! the database knows better than what was true at the first call. Of errors those are recorded that are final, as
+//! "not found": by their code (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION,
+//! OUT_OF_RANGE and UNIMPLEMENTED), unless the service says that one may pass ([`Call::passing`]). All others give the
+//! key back, so that a repetition tries again.
+//!
+//! A call holds its key by a lease of ten seconds that it renews while its work goes on: however slow, it is not
+//! overtaken; and if its process dies, its key is free when the lease ends.
+//!
+//! Whatever happens to Redis, callers get their answers. One that is down costs nothing, one that hangs costs the calls
+//! that are asking it then a quarter of a second, and from then on one call each second until it is back.
+//!
+//! The metric `tael.idempotency.calls` counts calls by `method` and `outcome`: `first`, `replayed`, `conflict` (the key
+//! was used with another request), `in_progress` (the first call did not end in time) and `degraded` (Redis was no help).
 
 mod call;
+mod count;
+mod patience;
 mod store;
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
 pub use call::{Call, Guard};
+use count::{Calls, Outcome};
+use futures::FutureExt as _;
 use prost::Message;
 use secrecy::SecretString;
-use store::{Begin, Store};
+use store::{Begin, End, Store};
 use tael_grpc::{deadline, status};
 use tael_proto::r#type::v1::ErrorReason;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Response, Status};
 use tracing::Instrument as _;
 
-/// Set to "true" in the metadata of an answer that was recorded by an earlier call.
+/// Set to "true" in the metadata of an answer or an error that was recorded by an earlier call.
 pub const REPLAYED: &str = "idempotency-replayed";
 
 /// How long a call waits at most for the answer of another one with its key, when its caller set no deadline.
@@ -37,6 +55,7 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 pub struct Idempotency {
     store: Store,
     running: TaskTracker,
+    calls: Calls,
 }
 
 /// The Redis address can't be used.
@@ -46,9 +65,16 @@ pub struct AddressError(#[from] redis::RedisError);
 
 impl Idempotency {
     /// Uses the Redis at this address. It is connected to when it is first needed; while it is away, calls go on
-    /// with the database guard alone.
+    /// with the database guard alone. To be called after telemetry is set up, or calls are not counted.
     pub fn connect(url: &SecretString) -> Result<Self, AddressError> {
-        Ok(Self { store: Store::connect(url)?, running: TaskTracker::new() })
+        Ok(Self { store: Store::connect(url)?, running: TaskTracker::new(), calls: Calls::new() })
+    }
+
+    /// Sets how long the key of a call stays blocked when its process dies, instead of ten seconds. While a call is in
+    /// progress its lease is renewed three times in this time; Redis counts in milliseconds.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { store: self.store.with_lease(lease), ..self }
     }
 
     /// Says whether Redis answers, for readiness.
@@ -65,7 +91,8 @@ impl Idempotency {
     /// Runs `work` unless the same call was answered already or is in progress: then its answer is returned.
     ///
     /// The work runs to its end even when the caller goes away: half a payment is worse than an unheard answer.
-    /// An error is not recorded, so a repetition tries again.
+    /// An error is recorded if it is final, as the crate's documentation says; its code, message and details are, but
+    /// no metadata.
     pub async fn run<R, F, W>(&self, call: Call, work: F) -> Result<Response<R>, Status>
     where
         R: Message + Default + 'static,
@@ -94,25 +121,52 @@ impl Idempotency {
     {
         let give_up = Instant::now() + deadline::remaining(MAX_WAIT);
         let at = deadline::current().unwrap_or(give_up);
-        let store = self.store.clone();
+        let (store, calls, running) = (self.store.clone(), self.calls.clone(), self.running.clone());
         let gone = CancellationToken::new();
         let _here = gone.clone().drop_guard();
         // The key is asked for within the task as well: a caller that went away while Redis was answering would leave
         // it held by nobody until the lease ends.
         let task = async move {
-            let hold = match claim::<R>(&store, &call, give_up, &gone).await? {
+            let claim = claim::<R>(&store, &call, give_up, &gone).await;
+            calls.count(call.method, claim.outcome());
+            let hold = match claim {
                 Claim::Work(hold) => hold,
-                Claim::Replay(answer) => return Ok(replay(answer)),
+                Claim::Answered(answer) => return Ok(replayed_answer(answer)),
+                Claim::Refused(refusal) => return Err(replayed_refusal(refusal)),
+                Claim::Conflict => return Err(call.guard().conflict()),
+                Claim::InProgress => return Err(in_progress()),
             };
-            let result = deadline::scope(at, work(call.guard())).await;
-            match (hold, &result) {
-                (Hold::Owner(owner), Ok(answer)) if is_final(answer) => {
-                    store.finish(&call, &owner, &answer.encode_to_vec()).await;
+            let guard = call.guard();
+            let work = AssertUnwindSafe(deadline::scope(at, async { work(guard).await })).catch_unwind();
+            let result = match &hold {
+                Hold::Owner(owner) => tokio::select! {
+                    biased;
+                    result = work => result,
+                    never = store.keep(&call, owner) => match never {},
+                },
+                Hold::Perhaps(_) | Hold::None => work.await,
+            };
+            let end = match (hold, &result) {
+                (Hold::Owner(owner), Ok(Ok(answer))) if is_final(answer) => {
+                    Some((owner, End::Answer(answer.encode_to_vec())))
                 }
-                (Hold::Owner(owner) | Hold::Perhaps(owner), _) => store.abandon(&call, &owner).await,
-                (Hold::None, _) => {}
+                (Hold::Owner(owner), Ok(Err(refusal))) if call.is_final(refusal) => {
+                    Some((owner, End::Refusal(refusal.clone())))
+                }
+                (Hold::Owner(owner) | Hold::Perhaps(owner), _) => Some((owner, End::Nothing)),
+                (Hold::None, _) => None,
+            };
+            if let Some((owner, end)) = end {
+                // The caller need not wait for a Redis that is in trouble.
+                let in_trouble = store.is_in_trouble();
+                let ending = async move { store.end(&call, &owner, end).await };
+                if in_trouble {
+                    running.spawn(ending.in_current_span());
+                } else {
+                    ending.await;
+                }
             }
-            result.map(Response::new)
+            result.unwrap_or_else(|panic| resume_unwind(panic)).map(Response::new)
         };
         match self.running.spawn(task.in_current_span()).await {
             Ok(result) => result,
@@ -126,7 +180,13 @@ enum Claim<R> {
     /// Its work.
     Work(Hold),
     /// Nothing: this is the answer.
-    Replay(R),
+    Answered(R),
+    /// Nothing: it was refused like this.
+    Refused(Status),
+    /// Nothing: its key was used with another request.
+    Conflict,
+    /// Nothing: another call with its key goes on for too long.
+    InProgress,
 }
 
 /// How a call that does its work holds the key.
@@ -139,43 +199,65 @@ enum Hold {
     None,
 }
 
+impl<R> Claim<R> {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Work(Hold::Owner(_)) => Outcome::First,
+            Self::Work(Hold::Perhaps(_) | Hold::None) => Outcome::Degraded,
+            Self::Answered(_) | Self::Refused(_) => Outcome::Replayed,
+            Self::Conflict => Outcome::Conflict,
+            Self::InProgress => Outcome::InProgress,
+        }
+    }
+}
+
 /// Takes the key, or waits for the answer of the call that has it: until `give_up`, or until our own caller is gone.
 async fn claim<R: Message + Default>(
     store: &Store,
     call: &Call,
     give_up: Instant,
     gone: &CancellationToken,
-) -> Result<Claim<R>, Status> {
+) -> Claim<R> {
     let mut pause = Duration::from_millis(5);
     loop {
         match store.begin(call).await {
-            Begin::Ours(owner) => return Ok(Claim::Work(Hold::Owner(owner))),
-            Begin::Unheard(owner) => return Ok(Claim::Work(Hold::Perhaps(owner))),
-            Begin::Degraded => return Ok(Claim::Work(Hold::None)),
-            Begin::Conflict => return Err(call.guard().conflict()),
+            Begin::Ours(owner) => return Claim::Work(Hold::Owner(owner)),
+            Begin::Unheard(owner) => return Claim::Work(Hold::Perhaps(owner)),
+            Begin::Degraded => return Claim::Work(Hold::None),
+            Begin::Conflict => return Claim::Conflict,
+            Begin::Refused(refusal) => return Claim::Refused(refusal),
             Begin::Answered(bytes) => match R::decode(bytes.as_slice()) {
-                Ok(answer) => return Ok(Claim::Replay(answer)),
+                Ok(answer) => return Claim::Answered(answer),
                 Err(error) => {
                     tracing::warn!(%error, "a recorded answer can't be read; the database guard decides");
-                    return Ok(Claim::Work(Hold::None));
+                    return Claim::Work(Hold::None);
                 }
             },
-            Begin::InProgress if Instant::now() + pause >= give_up => return Err(in_progress()),
+            Begin::InProgress if Instant::now() + pause >= give_up => return Claim::InProgress,
             Begin::InProgress => {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_millis(100)),
-                    () = gone.cancelled() => return Err(in_progress()),
+                    () = gone.cancelled() => return Claim::InProgress,
                 }
             }
         }
     }
 }
 
-fn replay<R>(answer: R) -> Response<R> {
-    tracing::Span::current().record("idempotency_replayed", true);
+fn replayed_answer<R>(answer: R) -> Response<R> {
     let mut response = Response::new(answer);
-    response.metadata_mut().insert(REPLAYED, tonic::metadata::MetadataValue::from_static("true"));
+    mark_replayed(response.metadata_mut());
     response
+}
+
+fn replayed_refusal(mut refusal: Status) -> Status {
+    mark_replayed(refusal.metadata_mut());
+    refusal
+}
+
+fn mark_replayed(metadata: &mut MetadataMap) {
+    tracing::Span::current().record("idempotency_replayed", true);
+    metadata.insert(REPLAYED, MetadataValue::from_static("true"));
 }
 
 fn in_progress() -> Status {

@@ -1,51 +1,84 @@
 //! The fast guard in Redis. Every step is one atomic script; every failure means "go on without".
+//!
+//! A key is a hash. Held by a call in progress it has `fingerprint` and `owner`; answered, `fingerprint` and `answer`;
+//! refused for good, `refused` (the fingerprint), `code`, `message` and `details`. A refusal has no `fingerprint` lest
+//! a binary from before there were refusals wait for its answer: to that one the key is free, and it asks the database
+//! again. What it then writes beside the refusal counts, as `fingerprint` is looked at first.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use std::vec;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{IntoConnectionInfo as _, Script};
+use redis::{FromRedisValue, IntoConnectionInfo as _, Script, Value};
 use secrecy::{ExposeSecret as _, SecretString};
 use tael_ids::EventId;
-use tokio::time::Instant;
+use tonic::{Code, Status};
 
 use crate::call::Call;
+use crate::patience::{PATIENCE, Patience};
 
-/// How long the call in progress may hold its key. An owner that crashed blocks it no longer than this.
-const LEASE: Duration = Duration::from_secs(30);
+/// For how long a call in progress holds its key without renewing the lease. An owner that crashed blocks it no longer.
+const LEASE: Duration = Duration::from_secs(10);
 /// How long an answer is remembered.
 const REMEMBERED: Duration = Duration::from_hours(24);
-/// Redis must be faster than this to be of use.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// After a failure Redis is left alone for so long, so that an outage costs one wait and not one per call.
-const PAUSE_MS: u64 = 1000;
 
-/// Takes the key, or says why not: 0 ours, 1 another request, 2 answered (with the answer), 3 in progress.
+/// Takes the key, or says why not: 0 ours, 1 another request, 2 answered (with the answer), 3 in progress, 4 refused
+/// (with code, message and details).
 static BEGIN: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-        local seen = redis.call('HMGET', KEYS[1], 'fingerprint', 'answer')
-        if not seen[1] then
-            redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'owner', ARGV[2])
-            redis.call('PEXPIRE', KEYS[1], ARGV[3])
-            return {0}
+        local seen = redis.call(
+            'HMGET', KEYS[1], 'fingerprint', 'answer', 'refused', 'code', 'message', 'details')
+        if seen[1] then
+            if seen[1] ~= ARGV[1] then return {1} end
+            if seen[2] then return {2, seen[2]} end
+            return {3}
         end
-        if seen[1] ~= ARGV[1] then return {1} end
-        if seen[2] then return {2, seen[2]} end
-        return {3}",
+        if seen[3] then
+            if seen[3] ~= ARGV[1] then return {1} end
+            return {4, seen[4], seen[5], seen[6]}
+        end
+        redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'owner', ARGV[2])
+        redis.call('PEXPIRE', KEYS[1], ARGV[3])
+        return {0}",
     )
 });
 
-/// Records the answer, if the key is still ours.
-static FINISH: LazyLock<Script> = LazyLock::new(|| {
+/// Prolongs the lease, if the key is still ours.
+static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
-        redis.call('HSET', KEYS[1], 'answer', ARGV[2])
+        return redis.call('PEXPIRE', KEYS[1], ARGV[2])",
+    )
+});
+
+/// Records the answer, if the key is still ours, or nobody's because Redis lost it. It is true in either case.
+static ANSWER: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local owner = redis.call('HGET', KEYS[1], 'owner')
+        if owner ~= ARGV[1] and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+        redis.call('HSET', KEYS[1], 'fingerprint', ARGV[2], 'answer', ARGV[3])
         redis.call('HDEL', KEYS[1], 'owner')
-        redis.call('PEXPIRE', KEYS[1], ARGV[3])
+        redis.call('PEXPIRE', KEYS[1], ARGV[4])
+        return 1",
+    )
+});
+
+/// Records the refusal, if the key is still ours. Not if it is nobody's: without the lease another call may have
+/// succeeded since.
+static REFUSE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
+        redis.call('HDEL', KEYS[1], 'fingerprint', 'owner')
+        redis.call(
+            'HSET', KEYS[1], 'refused', ARGV[2], 'code', ARGV[3], 'message', ARGV[4], 'details', ARGV[5])
+        redis.call('PEXPIRE', KEYS[1], ARGV[6])
         return 1",
     )
 });
@@ -67,25 +100,36 @@ pub(crate) enum Begin {
     Conflict,
     /// The call was answered with these bytes.
     Answered(Vec<u8>),
+    /// The call was refused for good.
+    Refused(Status),
     /// Another call with this key is in progress.
     InProgress,
-    /// Redis was asked and nothing sensible was heard: the key may be ours, under this owner token.
+    /// Redis was asked and nothing was heard: the key may be ours, under this owner token.
     Unheard(String),
     /// Redis is no help now.
     Degraded,
 }
 
+/// How a call ended, for its key.
+pub(crate) enum End {
+    /// With this answer for all.
+    Answer(Vec<u8>),
+    /// With this refusal for all.
+    Refusal(Status),
+    /// With nothing that others should hear.
+    Nothing,
+}
+
 #[derive(Clone)]
 pub(crate) struct Store {
     manager: ConnectionManager,
-    /// Until when Redis is left alone, in milliseconds since `epoch`.
-    paused_until_ms: Arc<AtomicU64>,
-    epoch: Instant,
+    patience: Arc<Patience>,
+    lease: Duration,
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").finish_non_exhaustive()
+        f.debug_struct("Store").field("lease", &self.lease).finish_non_exhaustive()
     }
 }
 
@@ -98,84 +142,91 @@ impl Store {
         let tcp = TcpSettings::default().set_nodelay(true);
         let info = url.expose_secret().into_connection_info()?.set_tcp_settings(tcp);
         let client = redis::Client::open(info)?;
-        Ok(Self {
-            manager: ConnectionManager::new_lazy_with_config(client, config)?,
-            paused_until_ms: Arc::default(),
-            epoch: Instant::now(),
-        })
+        let manager = ConnectionManager::new_lazy_with_config(client, config)?;
+        Ok(Self { manager, patience: Arc::new(Patience::new()), lease: LEASE })
+    }
+
+    pub(crate) fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
     }
 
     pub(crate) async fn ping(&self) -> bool {
         redis::cmd("PING").query_async::<()>(&mut self.manager.clone()).await.is_ok()
     }
 
+    /// Whether Redis gave trouble when it was last asked, so that asking it again may cost time.
+    pub(crate) fn is_in_trouble(&self) -> bool {
+        self.patience.is_at_an_end()
+    }
+
     pub(crate) async fn begin(&self, call: &Call) -> Begin {
-        if self.is_paused() {
+        if !self.patience.allows() {
             return Begin::Degraded;
         }
         let owner = EventId::new().channel_number();
         let mut script = BEGIN.key(&call.redis_key);
-        script.arg(call.fingerprint()).arg(&owner).arg(millis(LEASE));
-        let answer: (u8, Option<Vec<u8>>) =
-            match self.attempt(script.invoke_async::<Vec<redis::Value>>(&mut self.manager.clone())).await {
-                Some(values) => match read(values) {
-                    Some(answer) => answer,
-                    None => return Begin::Degraded,
-                },
-                None => return Begin::Unheard(owner),
-            };
-        match answer {
-            (0, _) => Begin::Ours(owner),
-            (1, _) => Begin::Conflict,
-            (2, Some(bytes)) => Begin::Answered(bytes),
-            (3, _) => Begin::InProgress,
-            _ => Begin::Degraded,
+        script.arg(call.fingerprint()).arg(&owner).arg(millis(self.lease));
+        let found = self.patience.wait(script.invoke_async::<Vec<Value>>(&mut self.manager.clone())).await;
+        match found {
+            Some(values) => read(values, owner).unwrap_or(Begin::Degraded),
+            None => Begin::Unheard(owner),
         }
     }
 
-    /// Records the answer. Tried also while Redis is left alone, as is [`abandon`](Self::abandon): trouble that
-    /// another call had would otherwise keep this key "in progress" until the lease ends.
-    pub(crate) async fn finish(&self, call: &Call, owner: &str, answer: &[u8]) {
-        let mut script = FINISH.key(&call.redis_key);
-        script.arg(owner).arg(answer).arg(millis(REMEMBERED));
-        self.attempt(script.invoke_async::<i64>(&mut self.manager.clone())).await;
+    /// Keeps the lease up as long as it is polled.
+    pub(crate) async fn keep(&self, call: &Call, owner: &str) -> Infallible {
+        loop {
+            tokio::time::sleep(self.lease / 3).await;
+            let mut script = RENEW.key(&call.redis_key);
+            script.arg(owner).arg(millis(self.lease));
+            self.patience.wait(script.invoke_async::<i64>(&mut self.manager.clone())).await;
+        }
     }
 
-    /// Gives the key back; nothing happens if it is not ours.
-    pub(crate) async fn abandon(&self, call: &Call, owner: &str) {
-        let mut script = ABANDON.key(&call.redis_key);
-        script.arg(owner);
-        self.attempt(script.invoke_async::<i64>(&mut self.manager.clone())).await;
-    }
-
-    /// Waits for Redis with little patience; after a failure it is left alone for a while.
-    async fn attempt<T>(&self, step: impl Future<Output = redis::RedisResult<T>>) -> Option<T> {
-        let error = match tokio::time::timeout(PATIENCE, step).await {
-            Ok(Ok(value)) => return Some(value),
-            Ok(Err(error)) => error.to_string(),
-            Err(_elapsed) => "no answer in time".to_owned(),
+    /// Records how the call ended, or gives the key back; nothing happens if it is not ours. Tried also while Redis is
+    /// left alone: trouble that another call had would otherwise keep this key "in progress" until the lease ends.
+    pub(crate) async fn end(&self, call: &Call, owner: &str, end: End) {
+        let script = match &end {
+            End::Answer(_) => &ANSWER,
+            End::Refusal(_) => &REFUSE,
+            End::Nothing => &ABANDON,
         };
-        let until = self.elapsed_ms() + PAUSE_MS;
-        if self.paused_until_ms.fetch_max(until, Ordering::Relaxed) + PAUSE_MS < until {
-            tracing::warn!(error, "Redis is no help; the database guard works alone");
+        let mut script = script.key(&call.redis_key);
+        script.arg(owner);
+        match end {
+            End::Answer(answer) => {
+                script.arg(call.fingerprint()).arg(answer).arg(millis(REMEMBERED));
+            }
+            End::Refusal(refusal) => {
+                script.arg(call.fingerprint()).arg(i32::from(refusal.code())).arg(refusal.message());
+                script.arg(refusal.details()).arg(millis(REMEMBERED));
+            }
+            End::Nothing => {}
         }
-        None
-    }
-
-    fn is_paused(&self) -> bool {
-        self.elapsed_ms() < self.paused_until_ms.load(Ordering::Relaxed)
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.patience.wait(script.invoke_async::<i64>(&mut self.manager.clone())).await;
     }
 }
 
-fn read(values: Vec<redis::Value>) -> Option<(u8, Option<Vec<u8>>)> {
+/// `None` for what [`BEGIN`] can't have said of a record of ours.
+fn read(values: Vec<Value>, owner: String) -> Option<Begin> {
     let mut values = values.into_iter();
-    let code = redis::from_redis_value(values.next()?).ok()?;
-    let bytes = values.next().map(redis::from_redis_value).transpose().ok()?;
-    Some((code, bytes))
+    match next::<u8>(&mut values)? {
+        0 => Some(Begin::Ours(owner)),
+        1 => Some(Begin::Conflict),
+        2 => Some(Begin::Answered(next(&mut values)?)),
+        3 => Some(Begin::InProgress),
+        4 => {
+            let code = Code::from_i32(next(&mut values)?);
+            let message: String = next(&mut values)?;
+            let details: Vec<u8> = next(&mut values)?;
+            (code != Code::Ok).then(|| Begin::Refused(Status::with_details(code, message, details.into())))
+        }
+        _ => None,
+    }
+}
+
+fn next<T: FromRedisValue>(values: &mut vec::IntoIter<Value>) -> Option<T> {
+    redis::from_redis_value(values.next()?).ok()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -43,8 +43,16 @@ async fn a_key_is_given_back_although_another_call_met_trouble() {
     hiccup(&idempotency).await;
     go_on.close(); // the call fails
     running.await.unwrap().unwrap_err();
-    let held: bool = redis().await.exists(redis_key(&key)).await.unwrap();
-    assert!(!held);
+    until_free(&key).await;
+}
+
+/// A call that met trouble answers before it gives its key back.
+async fn until_free(key: &str) {
+    eventually("the key to be given back", async || {
+        let held: bool = redis().await.exists(redis_key(key)).await.unwrap();
+        (!held).then_some(())
+    })
+    .await;
 }
 
 /// Stands before the Redis of the tests. While `open` is false its answers are kept back; what it is asked passes.
@@ -90,11 +98,7 @@ async fn a_key_that_was_taken_without_our_hearing_of_it_is_given_back() {
     assert!(held, "taken after all");
     go_on.add_permits(1);
     assert!(!is_replayed(&running.await.unwrap().unwrap()));
-    eventually("the key to be given back", async || {
-        let held: bool = redis().await.exists(redis_key(&key)).await.unwrap();
-        (!held).then_some(())
-    })
-    .await;
+    until_free(&key).await;
     // Long before the lease would have ended, a repetition runs and meets the database guard.
     let repeated = crate::idempotency();
     let again = timeout(Duration::from_secs(3), effect.run(&repeated, call(&key, 7))).await.unwrap().unwrap();
