@@ -12,22 +12,10 @@
 //! So below both `xmax` and the oldest id of step 2 nothing can appear any more.
 
 use sqlx::PgPool;
-use tael_proto::event::v1::Cursor;
 
-/// Returns a horizon below which the log after the cursor can be read, if it holds events that the server-wide one
-/// hides. None when there are no such events, or when it can't be told who is running.
-pub(crate) async fn beyond_snapshot(pool: &PgPool, after: Cursor) -> Result<Option<i64>, sqlx::Error> {
-    let look = sqlx::query!(
-        r#"select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as "xmax!",
-                  exists (select from event_log where (tx, seq) > ($1::bigint::text::xid8, $2)) as "hidden!""#,
-        after.transaction.cast_signed(),
-        after.sequence.cast_signed(),
-    )
-    .fetch_one(pool)
-    .await?;
-    if !look.hidden {
-        return Ok(None);
-    }
+/// Returns the horizon below which the log can be read, given the `xmax` of step 1. None when it can't be told who is
+/// running.
+pub(crate) async fn own_horizon(pool: &PgPool, xmax: i64) -> Result<Option<i64>, sqlx::Error> {
     // Sessions of roles that we may not look at show no id; then nothing is known of them. Our own services share
     // one role per database.
     let running = sqlx::query!(
@@ -43,7 +31,7 @@ pub(crate) async fn beyond_snapshot(pool: &PgPool, after: Cursor) -> Result<Opti
     )
     .fetch_one(pool)
     .await?;
-    Ok((!running.veiled).then(|| oldest(look.xmax, &running.ids)))
+    Ok((!running.veiled).then(|| oldest(xmax, &running.ids)))
 }
 
 /// The smaller of `xmax` and the oldest running transaction, whose ids are the lower 32 bits only. They are within

@@ -87,7 +87,8 @@ impl Source {
         wait_ms: u32,
     ) -> Result<Vec<Event>, Status> {
         let mut client = EventLogServiceClient::new(self.channel.clone());
-        let mut request = tonic::Request::new(ReadEventsRequest { after, limit, wait_ms });
+        let mut request =
+            tonic::Request::new(ReadEventsRequest { after, limit, wait_ms, ..ReadEventsRequest::default() });
         request.set_timeout(std::time::Duration::from_secs(30));
         Ok(client.read_events(request).await?.into_inner().events)
     }
