@@ -1,0 +1,56 @@
+//! Rows for the money audit, as they stand.
+
+use sqlx::PgPool;
+use tael_audit::{Found, Range, time};
+use tael_ids::{DeliveryId, EventId, WebhookEndpointId};
+use tael_proto::audit::v1::fact::Fact;
+use tael_proto::audit::v1::{DeliveryFact, WebhookEndpointFact};
+
+pub(crate) async fn endpoints(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select merchant_id, webhook_endpoint_id, event_type, create_time, disable_time
+         from webhook_endpoint where (merchant_id, webhook_endpoint_id) > ($1, $2) and merchant_id <= $3
+         order by merchant_id, webhook_endpoint_id limit $4",
+        range.after_merchant,
+        range.after_id,
+        range.last_merchant,
+        range.limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    let found = rows.into_iter().map(|row| {
+        let fact = WebhookEndpointFact {
+            webhook_endpoint_id: WebhookEndpointId::from_uuid(row.webhook_endpoint_id).to_string(),
+            event_types: row.event_type,
+            create_time: time(row.create_time),
+            disable_time: row.disable_time.and_then(time),
+        };
+        Found { merchant_id: row.merchant_id, id: row.webhook_endpoint_id, fact: Fact::WebhookEndpoint(fact) }
+    });
+    Ok(found.collect())
+}
+
+pub(crate) async fn deliveries(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select merchant_id, delivery_id, webhook_endpoint_id, event_id, state, next_attempt_time
+         from delivery where (merchant_id, delivery_id) > ($1, $2) and merchant_id <= $3
+         order by merchant_id, delivery_id limit $4",
+        range.after_merchant,
+        range.after_id,
+        range.last_merchant,
+        range.limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    let found = rows.into_iter().map(|row| {
+        let fact = DeliveryFact {
+            delivery_id: DeliveryId::from_uuid(row.delivery_id).to_string(),
+            webhook_endpoint_id: WebhookEndpointId::from_uuid(row.webhook_endpoint_id).to_string(),
+            event_id: EventId::from_uuid(row.event_id).to_string(),
+            state: row.state,
+            next_attempt_time: row.next_attempt_time.and_then(time),
+        };
+        Found { merchant_id: row.merchant_id, id: row.delivery_id, fact: Fact::Delivery(fact) }
+    });
+    Ok(found.collect())
+}
