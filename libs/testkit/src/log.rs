@@ -26,7 +26,7 @@ pub struct ScriptedLog(Arc<Script>);
 struct Script {
     events: Mutex<Vec<Event>>,
     appended: Notify,
-    /// The farthest sequence after which a reader asked for events; none before the first request.
+    /// The farthest sequence after which a reader waited for events; none before the first that did.
     asked_after: watch::Sender<Option<u64>>,
 }
 
@@ -64,8 +64,9 @@ impl ScriptedLog {
         self.len() == 0
     }
 
-    /// Waits until a reader asks for what comes after the last event: it has applied all that were appended before
-    /// this call. Fails the test when no reader does.
+    /// Waits until a reader waits for what comes after the last event: it has applied all that were appended before
+    /// this call. One that does not wait reads ahead of what it applies, and does not count. Fails the test when no
+    /// reader does.
     pub async fn consumed(&self) {
         let all = Some(self.len() as u64);
         let mut asked_after = self.0.asked_after.subscribe();
@@ -99,7 +100,7 @@ impl EventLogService for ScriptedLog {
         let limit = if request.limit == 0 { DEFAULT_LIMIT } else { request.limit };
         let give_up = Instant::now() + Duration::from_millis(u64::from(request.wait_ms));
         self.0.asked_after.send_if_modified(|farthest| {
-            let farther = *farthest < Some(after);
+            let farther = request.wait_ms > 0 && *farthest < Some(after);
             if farther {
                 *farthest = Some(after);
             }
@@ -173,16 +174,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_is_consumed_when_a_reader_asks_for_more_than_all() {
+    async fn a_log_is_consumed_when_a_reader_waits_for_more_than_all() {
         let log = ScriptedLog::default();
         log.append_all([Event::default(), Event::default()]);
-        read(&log, 1, 10, 0).await;
+        read(&log, 1, 10, 1).await;
+        read(&log, 2, 10, 0).await; // ahead
         tokio::select! {
             biased;
-            () = log.consumed() => panic!("the second event was not asked past"),
+            () = log.consumed() => panic!("nobody waits after the second event"),
             () = std::future::ready(()) => {}
         }
-        read(&log, 2, 10, 0).await;
+        read(&log, 2, 10, 1).await;
         log.consumed().await;
     }
 }
