@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
-use tael_eventlog::Consumer;
+use tael_eventlog::{Consumer, SetAside};
 use tael_grpc::client::{self, Channel};
 use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
@@ -21,6 +22,7 @@ use crate::config::Webhooks;
 use crate::domain::address::Rules;
 use crate::domain::delivery::Schedule;
 use crate::events::Deliveries;
+use crate::facts::DeliveryFacts;
 use crate::rpc::Rpc;
 use crate::sender::Sender;
 use crate::usecase::Notifications;
@@ -77,19 +79,23 @@ impl Service for App {
         let Self { bound, pool, idempotency, keyring, clock, logs, sender, rules, webhooks } = self;
         let notifications = Notifications { pool: pool.clone(), clock, keyring, due: Arc::default() };
         let rpc = Rpc { notifications: notifications.clone(), idempotency: idempotency.clone(), rules };
-        let routes = Routes::new(NotificationServiceServer::new(rpc));
+        let audit = Auditable::new(pool.clone(), DeliveryFacts { pool: pool.clone() });
+        let consumers = logs.map(|(source, log)| {
+            let handler = Deliveries { notifications: notifications.clone() };
+            Consumer::new(Self::NAME, source, log, pool.clone(), handler)
+        });
+        let set_aside = consumers.iter().fold(SetAside::new(pool.clone()), SetAside::with);
+        let routes = Routes::new(NotificationServiceServer::new(rpc))
+            .add_service(set_aside.server())
+            .add_service(audit.server());
 
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
             bound.serve(routes, readiness, shutdown.clone().cancelled_owned())
         });
-        for (source, log) in logs {
-            let handler = Deliveries { notifications: notifications.clone() };
-            tasks.spawn(
-                source,
-                Consumer::new(Self::NAME, source, log, pool.clone(), handler).run(shutdown.clone()),
-            );
+        for consumer in consumers {
+            tasks.spawn(consumer.source(), consumer.run(shutdown.clone()));
         }
         let worker = Worker {
             notifications,

@@ -17,6 +17,7 @@ mod body;
 mod config;
 mod domain;
 mod events;
+mod facts;
 mod rpc;
 mod sender;
 mod store;

@@ -4,4 +4,5 @@
 
 pub(crate) mod delivery;
 pub(crate) mod endpoint;
+pub(crate) mod facts;
 pub(crate) mod outbox;

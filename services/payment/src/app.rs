@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
+use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::EventLog;
@@ -18,6 +19,7 @@ use crate::accounts::Accounts;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
+use crate::facts::PaymentFacts;
 use crate::rpc::Rpc;
 use crate::usecase::{Payments, Settings};
 use crate::worker::Poller;
@@ -49,7 +51,7 @@ impl Service for App {
         let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
-        let log = EventLog::new(pool.clone(), draining.clone());
+        let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
         // A channel is called directly or not at all, and a redirect is no answer of its protocol.
         let http = reqwest::Client::builder()
             .timeout(config.channel_timeout)
@@ -75,9 +77,12 @@ impl Service for App {
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
         let Self { bound, pool, idempotency, log, payments, draining } = self;
         let rpc = Rpc::new(payments.clone(), idempotency.clone());
-        let routes = Routes::new(PaymentServiceServer::new(rpc)).add_service(log.server());
+        let audit = Auditable::new(pool.clone(), PaymentFacts { pool: pool.clone() });
+        let routes =
+            Routes::new(PaymentServiceServer::new(rpc)).add_service(log.server()).add_service(audit.server());
 
         let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("retention", log.retain(shutdown.clone()));
         tasks.spawn("poller", Poller::new(payments.clone()).run(shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);

@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 pub(crate) mod alarm;
+pub(crate) mod facts;
 pub(crate) mod payment;
 pub(crate) mod refund;
 

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use sqlx::PgPool;
+use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
-use tael_eventlog::{Consumer, EventLog};
+use tael_eventlog::{Consumer, EventLog, SetAside};
 use tael_grpc::client::{self, Channel};
 use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
@@ -19,6 +20,7 @@ use tonic::service::Routes;
 use crate::Config;
 use crate::domain::Backoff;
 use crate::events::PaymentLog;
+use crate::facts::RefundFacts;
 use crate::rpc::Rpc;
 use crate::usecase::Refunds;
 use crate::worker::Worker;
@@ -60,7 +62,8 @@ impl Service for App {
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
-        let log = EventLog::new(self.pool.clone(), shutdown.clone());
+        let log = EventLog::new(self.pool.clone(), shutdown.clone())
+            .kept_for(self.config.base.event_retention_days);
         let refunds = Refunds {
             pool: self.pool.clone(),
             log: log.clone(),
@@ -70,7 +73,7 @@ impl Service for App {
             backoff: Backoff { first: self.config.retry_first },
         };
         let rpc = Rpc { refunds: refunds.clone(), idempotency: self.idempotency.clone() };
-        let routes = Routes::new(RefundServiceServer::new(rpc)).add_service(log.server());
+        let audit = Auditable::new(self.pool.clone(), RefundFacts { pool: self.pool.clone() });
         let consumer = Consumer::new(
             Self::NAME,
             "payment",
@@ -78,10 +81,16 @@ impl Service for App {
             self.pool.clone(),
             PaymentLog { refunds: refunds.clone() },
         );
+        let set_aside = SetAside::new(self.pool.clone()).with(&consumer);
+        let routes = Routes::new(RefundServiceServer::new(rpc))
+            .add_service(log.server())
+            .add_service(set_aside.server())
+            .add_service(audit.server());
         let worker = Worker { refunds, poll: self.config.retry_poll };
         let Self { bound, pool, idempotency, .. } = self;
 
         let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("retention", log.retain(shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
             bound.serve(routes, readiness, shutdown.clone().cancelled_owned())

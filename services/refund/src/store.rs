@@ -2,6 +2,7 @@
 //!
 //! Lock order: a refund, then its order (with the order's lines). Whoever holds an order's lock asks for no refund's.
 
+pub(crate) mod facts;
 pub(crate) mod order;
 pub(crate) mod policy;
 pub(crate) mod refund;
