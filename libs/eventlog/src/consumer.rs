@@ -99,7 +99,7 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// The service whose log is consumed.
-    pub(crate) fn source(&self) -> &'static str {
+    pub fn source(&self) -> &'static str {
         self.source
     }
 

@@ -1,5 +1,6 @@
 //! A service's log.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -36,6 +37,7 @@ pub struct NewEvent {
 pub struct EventLog {
     pool: PgPool,
     registry: Registry,
+    kept_days: Option<NonZeroU16>,
     appended: Arc<Notify>,
     shutdown: CancellationToken,
 }
@@ -43,7 +45,20 @@ pub struct EventLog {
 impl EventLog {
     /// Serves the log in this database; waiting readers are answered when `shutdown` is cancelled.
     pub fn new(pool: PgPool, shutdown: CancellationToken) -> Self {
-        Self { registry: Registry::new(pool.clone()), pool, appended: Arc::default(), shutdown }
+        Self {
+            registry: Registry::new(pool.clone()),
+            kept_days: None,
+            pool,
+            appended: Arc::default(),
+            shutdown,
+        }
+    }
+
+    /// Keeps events for so many days only, where [`EventLog::retain`] runs; for ever when none.
+    #[must_use]
+    pub fn kept_for(mut self, days: Option<NonZeroU16>) -> Self {
+        self.kept_days = days;
+        self
     }
 
     /// Appends events in the caller's transaction, in one statement. Call [`EventLog::wake`] after the commit.
@@ -94,6 +109,10 @@ impl EventLog {
     /// still put one before it is running.
     pub async fn read(&self, after: Cursor, limit: u32) -> Result<Page, ReadError> {
         read::read(&self.pool, after, limit).await
+    }
+
+    pub(crate) fn kept_days(&self) -> Option<NonZeroU16> {
+        self.kept_days
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

@@ -1,6 +1,5 @@
 //! Removing old events that nobody needs any more.
 
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use tael_grpc::status::Chain;
@@ -14,14 +13,14 @@ const BATCH: i64 = 2000;
 const PAUSE: Duration = Duration::from_mins(1);
 
 impl EventLog {
-    /// Removes events older than so many days, by the database's clock, that every registered consumer has applied;
-    /// none keeps them for ever. Works until `shutdown`. Several replicas may do so at once.
-    pub async fn retain(self, days: Option<NonZeroU16>, shutdown: CancellationToken) {
-        let Some(days) = days else {
+    /// Removes events older than the log is to keep them ([`EventLog::kept_for`]), by the database's clock, that every
+    /// registered consumer has applied. Works until `shutdown`. Several replicas may do so at once.
+    pub async fn retain(self, shutdown: CancellationToken) {
+        if self.kept_days().is_none() {
             return shutdown.cancelled().await;
-        };
+        }
         while !shutdown.is_cancelled() {
-            match self.retain_once(days).await {
+            match self.retain_once().await {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(error) => {
@@ -40,7 +39,10 @@ impl EventLog {
     /// Only a beginning of the log is ever removed: up to the first event that is too young, that a consumer has not
     /// applied, or before which a running transaction could still put one. Up to where is recorded in the same
     /// transaction, so that a reader who stands before it is told.
-    pub async fn retain_once(&self, days: NonZeroU16) -> Result<u64, sqlx::Error> {
+    pub async fn retain_once(&self) -> Result<u64, sqlx::Error> {
+        let Some(days) = self.kept_days() else {
+            return Ok(0);
+        };
         let mut tx = self.pool().begin().await?;
         // Nobody registers while we look who is registered, and replicas take turns.
         sqlx::query!("lock table event_consumer in share row exclusive mode").execute(&mut *tx).await?;
