@@ -44,7 +44,8 @@ impl Service for App {
         let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
-        let log = EventLog::new(pool.clone(), draining.clone());
+        let log =
+            EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
         let bound = bind(config.base.listen, config.base.limits()).await?;
         Ok(Self { bound, pool, idempotency, log, clock, draining })
     }
@@ -60,6 +61,7 @@ impl Service for App {
             .add_service(log.server());
 
         let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("retention", log.retain(shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
             bound.serve(routes, readiness, async move {
