@@ -6,9 +6,9 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
-use tael_eventlog::{Consumer, EventLog};
+use tael_eventlog::{Consumer, EventLog, SetAside};
 use tael_grpc::client;
-use tael_grpc::server::{Bound, Limits, bind};
+use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::settlement::v1::settlement_service_server::SettlementServiceServer;
 use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
@@ -17,7 +17,7 @@ use tonic::service::Routes;
 
 use crate::clients::Clients;
 use crate::config::Config;
-use crate::events::PaymentLog;
+use crate::events::{OrderLog, PaymentLog};
 use crate::rpc::Rpc;
 use crate::usecase::Settlement;
 
@@ -25,6 +25,8 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// The name under which the position in the payment service's log is kept.
 const PAYMENT_LOG: &str = "payment";
+/// Likewise in the order service's log.
+const ORDER_LOG: &str = "order";
 
 /// The settlement service, built and bound.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct App {
     log: EventLog,
     settlement: Settlement,
     payments: Consumer<PaymentLog>,
+    orders: Consumer<OrderLog>,
     /// Answers the log's waiting readers when the service ends.
     draining: CancellationToken,
 }
@@ -51,7 +54,7 @@ impl Service for App {
         let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
-        let log = EventLog::new(pool.clone(), draining.clone());
+        let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
         let payment = client::connect(&config.payment_url)?;
         let merchant = client::connect(&config.merchant_url)?;
         let payments = Consumer::new(
@@ -61,9 +64,16 @@ impl Service for App {
             pool.clone(),
             PaymentLog::new(clock.clone()),
         );
+        let orders = Consumer::new(
+            Self::NAME,
+            ORDER_LOG,
+            client::connect(&config.order_url)?,
+            pool.clone(),
+            OrderLog::new(clock.clone()),
+        );
         let settlement = Settlement::new(pool.clone(), log.clone(), clock, Clients::new(merchant, payment));
-        let bound = bind(config.base.listen).await?;
-        Ok(Self { bound, pool, idempotency, log, settlement, payments, draining })
+        let bound = bind(config.base.listen, config.base.limits()).await?;
+        Ok(Self { bound, pool, idempotency, log, settlement, payments, orders, draining })
     }
 
     fn addr(&self) -> SocketAddr {
@@ -71,15 +81,19 @@ impl Service for App {
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
-        let Self { bound, pool, idempotency, log, settlement, payments, draining } = self;
+        let Self { bound, pool, idempotency, log, settlement, payments, orders, draining } = self;
         let rpc = Rpc::new(settlement, idempotency.clone());
-        let routes = Routes::new(SettlementServiceServer::new(rpc)).add_service(log.server());
+        let routes = Routes::new(SettlementServiceServer::new(rpc))
+            .add_service(log.server())
+            .add_service(SetAside::new(pool.clone()).with(&payments).with(&orders).server());
 
         let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("retention", log.retain(shutdown.clone()));
         tasks.spawn("payment log", payments.run(shutdown.clone()));
+        tasks.spawn("order log", orders.run(shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
-            bound.serve(routes, readiness, Limits::default(), async move {
+            bound.serve(routes, readiness, async move {
                 shutdown.cancelled().await;
                 draining.cancel();
             })

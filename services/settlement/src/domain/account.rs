@@ -18,6 +18,8 @@ pub(crate) enum AccountKind {
     FeeIncome,
     /// What the channel's fees cost. Debit balance.
     ChannelCost,
+    /// Money that came when its order could not take it, until that is decided. Credit balance.
+    Suspense,
 }
 
 impl AccountKind {
@@ -29,6 +31,7 @@ impl AccountKind {
             Self::PayoutPayable => "payout_payable",
             Self::FeeIncome => "fee_income",
             Self::ChannelCost => "channel_cost",
+            Self::Suspense => "suspense",
         }
     }
 
@@ -40,6 +43,7 @@ impl AccountKind {
             "payout_payable" => Some(Self::PayoutPayable),
             "fee_income" => Some(Self::FeeIncome),
             "channel_cost" => Some(Self::ChannelCost),
+            "suspense" => Some(Self::Suspense),
             _ => None,
         }
     }
@@ -74,6 +78,10 @@ impl AccountKey {
 
     pub(crate) fn fee_income(merchant_id: MerchantId, currency: Currency) -> Self {
         Self { merchant_id, kind: AccountKind::FeeIncome, channel: None, currency }
+    }
+
+    pub(crate) fn suspense(merchant_id: MerchantId, currency: Currency) -> Self {
+        Self { merchant_id, kind: AccountKind::Suspense, channel: None, currency }
     }
 }
 

@@ -5,7 +5,9 @@ use jiff::tz::TimeZone;
 use tael_ids::{BatchId, MerchantId, PaymentId, RefundId, TransferId};
 use tael_money::{Money, MoneyError};
 
-/// What one settlement owes a merchant: `gross` − `refunds` − `fees` + `fees_returned` = `net`.
+use crate::domain::transfer::TransferKind;
+
+/// What one settlement owes a merchant: `gross` − `refunds` − `fees` + `fees_returned` − `held` + `released` = `net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) id: BatchId,
@@ -17,7 +19,11 @@ pub(crate) struct Batch {
     pub(crate) refunds: Money,
     pub(crate) fees: Money,
     pub(crate) fees_returned: Money,
-    /// Negative when refunds outweigh payments.
+    /// Put into suspense.
+    pub(crate) held: Money,
+    /// Taken out of suspense.
+    pub(crate) released: Money,
+    /// Negative when what goes outweighs what comes.
     pub(crate) net: Money,
     pub(crate) close_time: Timestamp,
 }
@@ -25,11 +31,12 @@ pub(crate) struct Batch {
 /// One movement in a merchant's statement, with the signs that the merchant reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StatementLine {
+    pub(crate) kind: TransferKind,
     pub(crate) transfer_id: TransferId,
     pub(crate) payment_id: PaymentId,
-    /// None for a payment.
+    /// For a refund only.
     pub(crate) refund_id: Option<RefundId>,
-    /// What the payer paid: positive; got back: negative.
+    /// What the payer paid, or what was released: positive; what the payer got back, or what was held: negative.
     pub(crate) amount: Money,
     /// Negative when charged, positive when given back.
     pub(crate) fee: Money,

@@ -1,7 +1,7 @@
-//! How payments, refunds and batches are posted: pure decisions.
+//! How payments, refunds, batches and suspended money are posted: pure decisions.
 
 use jiff::Timestamp;
-use tael_ids::{AttemptId, BatchId, MerchantId, PaymentId, RefundId, TransferId};
+use tael_ids::{AttemptId, BatchId, EventId, MerchantId, PaymentId, RefundId, TransferId};
 use tael_money::{Money, MoneyError, SplitError, prorate_cumulative};
 
 use crate::domain::account::{AccountKey, Direction};
@@ -32,6 +32,17 @@ pub(crate) struct RefundMade {
     /// before, so that they add up in whatever order refunds arrive.
     pub(crate) refunded_total: Money,
     pub(crate) source: Source,
+    pub(crate) occur_time: Timestamp,
+}
+
+/// A payment's money was put into suspense, or taken out of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspension {
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) payment_id: PaymentId,
+    /// All that the payment brought; a release is of the same amount.
+    pub(crate) amount: Money,
+    pub(crate) event_id: EventId,
     pub(crate) occur_time: Timestamp,
 }
 
@@ -153,6 +164,48 @@ pub(crate) fn batch(
         occur_time: close_time,
         entries: without_zeros([(from, Direction::Debit, amount), (to, Direction::Credit, amount)]),
     }))
+}
+
+/// Posts money that its order could not take: it is not owed to the merchant until that is decided. The payment itself
+/// is posted by its own event, before this or after it, so that what the merchant is owed may be negative in between.
+pub(crate) fn hold(held: &Suspension) -> Result<NewTransfer, PostingError> {
+    let Suspension { payment_id, event_id, .. } = *held;
+    let payable = AccountKey::merchant_payable(held.merchant_id, held.amount.currency());
+    let suspense = AccountKey::suspense(held.merchant_id, held.amount.currency());
+    suspension(held, Cause::Hold { payment_id, event_id }, payable, suspense)
+}
+
+/// Posts the end of a hold: the money is owed to the merchant as if it never had been held. When the payer gets it
+/// back, the refund is posted by its own event.
+pub(crate) fn release(released: &Suspension) -> Result<NewTransfer, PostingError> {
+    let Suspension { payment_id, event_id, .. } = *released;
+    let payable = AccountKey::merchant_payable(released.merchant_id, released.amount.currency());
+    let suspense = AccountKey::suspense(released.merchant_id, released.amount.currency());
+    suspension(released, Cause::Release { payment_id, event_id }, suspense, payable)
+}
+
+fn suspension(
+    moved: &Suspension,
+    cause: Cause,
+    from: AccountKey,
+    to: AccountKey,
+) -> Result<NewTransfer, PostingError> {
+    if !moved.amount.is_positive() {
+        return Err(PostingError::NoAmount(moved.payment_id));
+    }
+    let nothing = Money::zero(moved.amount.currency());
+    Ok(NewTransfer {
+        id: TransferId::new(),
+        merchant_id: moved.merchant_id,
+        cause,
+        gross: moved.amount,
+        fees: Fees { fee: nothing, channel_fee: nothing },
+        occur_time: moved.occur_time,
+        entries: without_zeros([
+            (from, Direction::Debit, moved.amount),
+            (to, Direction::Credit, moved.amount),
+        ]),
+    })
 }
 
 /// The accounts that payments and refunds move.

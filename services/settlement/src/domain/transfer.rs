@@ -43,6 +43,16 @@ pub(crate) enum Cause {
     Batch {
         batch_id: BatchId,
     },
+    /// The payment's order could not take its money.
+    Hold {
+        payment_id: PaymentId,
+        event_id: EventId,
+    },
+    /// It was decided what becomes of that money.
+    Release {
+        payment_id: PaymentId,
+        event_id: EventId,
+    },
 }
 
 /// Where a movement took place, and the event that told of it.
@@ -67,12 +77,17 @@ impl Cause {
             Self::Payment { .. } => TransferKind::Payment,
             Self::Refund { .. } => TransferKind::Refund,
             Self::Batch { .. } => TransferKind::Batch,
+            Self::Hold { .. } => TransferKind::Hold,
+            Self::Release { .. } => TransferKind::Release,
         }
     }
 
     pub(crate) fn payment_id(&self) -> Option<PaymentId> {
         match self {
-            Self::Payment { payment_id, .. } | Self::Refund { payment_id, .. } => Some(*payment_id),
+            Self::Payment { payment_id, .. }
+            | Self::Refund { payment_id, .. }
+            | Self::Hold { payment_id, .. }
+            | Self::Release { payment_id, .. } => Some(*payment_id),
             Self::Batch { .. } => None,
         }
     }
@@ -80,20 +95,30 @@ impl Cause {
     pub(crate) fn refund_id(&self) -> Option<RefundId> {
         match self {
             Self::Refund { refund_id, .. } => Some(*refund_id),
-            Self::Payment { .. } | Self::Batch { .. } => None,
+            Self::Payment { .. } | Self::Batch { .. } | Self::Hold { .. } | Self::Release { .. } => None,
         }
     }
 
     pub(crate) fn batch_id(&self) -> Option<BatchId> {
         match self {
             Self::Batch { batch_id } => Some(*batch_id),
-            Self::Payment { .. } | Self::Refund { .. } => None,
+            Self::Payment { .. } | Self::Refund { .. } | Self::Hold { .. } | Self::Release { .. } => None,
         }
     }
 
+    /// Where it took place; none for what the channel has no part in.
     pub(crate) fn source(&self) -> Option<Source> {
         match self {
             Self::Payment { source, .. } | Self::Refund { source, .. } => Some(*source),
+            Self::Batch { .. } | Self::Hold { .. } | Self::Release { .. } => None,
+        }
+    }
+
+    /// The event that told of it.
+    pub(crate) fn event_id(&self) -> Option<EventId> {
+        match self {
+            Self::Payment { source, .. } | Self::Refund { source, .. } => Some(source.event_id),
+            Self::Hold { event_id, .. } | Self::Release { event_id, .. } => Some(*event_id),
             Self::Batch { .. } => None,
         }
     }
@@ -106,21 +131,21 @@ impl Cause {
                 Some(attempt_id.channel_number())
             }
             Self::Refund { reversed_attempt: None, refund_id, .. } => Some(refund_id.channel_number()),
-            Self::Batch { .. } => None,
+            Self::Batch { .. } | Self::Hold { .. } | Self::Release { .. } => None,
         }
     }
 
     pub(crate) fn rates(&self) -> Option<Rates> {
         match self {
             Self::Payment { rates, .. } => Some(*rates),
-            Self::Refund { .. } | Self::Batch { .. } => None,
+            Self::Refund { .. } | Self::Batch { .. } | Self::Hold { .. } | Self::Release { .. } => None,
         }
     }
 
     pub(crate) fn refunded_total(&self) -> Option<Money> {
         match self {
             Self::Refund { refunded_total, .. } => Some(*refunded_total),
-            Self::Payment { .. } | Self::Batch { .. } => None,
+            Self::Payment { .. } | Self::Batch { .. } | Self::Hold { .. } | Self::Release { .. } => None,
         }
     }
 }
@@ -131,6 +156,8 @@ pub(crate) enum TransferKind {
     Payment,
     Refund,
     Batch,
+    Hold,
+    Release,
 }
 
 impl TransferKind {
@@ -140,6 +167,8 @@ impl TransferKind {
             Self::Payment => "payment",
             Self::Refund => "refund",
             Self::Batch => "batch",
+            Self::Hold => "hold",
+            Self::Release => "release",
         }
     }
 
@@ -149,6 +178,8 @@ impl TransferKind {
             "payment" => Some(Self::Payment),
             "refund" => Some(Self::Refund),
             "batch" => Some(Self::Batch),
+            "hold" => Some(Self::Hold),
+            "release" => Some(Self::Release),
             _ => None,
         }
     }

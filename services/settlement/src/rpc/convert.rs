@@ -27,6 +27,7 @@ fn to_account_kind(kind: AccountKind) -> wire::AccountKind {
         AccountKind::PayoutPayable => wire::AccountKind::PayoutPayable,
         AccountKind::FeeIncome => wire::AccountKind::FeeIncome,
         AccountKind::ChannelCost => wire::AccountKind::ChannelCost,
+        AccountKind::Suspense => wire::AccountKind::Suspense,
     }
 }
 
@@ -42,6 +43,8 @@ fn to_transfer_kind(kind: TransferKind) -> wire::TransferKind {
         TransferKind::Payment => wire::TransferKind::Payment,
         TransferKind::Refund => wire::TransferKind::Refund,
         TransferKind::Batch => wire::TransferKind::Batch,
+        TransferKind::Hold => wire::TransferKind::Hold,
+        TransferKind::Release => wire::TransferKind::Release,
     }
 }
 
@@ -102,6 +105,8 @@ pub(super) fn to_batch(batch: &Batch) -> wire::Batch {
         refunds: Some(money(batch.refunds)),
         fees: Some(money(batch.fees)),
         fees_returned: Some(money(batch.fees_returned)),
+        held: Some(money(batch.held)),
+        released: Some(money(batch.released)),
         net: Some(money(batch.net)),
         close_time: Some(timestamp(batch.close_time)),
     }
@@ -109,9 +114,8 @@ pub(super) fn to_batch(batch: &Batch) -> wire::Batch {
 
 pub(super) fn to_line(line: &StatementLine) -> Result<wire::StatementLine, Status> {
     let net = line.net().map_err(|error| broken_invariant(&error))?;
-    let kind = if line.refund_id.is_some() { TransferKind::Refund } else { TransferKind::Payment };
     Ok(wire::StatementLine {
-        kind: to_transfer_kind(kind).into(),
+        kind: to_transfer_kind(line.kind).into(),
         transfer_id: line.transfer_id.to_string(),
         payment_id: line.payment_id.to_string(),
         refund_id: text(line.refund_id),

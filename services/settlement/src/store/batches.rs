@@ -24,6 +24,8 @@ struct BatchRow {
     refunds_minor: i64,
     fees_minor: i64,
     fees_returned_minor: i64,
+    held_minor: i64,
+    released_minor: i64,
     net_minor: i64,
     close_time: jiff_sqlx::Timestamp,
 }
@@ -43,6 +45,8 @@ impl TryFrom<BatchRow> for Batch {
             refunds: money(row.refunds_minor)?,
             fees: money(row.fees_minor)?,
             fees_returned: money(row.fees_returned_minor)?,
+            held: money(row.held_minor)?,
+            released: money(row.released_minor)?,
             net: money(row.net_minor)?,
             close_time: row.close_time.to_jiff(),
         })
@@ -80,16 +84,19 @@ pub(crate) async fn close(
                     coalesce(sum(t.gross_minor) filter (where t.kind = 'payment'), 0) as gross,
                     coalesce(sum(t.gross_minor) filter (where t.kind = 'refund'), 0) as refunds,
                     coalesce(sum(t.fee_minor) filter (where t.kind = 'payment'), 0) as fees,
-                    coalesce(sum(t.fee_minor) filter (where t.kind = 'refund'), 0) as fees_returned
+                    coalesce(sum(t.fee_minor) filter (where t.kind = 'refund'), 0) as fees_returned,
+                    coalesce(sum(t.gross_minor) filter (where t.kind = 'hold'), 0) as held,
+                    coalesce(sum(t.gross_minor) filter (where t.kind = 'release'), 0) as released
              from taken join transfer t using (merchant_id, transfer_id)
          )
          insert into batch (merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
-             refunds_minor, fees_minor, fees_returned_minor, net_minor, close_time, idempotency_key, fingerprint)
-         select $1, $2, $3, $4, payment_count, refund_count, gross, refunds, fees, fees_returned,
-                gross - refunds - fees + fees_returned, $5, $6, $7
-         from sums where payment_count + refund_count > 0
+             refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, close_time,
+             idempotency_key, fingerprint)
+         select $1, $2, $3, $4, payment_count, refund_count, gross, refunds, fees, fees_returned, held, released,
+                gross - refunds - fees + fees_returned - held + released, $5, $6, $7
+         from sums where exists (select from taken)
          returning merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
-             refunds_minor, fees_minor, fees_returned_minor, net_minor, close_time",
+             refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, close_time",
         closing.merchant_id.uuid(),
         closing.batch_id.uuid(),
         closing.currency.code(),
@@ -130,7 +137,7 @@ pub(crate) async fn by_id(
     let row = sqlx::query_as!(
         BatchRow,
         "select merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
-                refunds_minor, fees_minor, fees_returned_minor, net_minor, close_time
+                refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, close_time
          from batch where merchant_id = $1 and batch_id = $2",
         merchant_id.uuid(),
         id.uuid(),
@@ -150,7 +157,7 @@ pub(crate) async fn of_merchant(
     let rows = sqlx::query_as!(
         BatchRow,
         "select merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
-                refunds_minor, fees_minor, fees_returned_minor, net_minor, close_time
+                refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, close_time
          from batch where merchant_id = $1 and batch_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
          order by batch_id desc limit $3",
         merchant_id.uuid(),
@@ -178,24 +185,30 @@ impl TryFrom<LineRow> for StatementLine {
 
     fn try_from(row: LineRow) -> Result<Self, InconsistentRow> {
         let money = |minor| money("transfer", row.transfer_id, minor, &row.currency);
-        let kind = TransferKind::from_name(&row.kind);
-        let (payment_id, refund_id, amount, fee) = match (kind, row.payment_id, row.refund_id) {
-            (Some(TransferKind::Payment), Some(payment), None) => {
-                (payment, None, money(row.gross_minor)?, money(-row.fee_minor)?)
-            }
-            (Some(TransferKind::Refund), Some(payment), Some(refund)) => {
-                (payment, Some(refund), money(-row.gross_minor)?, money(row.fee_minor)?)
-            }
-            (Some(TransferKind::Payment | TransferKind::Refund | TransferKind::Batch) | None, _, _) => {
-                return Err(inconsistent("transfer", "kind", row.transfer_id, &row.kind));
-            }
+        let kind = TransferKind::from_name(&row.kind)
+            .ok_or_else(|| inconsistent("transfer", "kind", row.transfer_id, &row.kind))?;
+        let (payment_id, amount, fee) = match (kind, row.payment_id, row.refund_id) {
+            (TransferKind::Payment, Some(payment), None) => (payment, row.gross_minor, -row.fee_minor),
+            (TransferKind::Refund, Some(payment), Some(_)) => (payment, -row.gross_minor, row.fee_minor),
+            (TransferKind::Hold, Some(payment), None) => (payment, -row.gross_minor, 0),
+            (TransferKind::Release, Some(payment), None) => (payment, row.gross_minor, 0),
+            (
+                TransferKind::Payment
+                | TransferKind::Refund
+                | TransferKind::Hold
+                | TransferKind::Release
+                | TransferKind::Batch,
+                _,
+                _,
+            ) => return Err(inconsistent("transfer", "kind", row.transfer_id, &row.kind)),
         };
         Ok(Self {
+            kind,
             transfer_id: TransferId::from_uuid(row.transfer_id),
             payment_id: PaymentId::from_uuid(payment_id),
-            refund_id: refund_id.map(RefundId::from_uuid),
-            amount,
-            fee,
+            refund_id: row.refund_id.map(RefundId::from_uuid),
+            amount: money(amount)?,
+            fee: money(fee)?,
             occur_time: row.occur_time.to_jiff(),
         })
     }

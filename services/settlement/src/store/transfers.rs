@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
-use tael_ids::{AccountId, BatchId, MerchantId, PaymentId, RefundId, TransferId};
+use tael_ids::{AccountId, BatchId, EventId, MerchantId, PaymentId, RefundId, TransferId};
 use tael_money::Money;
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use crate::domain::fees::Fees;
 use crate::domain::posting::PostedPayment;
 use crate::domain::transfer::{Entry, NewTransfer, Source, Transfer, TransferKind};
 
-/// Inserts transfers, but for those that were posted before, and puts payments and refunds among what waits for a
+/// Inserts transfers, but for those that were posted before, and puts all but batches among what waits for a
 /// batch. Returns the ids of the transfers that are new.
 #[tracing::instrument(name = "db.transfer.insert", level = "debug", skip_all, fields(count = transfers.len()))]
 pub(crate) async fn insert(
@@ -48,7 +48,7 @@ pub(crate) async fn insert(
     let refunded_totals: Vec<Option<i64>> =
         transfers.iter().map(|t| t.cause.refunded_total().map(Money::minor)).collect();
     let occur_times: Vec<_> = transfers.iter().map(|t| t.occur_time.to_sqlx()).collect();
-    let events = column(|t| t.cause.source().map(|s: Source| s.event_id.uuid()));
+    let events = column(|t| t.cause.event_id().map(EventId::uuid));
     let posted = sqlx::query_scalar!(
         "with posted as (
              insert into transfer (merchant_id, transfer_id, kind, currency, gross_minor, fee_minor, channel_fee_minor,
@@ -67,7 +67,7 @@ pub(crate) async fn insert(
              returning merchant_id, transfer_id, kind, currency, occur_time
          ), waiting as (
              insert into batch_item (merchant_id, transfer_id, currency, occur_time)
-             select merchant_id, transfer_id, currency, occur_time from posted where kind in ('payment', 'refund')
+             select merchant_id, transfer_id, currency, occur_time from posted where kind <> 'batch'
          )
          select transfer_id from posted",
         &merchants,
@@ -126,6 +126,16 @@ pub(crate) async fn first_different(
                where n.kind = 'refund' and t.kind = 'refund'
                  and t.merchant_id = n.merchant_id and t.refund_id = n.refund_id and t.payment_id = n.payment_id
                  and t.currency = n.currency and t.gross_minor = n.gross_minor and t.number = n.number
+               union all
+               select t.transfer_id from transfer t
+               where n.kind = 'hold' and t.kind = 'hold'
+                 and t.merchant_id = n.merchant_id and t.payment_id = n.payment_id
+                 and t.currency = n.currency and t.gross_minor = n.gross_minor
+               union all
+               select t.transfer_id from transfer t
+               where n.kind = 'release' and t.kind = 'release'
+                 and t.merchant_id = n.merchant_id and t.payment_id = n.payment_id
+                 and t.currency = n.currency and t.gross_minor = n.gross_minor
                limit 1
            ) posted on true
            where posted.transfer_id is null

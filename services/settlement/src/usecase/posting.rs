@@ -13,7 +13,7 @@ use tael_money::MoneyError;
 use crate::domain::account::{AccountKey, Direction};
 use crate::domain::channel::Channel;
 use crate::domain::fees::Rates;
-use crate::domain::posting::{self, PaymentTaken, PostedPayment, PostingError, RefundMade};
+use crate::domain::posting::{self, PaymentTaken, PostedPayment, PostingError, RefundMade, Suspension};
 use crate::domain::transfer::{NewTransfer, TransferKind};
 use crate::store;
 use crate::store::accounts::Sums;
@@ -77,6 +77,24 @@ pub(crate) async fn post_movements(
         .filter_map(|t| Some((t.merchant_id, t.cause.payment_id()?)));
     let posted_now: HashSet<_> = posted_now.by_ref().collect();
     if leaned_on.is_subset(&posted_now) { Ok(()) } else { Err(PostError::Outrun) }
+}
+
+/// Posts what was held and released, each once, like [`post_movements`]. A release whose hold was never posted is
+/// refused by the database.
+#[tracing::instrument(name = "ledger.suspend", level = "debug", skip_all, fields(holds = holds.len(), releases = releases.len()))]
+pub(crate) async fn post_suspensions(
+    conn: &mut PgConnection,
+    holds: &[Suspension],
+    releases: &[Suspension],
+    now: Timestamp,
+) -> Result<(), PostError> {
+    let transfers: Vec<NewTransfer> = holds
+        .iter()
+        .map(posting::hold)
+        .chain(releases.iter().map(posting::release))
+        .collect::<Result<_, _>>()?;
+    post(conn, &transfers, now).await?;
+    Ok(())
 }
 
 async fn payment_transfers(

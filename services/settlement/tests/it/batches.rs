@@ -36,6 +36,8 @@ async fn a_batch_takes_yesterday_and_adds_up() {
         refunds: Some(cny(2_500)),
         fees: Some(cny(62)),
         fees_returned: Some(cny(15)),
+        held: Some(cny(0)),
+        released: Some(cny(0)),
         net: Some(cny(7_753)),
         close_time: Some(tael_grpc::convert::timestamp(world.clock.now())),
     };

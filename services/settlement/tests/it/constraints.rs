@@ -215,28 +215,142 @@ async fn refunds_of_one_payment_at_once_count_each_other() {
     assert_eq!(violated_constraint(&error), Some("transfer_refund_ceiling"), "{error}");
 }
 
-#[tokio::test]
-async fn batches_add_up_and_take_a_transfer_once() {
-    let (world, _) = world_with_postings().await;
-    let batch = |net: i64| {
-        format!(
-            "insert into batch select merchant_id, gen_random_uuid(), currency, cut_off_time, 1, 0, 100, 0, 1, 0, {net},
-             close_time, 'by hand', '' from batch"
-        )
-    };
-    let error = run(&world.pool, &batch(100)).await.unwrap_err();
-    assert_eq!(violated_constraint(&error), Some("batch_adds_up"), "{error}");
-    assert_eq!(run(&world.pool, &batch(99)).await.unwrap(), 1);
+/// Takes what waits, the payment of 5 000 with its fee of 30, into a batch with these sums, in one statement.
+fn close_by_hand(payments: i64, gross: i64, fees: i64, held: i64, net: i64) -> String {
+    format!(
+        "with taken as (
+             update batch_item set batch_id = '00000000-0000-0000-0000-000000000001' where batch_id is null
+         )
+         insert into batch (merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
+             refunds_minor, fees_minor, fees_returned_minor, held_minor, net_minor, close_time, idempotency_key,
+             fingerprint)
+         select merchant_id, '00000000-0000-0000-0000-000000000001', currency, cut_off_time, {payments}, 0, {gross},
+             0, {fees}, 0, {held}, {net}, close_time, 'by hand', '' from batch"
+    )
+}
 
-    let other = "(select batch_id from batch where idempotency_key = 'by hand')";
-    let taken = format!("update batch_item set batch_id = {other} where batch_id is not null");
-    assert_eq!(code(&run(&world.pool, &taken).await.unwrap_err()), "23001");
-    let again = format!(
-        "insert into batch_item (merchant_id, transfer_id, currency, occur_time, batch_id)
-         select merchant_id, transfer_id, currency, occur_time, {other} from batch_item where batch_id is not null"
-    );
-    let error = run(&world.pool, &again).await.unwrap_err();
+#[tokio::test]
+async fn batches_add_up_to_what_they_take() {
+    let (world, _) = world_with_postings().await;
+    for (payments, gross, fees, held, net, expected) in [
+        (1, 5_000, 30, 0, 5_000, "batch_adds_up"),
+        (1, 5_000, 30, 10, 4_970, "batch_adds_up"),
+        (1, 5_000, 30, -10, 4_980, "batch_held_minor_check"),
+        (0, 0, 0, 0, 0, "batch_not_empty"),
+        (1, 5_001, 30, 0, 4_971, "batch_sums"),
+        (1, 5_000, 29, 0, 4_971, "batch_sums"),
+        (2, 5_000, 30, 0, 4_970, "batch_sums"),
+        (1, 5_000, 30, 10, 4_960, "batch_sums"),
+    ] {
+        let sql = close_by_hand(payments, gross, fees, held, net);
+        let error = run(&world.pool, &sql).await.unwrap_err();
+        assert_eq!(violated_constraint(&error), Some(expected), "{sql}: {error}");
+    }
+    assert_eq!(run(&world.pool, &close_by_hand(1, 5_000, 30, 0, 4_970)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn batches_come_with_what_they_take_and_take_it_once() {
+    let (world, shop) = world_with_postings().await;
+    let empty = "insert into batch (merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count,
+                     gross_minor, refunds_minor, fees_minor, fees_returned_minor, net_minor, close_time,
+                     idempotency_key, fingerprint)
+                 select merchant_id, gen_random_uuid(), currency, cut_off_time, 1, 0, 5000, 0, 30, 0, 4970, close_time,
+                     'by hand', '' from batch";
+    let error = run(&world.pool, empty).await.unwrap_err();
+    assert_eq!(violated_constraint(&error), Some("batch_takes"), "{error}");
+
+    let more = "update batch_item set batch_id = (select batch_id from batch) where batch_id is null";
+    let error = run(&world.pool, more).await.unwrap_err();
+    assert_eq!(violated_constraint(&error), Some("batch_sums"), "{error}");
+
+    let born_taken = "insert into batch_item (merchant_id, transfer_id, currency, occur_time, batch_id)
+                      select merchant_id, gen_random_uuid(), currency, occur_time, (select batch_id from batch)
+                      from batch_item limit 1";
+    let error = run(&world.pool, born_taken).await.unwrap_err();
+    assert_eq!(violated_constraint(&error), Some("batch_item_waits"), "{error}");
+
+    let again = "insert into batch_item (merchant_id, transfer_id, currency, occur_time)
+                 select merchant_id, transfer_id, currency, occur_time from batch_item";
+    let error = run(&world.pool, again).await.unwrap_err();
     assert_eq!(violated_constraint(&error), Some("batch_item_pkey"), "{error}");
+
+    world.close(&shop, None).await.unwrap();
+    let taken =
+        "update batch_item set batch_id = (select batch_id from batch order by batch_id desc limit 1)";
+    assert_eq!(code(&run(&world.pool, taken).await.unwrap_err()), "23001");
+}
+
+/// A hold or release like the payment's of 5 000, with these columns set otherwise.
+fn suspend_by_hand(kind: &str, otherwise: &[(&str, &str)]) -> String {
+    let columns = [
+        ("merchant_id", "merchant_id"),
+        ("transfer_id", "gen_random_uuid()"),
+        ("kind", &format!("'{kind}'")),
+        ("currency", "currency"),
+        ("gross_minor", "gross_minor"),
+        ("fee_minor", "0"),
+        ("channel_fee_minor", "0"),
+        ("payment_id", "payment_id"),
+        ("refund_id", "null::uuid"),
+        ("batch_id", "null::uuid"),
+        ("channel", "null"),
+        ("number", "null"),
+        ("occur_time", "occur_time"),
+        ("post_time", "post_time"),
+        ("event_id", "gen_random_uuid()"),
+    ];
+    let values = columns.map(|(column, value)| {
+        otherwise.iter().find(|(name, _)| *name == column).map_or(value, |(_, value)| *value).to_owned()
+    });
+    format!(
+        "insert into transfer ({}) select {} from transfer where kind = 'payment' and gross_minor = 5000",
+        columns.map(|(column, _)| column).join(", "),
+        values.join(", ")
+    )
+}
+
+#[tokio::test]
+async fn a_payment_is_held_once_and_released_once_in_the_same_amount() {
+    let (world, shop) = world_with_postings().await;
+    let facts = Some("transfer_facts");
+    let ceiling = Some("transfer_release_ceiling");
+    let table: [(&str, &[(&str, &str)], _); 11] = [
+        ("hold", &[("fee_minor", "1")], facts),
+        ("hold", &[("channel_fee_minor", "1")], facts),
+        ("hold", &[("channel", "'alipay'")], facts),
+        ("hold", &[("number", "number")], facts),
+        ("hold", &[("payment_id", "null::uuid")], facts),
+        ("hold", &[("refund_id", "gen_random_uuid()")], facts),
+        ("hold", &[("batch_id", "gen_random_uuid()")], facts),
+        ("hold", &[("event_id", "null::uuid")], facts),
+        ("hold", &[("gross_minor", "0")], Some("transfer_gross_minor_check")),
+        ("hold", &[("event_id", "event_id")], Some("transfer_event")),
+        ("release", &[], ceiling),
+    ];
+    for (kind, otherwise, expected) in table {
+        let error = run(&world.pool, &suspend_by_hand(kind, otherwise)).await.unwrap_err();
+        assert_eq!(violated_constraint(&error), expected, "{kind} {otherwise:?}: {error}");
+    }
+
+    let late = shop.paid(5_001);
+    world.orders_tell([late.held()]).await;
+    let of_late = format!("'{}'", late.payment_id.uuid());
+    let of_late = ("payment_id", of_late.as_str());
+    for (kind, otherwise, expected) in [
+        ("hold", vec![of_late], Some("transfer_hold")),
+        ("release", vec![of_late], ceiling), // of 5 000
+        ("release", vec![of_late, ("gross_minor", "5002")], ceiling),
+        ("release", vec![of_late, ("gross_minor", "5001"), ("currency", "'USD'")], ceiling),
+        ("release", vec![of_late, ("gross_minor", "5001"), ("merchant_id", "gen_random_uuid()")], ceiling),
+    ] {
+        let error = run(&world.pool, &suspend_by_hand(kind, &otherwise)).await.unwrap_err();
+        assert_eq!(violated_constraint(&error), expected, "{kind} {otherwise:?}: {error}");
+    }
+    world.orders_tell([late.released(true)]).await;
+    let again = suspend_by_hand("release", &[of_late, ("gross_minor", "5001")]);
+    let error = run(&world.pool, &again).await.unwrap_err();
+    assert_eq!(violated_constraint(&error), Some("transfer_release"), "{error}");
 }
 
 #[tokio::test]

@@ -13,3 +13,4 @@ mod properties;
 mod reconcile;
 mod statement;
 mod support;
+mod suspense;

@@ -41,6 +41,11 @@ impl Serving {
         Self { addr, task }
     }
 
+    /// Serves nothing but a log.
+    pub(crate) async fn of_log(log: &ScriptedLog) -> Self {
+        Self::start(Routes::new(log.server())).await
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
     }

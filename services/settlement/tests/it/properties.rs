@@ -10,13 +10,21 @@ use tael_testkit::keyed;
 use crate::statement::lines;
 use crate::support::{Shop, World, money, start};
 
-/// A merchant's payments in one currency, each with the sums refunded after its refunds.
+/// What the order did with a payment's money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Took,
+    Holds,
+    HeldAndReleased,
+}
+
+/// A merchant's payments in one currency, each with the sums refunded after its refunds, and with its order.
 #[derive(Clone, Debug)]
 struct History {
     currency: &'static str,
     rate: String,
     channel_rate: String,
-    payments: Vec<(i64, Vec<i64>)>,
+    payments: Vec<(i64, Vec<i64>, Order)>,
     refunded_in_full: bool,
 }
 
@@ -24,13 +32,14 @@ fn rate() -> impl Strategy<Value = String> {
     (0_u32..=100_000_000).prop_map(|n| format!("{}.{:08}", n / 100_000_000, n % 100_000_000))
 }
 
-fn payment(refunded_in_full: bool) -> impl Strategy<Value = (i64, Vec<i64>)> {
+fn payment(refunded_in_full: bool) -> impl Strategy<Value = (i64, Vec<i64>, Order)> {
     prop_oneof![1_i64..200, 1_i64..1_000_000_000].prop_flat_map(move |amount| {
-        prop::collection::btree_set(1..=amount, 0..5).prop_map(move |mut totals| {
+        let order = prop::sample::select(vec![Order::Took, Order::Holds, Order::HeldAndReleased]);
+        (prop::collection::btree_set(1..=amount, 0..5), order).prop_map(move |(mut totals, order)| {
             if refunded_in_full {
                 totals.insert(amount);
             }
-            (amount, totals.into_iter().collect())
+            (amount, totals.into_iter().collect(), order)
         })
     })
 }
@@ -55,55 +64,63 @@ async fn every_history_adds_up() {
     let world = start().await;
     let mut runner = TestRunner::deterministic();
     let mut played = Vec::new();
-    let mut events = Vec::new();
+    let (mut paid, mut ordered) = (Vec::new(), Vec::new());
     for _ in 0..40 {
         let history = history().new_tree(&mut runner).unwrap().current();
         let shop = world.shop_with_rates(&history.rate, &history.channel_rate).await;
-        events.extend(happenings(&shop, &history));
+        happenings(&shop, &history, &mut paid, &mut ordered);
         played.push((shop, history));
     }
-    // Cut into batches of all sizes: some hold payments with their refunds, some refunds of payments long posted.
-    let mut rest = events.as_slice();
-    while !rest.is_empty() {
-        let size = (1..=40_usize).new_tree(&mut runner).unwrap().current().min(rest.len());
-        let (batch, later) = rest.split_at(size);
-        world.happen(batch.iter().cloned()).await;
-        rest = later;
+    // Cut into batches of all sizes: some hold payments with their refunds, some refunds of payments long posted. The
+    // two logs run beside each other, now one ahead, now the other.
+    let mut size = || (1..=40_usize).new_tree(&mut runner).unwrap().current();
+    let (mut payment_log, mut order_log) = (paid.as_slice(), ordered.as_slice());
+    while !payment_log.is_empty() || !order_log.is_empty() {
+        let (payments, later_payments) = payment_log.split_at(size().min(payment_log.len()));
+        let (orders, later_orders) = order_log.split_at(size().min(order_log.len()));
+        futures::join!(world.happen(payments.iter().cloned()), world.orders_tell(orders.iter().cloned()));
+        (payment_log, order_log) = (later_payments, later_orders);
     }
     assert_eq!(world.set_aside().await, Vec::<String>::new());
-    assert_eq!(world.checked().await.transfer_count, events.len() as u64);
+    assert_eq!(world.checked().await.transfer_count, (paid.len() + ordered.len()) as u64);
 
     for (shop, history) in &played {
-        let balances = balances(&world, shop, history).await;
+        let [receivable, payable, income, cost, suspense] = balances(&world, shop, history).await;
+        let held = history.payments.iter().filter(|(_, _, order)| *order == Order::Holds);
+        assert_eq!(-suspense, held.map(|(amount, _, _)| amount).sum::<i64>(), "{history:?}");
         if history.refunded_in_full {
-            assert_eq!(balances, [0; 4], "{history:?}");
+            assert_eq!([receivable, payable + suspense, income, cost], [0; 4], "{history:?}");
         }
         settle(&world, shop, history).await;
     }
     assert_eq!(world.checked().await.sums.len(), 3);
 }
 
-/// The events of a history, in their order.
-fn happenings(shop: &Shop, history: &History) -> Vec<Event> {
-    let mut events = Vec::new();
-    for (amount, totals) in &history.payments {
+/// The events of a history, in the order of their logs.
+fn happenings(shop: &Shop, history: &History, payments: &mut Vec<Event>, orders: &mut Vec<Event>) {
+    for (amount, totals, order) in &history.payments {
         let paid = shop.paid_at(money(*amount, history.currency), "2026-11-20T04:00:00Z");
-        events.push(paid.event());
+        payments.push(paid.event());
         let before = std::iter::once(0).chain(totals.iter().copied());
-        events
+        payments
             .extend(before.zip(totals).map(|(before, total)| paid.refunded(total - before, *total).event()));
+        match order {
+            Order::Took => {}
+            Order::Holds => orders.push(paid.held()),
+            Order::HeldAndReleased => orders.extend([paid.held(), paid.released(true)]),
+        }
     }
-    events
 }
 
-/// The balances that payments and refunds move.
-async fn balances(world: &World, shop: &Shop, history: &History) -> [i64; 4] {
-    let mut balances = [0; 4];
+/// The balances that all but batches move.
+async fn balances(world: &World, shop: &Shop, history: &History) -> [i64; 5] {
+    let mut balances = [0; 5];
     let kinds = [
         AccountKind::ChannelReceivable,
         AccountKind::MerchantPayable,
         AccountKind::FeeIncome,
         AccountKind::ChannelCost,
+        AccountKind::Suspense,
     ];
     for (balance, kind) in balances.iter_mut().zip(kinds) {
         *balance = world.balance(shop, kind, history.currency).await;
@@ -126,6 +143,8 @@ async fn settle(world: &World, shop: &Shop, history: &History) {
     assert_eq!(world.balance(shop, AccountKind::MerchantPayable, history.currency).await, 0);
     assert_eq!(world.balance(shop, AccountKind::PayoutPayable, history.currency).await, -net);
     let lines = lines(world, shop, &batch.batch_id, 4).await;
-    assert_eq!(lines.len(), (batch.payment_count + batch.refund_count) as usize);
+    let of = |wanted: Order| history.payments.iter().filter(|(_, _, order)| *order == wanted).count();
+    let suspensions = of(Order::Holds) + 2 * of(Order::HeldAndReleased);
+    assert_eq!(lines.len(), (batch.payment_count + batch.refund_count) as usize + suspensions);
     assert_eq!(lines.iter().map(|line| line.net.as_ref().unwrap().minor).sum::<i64>(), net);
 }

@@ -4,9 +4,11 @@ use secrecy::SecretString;
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_grpc::client::Channel as Transport;
-use tael_ids::{AttemptId, ChannelAccountId, EventId, MerchantId, PaymentId, RefundId};
+use tael_ids::{AttemptId, ChannelAccountId, EventId, MerchantId, OrderId, PaymentId, RefundId};
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::event::v1::{Event, Payload, PaymentRefunded, PaymentSucceeded};
+use tael_proto::event::v1::{
+    Event, OrderPaymentHeld, OrderPaymentReleased, Payload, PaymentRefunded, PaymentSucceeded,
+};
 use tael_proto::payment::v1::{BillLine, BillLineKind};
 use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
 use tael_proto::settlement::v1::{
@@ -16,7 +18,7 @@ use tael_proto::settlement::v1::{
 use tael_proto::r#type::v1::{Channel, Method, Money};
 use tael_runtime::Base;
 use tael_settlement::{App, Config};
-use tael_testkit::{Running, TestDatabase, keyed};
+use tael_testkit::{Running, ScriptedLog, TestDatabase, keyed};
 use tonic::Status;
 
 use crate::peers::{FakeMerchants, FakePayment, Serving};
@@ -27,12 +29,14 @@ pub(crate) const NOW: &str = "2026-11-21T04:00:00Z";
 pub(crate) struct World {
     pub(crate) client: SettlementServiceClient<Transport>,
     pub(crate) payment: FakePayment,
+    /// The order service's log.
+    pub(crate) orders: ScriptedLog,
     pub(crate) merchants: FakeMerchants,
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
     pub(crate) running: Running,
-    _peers: [Serving; 2],
+    _peers: [Serving; 3],
     _database: TestDatabase,
 }
 
@@ -43,7 +47,8 @@ pub(crate) async fn start() -> World {
 pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
     let database = TestDatabase::create().await;
     let (payment, merchants) = (FakePayment::default(), FakeMerchants::default());
-    let peers = [payment.serve().await, merchants.serve().await];
+    let orders = ScriptedLog::default();
+    let peers = [payment.serve().await, merchants.serve().await, Serving::of_log(&orders).await];
     let config = Config {
         base: Base {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -51,15 +56,18 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
             database_connections: 16,
             redis_url,
             event_retention_days: None,
+            max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
         },
         payment_url: peers[0].url(),
         merchant_url: peers[1].url(),
+        order_url: peers[2].url(),
     };
     let clock = Clock::manual(NOW.parse().unwrap());
     let running = tael_testkit::run::<App>(config.clone(), clock.clone()).await;
     World {
         client: SettlementServiceClient::new(running.channel()),
         payment,
+        orders,
         merchants,
         pool: database.pool(),
         clock,
@@ -107,7 +115,18 @@ impl World {
         self.consumed().await;
     }
 
-    /// Waits until the service has been through the log.
+    /// The same in the order service's log.
+    pub(crate) async fn orders_tell(&self, events: impl IntoIterator<Item = Event>) {
+        self.orders.append_all(events);
+        self.orders.consumed().await;
+    }
+
+    /// What is in suspense in yuan.
+    pub(crate) async fn suspense(&self, shop: &Shop) -> i64 {
+        -self.balance(shop, AccountKind::Suspense, "CNY").await
+    }
+
+    /// Waits until the service has been through the payments' log.
     pub(crate) async fn consumed(&self) {
         self.payment.consumed().await;
     }
@@ -233,6 +252,29 @@ impl Paid {
         event(&self.shop, Kind::PaymentSucceeded(fact))
     }
 
+    /// The event that its order could not take the money, a second after it came: a new event each time.
+    pub(crate) fn held(&self) -> Event {
+        let fact = OrderPaymentHeld {
+            order_id: OrderId::new().to_string(),
+            payment_id: self.payment_id.to_string(),
+            amount: Some(self.amount.clone()),
+        };
+        let time = self.time + jiff::SignedDuration::from_secs(1);
+        event_at(&self.shop, Kind::OrderPaymentHeld(fact), time)
+    }
+
+    /// The event that this was decided, an hour after the money came.
+    pub(crate) fn released(&self, accepted: bool) -> Event {
+        let fact = OrderPaymentReleased {
+            order_id: OrderId::new().to_string(),
+            payment_id: self.payment_id.to_string(),
+            amount: Some(self.amount.clone()),
+            accepted,
+        };
+        let time = self.time + jiff::SignedDuration::from_hours(1);
+        event_at(&self.shop, Kind::OrderPaymentReleased(fact), time)
+    }
+
     /// A refund of `minor` that makes the sum refunded `total`, a minute after the payment.
     pub(crate) fn refunded(&self, minor: i64, total: i64) -> Refunded {
         let time = self.time + jiff::SignedDuration::from_mins(1);
@@ -301,6 +343,10 @@ pub(crate) fn event(shop: &Shop, kind: Kind) -> Event {
         payload: Some(Payload { kind: Some(kind) }),
         ..Event::default()
     }
+}
+
+pub(crate) fn event_at(shop: &Shop, kind: Kind, time: jiff::Timestamp) -> Event {
+    Event { occur_time: Some(tael_grpc::convert::timestamp(time)), ..event(shop, kind) }
 }
 
 pub(crate) fn cny(minor: i64) -> Money {

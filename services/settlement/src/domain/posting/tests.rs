@@ -5,6 +5,7 @@ use tael_money::{Currency, Rate};
 use super::*;
 use crate::domain::account::AccountKind;
 use crate::domain::channel::Channel;
+use crate::domain::transfer::TransferKind;
 
 fn source() -> Source {
     Source { channel: Channel::Alipay, channel_account_id: ChannelAccountId::new(), event_id: EventId::new() }
@@ -51,7 +52,7 @@ fn sides(transfer: &NewTransfer) -> Vec<(Direction, AccountKind, i64)> {
     transfer.entries.iter().map(|e| (e.direction, e.account.kind, e.amount.minor())).collect()
 }
 
-use AccountKind::{ChannelCost, ChannelReceivable, FeeIncome, MerchantPayable, PayoutPayable};
+use AccountKind::{ChannelCost, ChannelReceivable, FeeIncome, MerchantPayable, PayoutPayable, Suspense};
 use Direction::{Credit, Debit};
 
 #[test]
@@ -111,11 +112,41 @@ fn a_batch_moves_its_net_amount_either_way_or_not_at_all() {
     assert_eq!(close(0), None);
 }
 
+fn suspension_of(taken: &PaymentTaken) -> Suspension {
+    Suspension {
+        merchant_id: taken.merchant_id,
+        payment_id: taken.payment_id,
+        amount: taken.amount,
+        event_id: EventId::new(),
+        occur_time: Timestamp::UNIX_EPOCH,
+    }
+}
+
+#[test]
+fn a_hold_takes_all_into_suspense_and_a_release_gives_it_back() {
+    let suspension = suspension_of(&taken(cny(10_000)));
+    let held = hold(&suspension).unwrap();
+    assert_eq!(sides(&held), [(Debit, MerchantPayable, 10_000), (Credit, Suspense, 10_000)]);
+    let released = release(&suspension).unwrap();
+    assert_eq!(sides(&released), [(Debit, Suspense, 10_000), (Credit, MerchantPayable, 10_000)]);
+    for transfer in [held, released] {
+        assert_eq!(transfer.gross, cny(10_000));
+        assert_eq!((transfer.fees.fee, transfer.fees.channel_fee), (cny(0), cny(0)));
+        assert_eq!((transfer.cause.source(), transfer.cause.number()), (None, None));
+        assert_eq!(transfer.cause.event_id(), Some(suspension.event_id));
+        assert_eq!(transfer.cause.payment_id(), Some(suspension.payment_id));
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     for minor in [0, -1, i64::MIN] {
         let refused = payment(&taken(cny(minor)), Rates::NONE);
         assert!(matches!(refused, Err(PostingError::NoAmount(_))), "{minor}");
+        for suspend in [hold, release] {
+            let refused = suspend(&suspension_of(&taken(cny(minor))));
+            assert!(matches!(refused, Err(PostingError::NoAmount(_))), "{minor}");
+        }
     }
     let taken = taken(cny(100));
     let paid = posted(&payment(&taken, Rates::NONE).unwrap());
@@ -196,5 +227,63 @@ proptest! {
         for (account, balance) in balances {
             prop_assert_eq!(balance, 0, "{:?} keeps something", account.kind);
         }
+    }
+
+    #[test]
+    fn suspense_is_what_is_held_and_not_released_in_any_order(
+        currency in any_currency(),
+        fee in any_rate(),
+        histories in prop::collection::vec((1_i64..1_000_000_000_000, any::<bool>(), any::<bool>(), any::<bool>()), 1..12),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 48),
+    ) {
+        let merchant_id = MerchantId::new();
+        // Of each payment, two logs: what the channel did with its money, and what the order did.
+        let mut logs = Vec::new();
+        for (amount, refunded, held, released) in histories {
+            let taken = PaymentTaken { merchant_id, ..taken(Money::new(amount, currency)) };
+            let paid = payment(&taken, Rates { fee, channel: Rate::ZERO }).unwrap();
+            let refund = refund(&made(&taken, taken.amount, taken.amount), &posted(&paid)).unwrap();
+            logs.push(if refunded { vec![paid, refund] } else { vec![paid] });
+            let suspension = suspension_of(&taken);
+            let mut suspended = Vec::new();
+            if held {
+                suspended.push(hold(&suspension).unwrap());
+            }
+            if held && released {
+                suspended.push(release(&suspension).unwrap());
+            }
+            logs.push(suspended);
+        }
+
+        let (mut suspense, mut held_and_not_released) = (0_i128, 0_i128);
+        let mut balances = std::collections::HashMap::<AccountKind, i128>::new();
+        for pick in order {
+            logs.retain(|log| !log.is_empty());
+            if logs.is_empty() {
+                break;
+            }
+            let log = pick.index(logs.len());
+            let transfer = logs[log].remove(0);
+            let gross = i128::from(transfer.gross.minor());
+            match transfer.cause.kind() {
+                TransferKind::Hold => held_and_not_released += gross,
+                TransferKind::Release => held_and_not_released -= gross,
+                TransferKind::Payment | TransferKind::Refund | TransferKind::Batch => {}
+            }
+            for entry in &transfer.entries {
+                let signed = match entry.direction {
+                    Direction::Debit => i128::from(entry.amount.minor()),
+                    Direction::Credit => -i128::from(entry.amount.minor()),
+                };
+                *balances.entry(entry.account.kind).or_default() += signed;
+                if entry.account.kind == Suspense {
+                    suspense -= signed;
+                }
+            }
+            prop_assert_eq!(balances.values().sum::<i128>(), 0);
+            prop_assert_eq!(suspense, held_and_not_released);
+            prop_assert!(suspense >= 0);
+        }
+        prop_assert!(logs.iter().all(Vec::is_empty));
     }
 }

@@ -1,0 +1,284 @@
+//! Money that came when its order could not take it.
+
+use tael_ids::EventId;
+use tael_proto::event::v1::payload::Kind;
+use tael_proto::event::v1::{OrderPaymentHeld, OrderPaymentReleased, OrderRefunded};
+use tael_proto::settlement::v1::{AccountKind, Direction, StatementLine, TransferKind};
+
+use crate::peers::Bill;
+use crate::statement::lines;
+use crate::support::{Shop, World, cny, event, event_at, money, start};
+
+/// What the merchant is owed in yuan, and what is in suspense.
+async fn owed_and_suspense(world: &World, shop: &Shop) -> (i64, i64) {
+    let owed = -world.balance(shop, AccountKind::MerchantPayable, "CNY").await;
+    (owed, world.suspense(shop).await)
+}
+
+#[tokio::test]
+async fn held_money_is_in_suspense_whichever_log_is_read_first() {
+    let world = start().await;
+    let (before, after) =
+        (world.shop_with_rates("0.006", "0.0038").await, world.shop_with_rates("0.006", "0.0038").await);
+    let (late, early) = (before.paid(10_000), after.paid(10_000));
+
+    world.happen([late.event()]).await;
+    world.orders_tell([late.held()]).await;
+    assert_eq!(owed_and_suspense(&world, &before).await, (-60, 10_000));
+
+    world.orders_tell([early.held()]).await;
+    assert_eq!(owed_and_suspense(&world, &after).await, (-10_000, 10_000));
+    world.checked().await;
+    world.happen([early.event()]).await;
+    assert_eq!(owed_and_suspense(&world, &after).await, (-60, 10_000));
+
+    let hold = world.transfers(&before).await.into_iter().find(|t| t.kind() == TransferKind::Hold).unwrap();
+    let sides: Vec<_> =
+        hold.entries.iter().map(|e| (e.direction(), e.kind(), e.amount.clone().unwrap())).collect();
+    assert_eq!(
+        sides,
+        [
+            (Direction::Debit, AccountKind::MerchantPayable, cny(10_000)),
+            (Direction::Credit, AccountKind::Suspense, cny(10_000)),
+        ]
+    );
+    assert_eq!((hold.payment_id, hold.refund_id.as_str()), (late.payment_id.to_string(), ""));
+    assert_eq!(hold.occur_time, late.held().occur_time);
+    world.checked().await;
+}
+
+#[tokio::test]
+async fn money_that_the_order_took_is_owed_to_the_merchant() {
+    let world = start().await;
+    let shop = world.shop_with_rates("0.006", "0.0038").await;
+    let paid = shop.paid(10_000);
+    world.orders_tell([paid.held(), paid.released(true)]).await; // both in one batch of events
+    assert_eq!(owed_and_suspense(&world, &shop).await, (0, 0));
+    world.happen([paid.event()]).await;
+    assert_eq!(owed_and_suspense(&world, &shop).await, (9_940, 0));
+    assert_eq!(world.checked().await.transfer_count, 3);
+    assert_eq!(world.set_aside().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn money_that_the_payer_got_back_leaves_nothing_anywhere() {
+    let world = start().await;
+    let shop = world.shop_with_rates("0.006", "0.0038").await;
+    for refund_first in [true, false] {
+        let paid = shop.paid(10_000);
+        world.happen([paid.event()]).await;
+        world.orders_tell([paid.held()]).await;
+        let refund = world.happen([paid.refunded(10_000, 10_000).event()]);
+        let release = world.orders_tell([paid.released(false)]);
+        if refund_first {
+            refund.await;
+            assert_eq!(owed_and_suspense(&world, &shop).await, (-10_000, 10_000));
+            release.await;
+        } else {
+            release.await;
+            assert_eq!(owed_and_suspense(&world, &shop).await, (9_940, 0));
+            refund.await;
+        }
+        assert_eq!(owed_and_suspense(&world, &shop).await, (0, 0));
+        assert_eq!(world.balances(&shop).await, [0; 5]);
+    }
+    world.checked().await;
+}
+
+#[tokio::test]
+async fn what_is_delivered_again_is_held_and_released_once() {
+    let world = start().await;
+    let shop = world.shop();
+    let paid = shop.paid(700);
+    let told = [paid.held(), paid.released(true)];
+    world.happen([paid.event()]).await;
+    // Twice in one batch, again in another, and the same under other events.
+    world.orders_tell(told.iter().chain(&told).cloned()).await;
+    world.orders_tell(told.clone()).await;
+    world.orders_tell([paid.held(), paid.released(true)]).await;
+    assert_eq!(world.checked().await.transfer_count, 3);
+    assert_eq!(owed_and_suspense(&world, &shop).await, (700, 0));
+    assert_eq!(world.set_aside().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn two_replicas_hold_once() {
+    let world = start().await;
+    let shop = world.shop();
+    let replica = tael_testkit::run::<tael_settlement::App>(world.config.clone(), world.clock.clone()).await;
+    let payments: Vec<_> = (0..200).map(|_| shop.paid(100)).collect();
+    for some in payments.chunks(20) {
+        world.payment.append(some.iter().map(|paid| paid.event()));
+        world.orders.append_all(some.iter().map(|paid| paid.held()));
+        world.orders.append_all(some.iter().take(5).map(|paid| paid.released(true)));
+    }
+    world.consumed().await;
+    world.orders.consumed().await;
+    replica.stop().await;
+    assert_eq!(world.checked().await.transfer_count, 200 + 200 + 50);
+    assert_eq!(owed_and_suspense(&world, &shop).await, (5_000, 15_000));
+    assert_eq!(world.set_aside().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_release_without_its_hold_is_set_aside_and_blocks_nothing() {
+    let world = start().await;
+    let shop = world.shop();
+    let (unheld, other) = (shop.paid(500), shop.paid(800));
+    let released = unheld.released(true);
+    world.orders_tell([released.clone(), other.held()]).await;
+    assert_eq!(owed_and_suspense(&world, &shop).await, (-800, 800));
+    let errors = world.set_aside().await;
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("a release needs a hold of its amount"), "{errors:?}");
+    // Told again once the hold is there, the same event is posted.
+    world.orders_tell([unheld.held(), released]).await;
+    assert_eq!(owed_and_suspense(&world, &shop).await, (-800, 800));
+    assert_eq!(world.checked().await.transfer_count, 3);
+}
+
+#[tokio::test]
+async fn what_cannot_be_held_or_released_is_set_aside() {
+    let world = start().await;
+    let shop = world.shop();
+    let paid = shop.paid(500);
+    let at = "2026-11-20T04:00:00Z".parse().unwrap();
+    let held = |amount| {
+        let payment_id = paid.payment_id.to_string();
+        let fact = OrderPaymentHeld { amount: Some(amount), payment_id, ..OrderPaymentHeld::default() };
+        event_at(&shop, Kind::OrderPaymentHeld(fact), at)
+    };
+    let released = |amount| {
+        let payment_id = paid.payment_id.to_string();
+        let fact =
+            OrderPaymentReleased { amount: Some(amount), payment_id, ..OrderPaymentReleased::default() };
+        event_at(&shop, Kind::OrderPaymentReleased(fact), at)
+    };
+    let mut same_event = shop.paid(1).held();
+    let first = paid.held();
+    same_event.event_id.clone_from(&first.event_id);
+    let mut timeless = shop.paid(2).held();
+    timeless.occur_time = None;
+    world
+        .orders_tell([
+            first,
+            held(cny(501)),              // held before with another amount
+            held(money(500, "JPY")),     // and in another currency
+            same_event,                  // another payment under the same event
+            released(cny(499)),          // not what was held
+            released(money(500, "JPY")), // not what was held
+            held(cny(0)),
+            held(cny(-1)),
+            timeless,
+            event_at(&shop, Kind::OrderPaymentHeld(OrderPaymentHeld::default()), at),
+            event_at(&shop, Kind::OrderPaymentReleased(OrderPaymentReleased::default()), at),
+            event(&shop, Kind::OrderRefunded(OrderRefunded::default())), // of no concern
+        ])
+        .await;
+    assert_eq!(owed_and_suspense(&world, &shop).await, (-500, 500));
+    let errors = world.set_aside().await;
+    assert_eq!(errors.len(), 10, "{errors:#?}");
+    // Released once; told again in another amount, it is refused.
+    world.orders_tell([paid.released(true), released(cny(499))]).await;
+    assert_eq!(owed_and_suspense(&world, &shop).await, (0, 0));
+    assert_eq!(world.set_aside().await.len(), 11);
+    world.checked().await;
+}
+
+#[tokio::test]
+async fn an_event_stands_for_one_posting_in_both_logs() {
+    let world = start().await;
+    let shop = world.shop();
+    let (first, second) = (shop.paid(100), shop.paid(200));
+    let event_id = EventId::new().to_string();
+    let mut paid = first.event();
+    paid.event_id.clone_from(&event_id);
+    let mut held = second.held();
+    held.event_id = event_id;
+    world.happen([paid]).await;
+    world.orders_tell([held]).await;
+    assert_eq!(owed_and_suspense(&world, &shop).await, (100, 0));
+    assert_eq!(world.set_aside().await.len(), 1);
+}
+
+/// What a merchant reads: kind, amount, fee and net.
+fn told(lines: &[StatementLine]) -> Vec<(TransferKind, i64, i64, i64)> {
+    let minor = |money: &Option<tael_proto::r#type::v1::Money>| money.as_ref().unwrap().minor;
+    lines.iter().map(|l| (l.kind(), minor(&l.amount), minor(&l.fee), minor(&l.net))).collect()
+}
+
+#[tokio::test]
+async fn batches_take_holds_and_releases_and_statements_tell_of_them() {
+    let world = start().await;
+    let shop = world.shop_with_rates("0.006", "0.0038").await;
+    let (fine, late) = (shop.paid(5_000), shop.paid_at(cny(10_000), "2026-11-20T15:30:00Z"));
+    world.happen([fine.event(), late.event()]).await;
+    // Held before midnight, released after it.
+    world.orders_tell([late.held(), late.released(true)]).await;
+
+    let batch = world.close(&shop, None).await.unwrap();
+    assert_eq!((batch.payment_count, batch.refund_count), (2, 0));
+    assert_eq!((batch.gross, batch.fees, batch.held), (Some(cny(15_000)), Some(cny(90)), Some(cny(10_000))));
+    assert_eq!((batch.released, batch.net), (Some(cny(0)), Some(cny(4_910))));
+    let statement = lines(&world, &shop, &batch.batch_id, 2).await;
+    assert_eq!(
+        told(&statement),
+        [
+            (TransferKind::Payment, 5_000, -30, 4_970),
+            (TransferKind::Payment, 10_000, -60, 9_940),
+            (TransferKind::Hold, -10_000, 0, -10_000),
+        ]
+    );
+    assert_eq!(statement[2].payment_id, late.payment_id.to_string());
+    assert_eq!(statement[2].refund_id, "");
+    assert_eq!(owed_and_suspense(&world, &shop).await, (10_000, 0));
+
+    // A batch of nothing but a release.
+    let next = world.close(&shop, Some("2026-11-21T00:00:00Z")).await.unwrap();
+    assert_eq!((next.payment_count, next.refund_count, &next.gross), (0, 0, &Some(cny(0))));
+    assert_eq!(
+        (&next.held, &next.released, &next.net),
+        (&Some(cny(0)), &Some(cny(10_000)), &Some(cny(10_000)))
+    );
+    let statement = lines(&world, &shop, &next.batch_id, 2).await;
+    assert_eq!(told(&statement), [(TransferKind::Release, 10_000, 0, 10_000)]);
+    assert_eq!(owed_and_suspense(&world, &shop).await, (0, 0));
+    assert_eq!(world.balances(&shop).await[2], -14_910);
+    world.checked().await;
+}
+
+#[tokio::test]
+async fn a_batch_of_a_hold_alone_is_negative() {
+    let world = start().await;
+    let shop = world.shop();
+    let paid = shop.paid(300);
+    world.orders_tell([paid.held()]).await;
+    let batch = world.close(&shop, None).await.unwrap();
+    assert_eq!((batch.held, batch.net), (Some(cny(300)), Some(cny(-300))));
+    // The payment, read later, makes up for it.
+    world.happen([paid.event()]).await;
+    assert_eq!(world.close(&shop, None).await.unwrap().net, Some(cny(300)));
+    let [_, payable, payout, _, _] = world.balances(&shop).await;
+    assert_eq!((payable, payout, world.suspense(&shop).await), (0, 0, 300));
+    world.checked().await;
+}
+
+#[tokio::test]
+async fn the_channels_bill_knows_nothing_of_suspense() {
+    let world = start().await;
+    let shop = world.shop_with_rates("0.006", "0.0038").await;
+    let (accepted, held) = (shop.paid(10_000), shop.paid(5_000));
+    world.happen([accepted.event(), held.event()]).await;
+    world.orders_tell([accepted.held(), accepted.released(true), held.held()]).await;
+    let bill = vec![vec![accepted.bill_line(38), held.bill_line(19)]];
+    world.payment.set_bill(&shop.channel_account_id, "2026-11-20", Bill::Parts(bill));
+    let request = tael_proto::settlement::v1::ReconcileRequest {
+        merchant_id: shop.merchant_id.clone(),
+        channel_account_id: shop.channel_account_id.clone(),
+        bill_date: "2026-11-20".to_owned(),
+    };
+    let answer = world.client.clone().reconcile(tael_testkit::keyed(request)).await.unwrap().into_inner();
+    let reconciliation = answer.reconciliation.unwrap();
+    assert_eq!((reconciliation.bill_lines, reconciliation.matched), (2, 2));
+    assert_eq!(reconciliation.breaks, []);
+}
