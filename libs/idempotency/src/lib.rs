@@ -17,8 +17,9 @@
 //! Whatever happens to Redis, callers get their answers. One that is down costs nothing, one that hangs costs the calls
 //! that are asking it then a quarter of a second, and from then on one call each second until it is back.
 //!
-//! The metric `tael.idempotency.calls` counts calls by `method` and `outcome`: `first`, `replayed`, `conflict` (the key
-//! was used with another request), `in_progress` (the first call did not end in time) and `degraded` (Redis was no help).
+//! The metric `tael.idempotency.calls` counts calls by `method` and by `outcome`, as Redis tells it: `first`, `replayed`,
+//! `conflict` (the key was used with another request), `in_progress` (the first call did not end in time), and
+//! `degraded` (Redis told nothing).
 
 mod call;
 mod count;

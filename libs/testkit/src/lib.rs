@@ -5,6 +5,7 @@
 //! own: [`RedisServer`], for which `redis-server` must be installed.
 
 mod database;
+mod link;
 mod log;
 mod redis;
 mod service;
@@ -13,6 +14,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use database::TestDatabase;
+pub use link::Link;
 pub use log::ScriptedLog;
 pub use redis::RedisServer;
 use secrecy::SecretString;

@@ -60,7 +60,7 @@ impl RedisServer {
         self.until_it_answers().await;
     }
 
-    /// Lets it hang (SIGSTOP): connections stay, and are accepted, but nothing is answered.
+    /// Lets it hang (SIGSTOP): connections stay, and are accepted, but nothing is answered. It must not be killed.
     pub fn hang(&self) {
         self.signal(Signal::STOP);
     }

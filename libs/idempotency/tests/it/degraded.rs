@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use futures::future::join_all;
 use redis::AsyncCommands as _;
 use secrecy::SecretString;
 use tael_idempotency::Idempotency;
@@ -55,7 +56,7 @@ async fn with_a_redis_that_never_answers_the_work_runs() {
 
 #[tokio::test]
 async fn with_a_redis_that_talks_nonsense_the_work_runs() {
-    for nonsense in [
+    let nonsense = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n".as_slice(),
         b"*1\r\n:9\r\n",
         b"+OK\r\n",
@@ -63,10 +64,16 @@ async fn with_a_redis_that_talks_nonsense_the_work_runs() {
         b"*2\r\n:2\r\n:5\r\n",
         b"-LOADING Redis is loading the dataset in memory\r\n",
         b"-READONLY You can't write against a read only replica.\r\n",
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        b"-CLUSTERDOWN The cluster is down\r\n",
+        b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+        b"-NOAUTH Authentication required.\r\n",
+        b"-NOPERM this user has no permissions to run the 'evalsha' command\r\n",
+        b"-MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist on disk.\r\n",
+        b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n",
         b"\x00\xff\x00\xff\r\n",
-    ] {
-        works_without_help(&server(nonsense).await).await;
-    }
+    ];
+    join_all(nonsense.map(async |nonsense| works_without_help(&server(nonsense).await).await)).await;
 }
 
 #[tokio::test]
@@ -83,18 +90,25 @@ fn an_address_that_is_none_is_refused_at_start() {
 #[tokio::test]
 async fn what_is_no_record_of_ours_does_not_stop_the_work() {
     let (effect, mut redis) = (Effect::default(), redis().await);
-    // Another type of value under the key; an answer that is no message.
-    let (text, broken) = (new_key(), new_key());
+    // Another type of value under the key; an answer that is no message; refusals without message, and without reason.
+    let (text, broken, mute, no_refusal) = (new_key(), new_key(), new_key(), new_key());
     let _: () = redis.set(redis_key(&text), "not a hash").await.unwrap();
     let fingerprint = call(&broken, 7).guard().fingerprint;
     let _: () = redis.hset(redis_key(&broken), "fingerprint", fingerprint).await.unwrap();
     let _: () = redis.hset(redis_key(&broken), "answer", b"\xff\xff".as_slice()).await.unwrap();
-    for key in [text, broken] {
+    for (key, code) in [(&mute, "5"), (&no_refusal, "0")] {
+        let fingerprint = call(key, 7).guard().fingerprint;
+        let _: () = redis.hset(redis_key(key), "refused", fingerprint).await.unwrap();
+        let _: () = redis.hset(redis_key(key), "code", code).await.unwrap();
+    }
+    let _: () =
+        redis.hset_multiple(redis_key(&no_refusal), &[("message", ""), ("details", "")]).await.unwrap();
+    for key in [text, broken, mute, no_refusal] {
         let answer = effect.run(&idempotency(), call(&key, 7)).await.unwrap();
         assert!(!is_replayed(&answer));
         let _: i64 = redis.del(redis_key(&key)).await.unwrap();
     }
-    assert_eq!(effect.count(), 2);
+    assert_eq!(effect.count(), 4);
 }
 
 #[tokio::test]

@@ -1,13 +1,17 @@
-//! Repeated calls, with a real Redis, with none, and with one that talks nonsense.
+//! Repeated calls, with a real Redis, with none, with one that talks nonsense, and with one that dies or hangs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod call;
 mod degraded;
 mod gone;
+mod latency;
 mod lease;
+mod metrics;
 mod open;
+mod refusal;
 mod run;
+mod storm;
 mod trouble;
 
 use std::sync::Arc;

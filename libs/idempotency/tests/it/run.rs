@@ -7,7 +7,7 @@ use tael_grpc::{deadline, status};
 use tael_idempotency::{Call, Idempotency};
 use tael_proto::r#type::v1::Money;
 use tokio::sync::{Barrier, Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use crate::{Effect, call, idempotency, is_replayed, message, new_key};
@@ -137,7 +137,23 @@ async fn a_call_in_progress_is_waited_for_until_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_error_gives_the_key_back() {
+async fn who_waits_wakes_soon_after_the_answer() {
+    let (idempotency, effect, key) = (idempotency(), Effect::default(), new_key());
+    let (running, go_on) = begin(&idempotency, call(&key, 7), &effect).await;
+    let waiting = effect.run(&idempotency, call(&key, 7));
+    tokio::pin!(waiting);
+    // By then it looks as seldom as it ever does.
+    assert!(timeout(Duration::from_millis(300), &mut waiting).await.is_err());
+    go_on.add_permits(1);
+    running.await.unwrap().unwrap();
+    let answered = Instant::now();
+    assert!(is_replayed(&waiting.await.unwrap()));
+    let late = answered.elapsed();
+    assert!(late < Duration::from_millis(500), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_transient_error_gives_the_key_back() {
     let (idempotency, effect, key) = (idempotency(), Effect::default(), new_key());
     let failing = |_| async { Err::<Money, _>(Status::unavailable("not now")) };
     let failed = idempotency.run(call(&key, 7), failing).await.unwrap_err();
@@ -163,10 +179,14 @@ async fn the_work_knows_the_call_s_guard_and_deadline() {
 #[tokio::test]
 async fn a_panic_is_an_incident_and_not_an_answer() {
     let idempotency = idempotency();
+    let (effect, key) = (Effect::default(), new_key());
     let work = |_| async { panic!("as intended") };
-    let failed = idempotency.run::<Money, _, _>(call(&new_key(), 7), work).await.unwrap_err();
+    let failed = idempotency.run::<Money, _, _>(call(&key, 7), work).await.unwrap_err();
     assert_eq!(failed.code(), Code::Internal);
     assert!(!failed.message().contains("intended"), "{}", failed.message());
+    // Nobody waits for the lease of a work that panicked.
+    let again = timeout(Duration::from_secs(3), effect.run(&idempotency, call(&key, 7))).await.unwrap();
+    assert!(!is_replayed(&again.unwrap()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
