@@ -2,10 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod aggregate;
 mod consume;
+mod flood;
 mod kinds;
+mod lease;
 mod order;
 mod poison;
 mod read;
+mod registry;
+mod retention;
+mod set_aside;
 mod source;
 mod wait;

@@ -1,6 +1,7 @@
 //! A log that is served, and a database that consumes it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
@@ -10,7 +11,9 @@ use tael_grpc::server::{Limits, Readiness, bind};
 use tael_ids::MerchantId;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::event::v1::{Cursor, Event, MerchantApproved, MerchantRegistered, ReadEventsRequest};
+use tael_proto::event::v1::{
+    Cursor, Event, ListConsumersRequest, LogConsumer, MerchantApproved, MerchantRegistered, ReadEventsRequest,
+};
 use tael_testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -44,9 +47,14 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) async fn start() -> Self {
+        Self::start_keeping(None).await
+    }
+
+    /// A log that keeps its events for so many days.
+    pub(crate) async fn start_keeping(days: Option<NonZeroU16>) -> Self {
         let database = Database::create().await;
         let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
-        let log = EventLog::new(database.pool.clone(), draining.clone());
+        let log = EventLog::new(database.pool.clone(), draining.clone()).kept_for(days);
         let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Limits::default()).await.unwrap();
         let channel = connect(&format!("http://{}", bound.addr())).unwrap();
         let stopped = stop.clone().cancelled_owned();
@@ -79,6 +87,38 @@ impl Source {
         self.log.append(tx, &[event(name)]).await.unwrap();
     }
 
+    /// Appends events and makes all of the log old.
+    pub(crate) async fn commit_long_ago(&self, names: &[impl AsRef<str>]) {
+        self.commit(names).await;
+        sqlx::query("update event_log set append_time = now() - interval '400 days'")
+            .execute(&self.database.pool)
+            .await
+            .unwrap();
+    }
+
+    /// A client of the log.
+    pub(crate) fn client(&self) -> EventLogServiceClient<Channel> {
+        EventLogServiceClient::new(self.channel.clone())
+    }
+
+    /// Reads as a consumer that is to be remembered.
+    pub(crate) async fn read_as(
+        &self,
+        consumer: &str,
+        after: Option<Cursor>,
+        limit: u32,
+        wait_ms: u32,
+    ) -> Result<Vec<Event>, Status> {
+        let consumer = consumer.to_owned();
+        let request = ReadEventsRequest { after, limit, wait_ms, consumer, applied: after };
+        Ok(self.client().read_events(request).await?.into_inner().events)
+    }
+
+    /// The registered consumers.
+    pub(crate) async fn consumers(&self) -> Vec<LogConsumer> {
+        self.client().list_consumers(ListConsumersRequest {}).await.unwrap().into_inner().consumers
+    }
+
     /// Reads over gRPC.
     pub(crate) async fn read(
         &self,
@@ -86,7 +126,7 @@ impl Source {
         limit: u32,
         wait_ms: u32,
     ) -> Result<Vec<Event>, Status> {
-        let mut client = EventLogServiceClient::new(self.channel.clone());
+        let mut client = self.client();
         let mut request =
             tonic::Request::new(ReadEventsRequest { after, limit, wait_ms, ..ReadEventsRequest::default() });
         request.set_timeout(std::time::Duration::from_secs(30));
