@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
+use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
-use tael_eventlog::{Consumer, EventLog};
+use tael_eventlog::{Consumer, EventLog, SetAside};
 use tael_grpc::client::{Channel, connect};
 use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
@@ -19,6 +20,7 @@ use tonic::service::Routes;
 use crate::clients::Payments;
 use crate::config::Config;
 use crate::events::{PaymentEvents, RefundEvents};
+use crate::facts::OrderFacts;
 use crate::rpc::Rpc;
 use crate::usecase::Orders;
 use crate::worker;
@@ -37,6 +39,7 @@ pub struct App {
     payment: Channel,
     refund: Channel,
     expiry_interval: Duration,
+    refund_interval: Duration,
     /// Answers the log's waiting readers when the service ends.
     draining: CancellationToken,
 }
@@ -56,7 +59,7 @@ impl Service for App {
         let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
-        let log = EventLog::new(pool.clone(), draining.clone());
+        let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
         let payments = Payments::new(payment.clone());
         let orders = Orders { pool: pool.clone(), log: log.clone(), keyring, payments, clock: clock.clone() };
         let bound = bind(config.base.listen, config.base.limits()).await?;
@@ -70,6 +73,7 @@ impl Service for App {
             payment,
             refund,
             expiry_interval: config.expiry_interval,
+            refund_interval: config.refund_interval,
             draining,
         })
     }
@@ -80,17 +84,28 @@ impl Service for App {
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
         let Self { pool, idempotency, log, orders, clock, draining, .. } = self;
-        let routes = Routes::new(OrderServiceServer::new(Rpc::new(orders.clone(), idempotency.clone())))
-            .add_service(log.server());
+        let audit = Auditable::new(pool.clone(), OrderFacts { pool: pool.clone() });
         let payments = PaymentEvents { log: log.clone(), clock: clock.clone() };
         let payments = Consumer::new(Self::NAME, "payment", self.payment, pool.clone(), payments);
-        let refunds =
-            Consumer::new(Self::NAME, "refund", self.refund, pool.clone(), RefundEvents { log, clock });
+        let refunds = Consumer::new(
+            Self::NAME,
+            "refund",
+            self.refund,
+            pool.clone(),
+            RefundEvents { log: log.clone(), clock },
+        );
+        let set_aside = SetAside::new(pool.clone()).with(&payments).with(&refunds);
+        let routes = Routes::new(OrderServiceServer::new(Rpc::new(orders.clone(), idempotency.clone())))
+            .add_service(log.server())
+            .add_service(set_aside.server())
+            .add_service(audit.server());
 
         let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("retention", log.retain(shutdown.clone()));
         tasks.spawn("payment events", payments.run(shutdown.clone()));
         tasks.spawn("refund events", refunds.run(shutdown.clone()));
-        tasks.spawn("expiry", worker::expire(orders, self.expiry_interval, shutdown.clone()));
+        tasks.spawn("expiry", worker::expire(orders.clone(), self.expiry_interval, shutdown.clone()));
+        tasks.spawn("held refunds", worker::refund(orders, self.refund_interval, shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
             self.bound.serve(routes, readiness, async move {

@@ -1,10 +1,21 @@
 //! The payment service, as this service needs it.
 
 use tael_grpc::client::Channel;
+use tael_grpc::convert;
+use tael_grpc::status::{self, Chain};
 use tael_ids::{EventId, MerchantId, OrderId};
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
-use tael_proto::payment::v1::{ClosePaymentRequest, ListPaymentsRequest, Payment, PaymentState};
-use tonic::{Request, Status};
+use tael_proto::payment::v1::{
+    ClosePaymentRequest, ErrorReason, ListPaymentsRequest, Payment, PaymentRefund, PaymentRefundState,
+    PaymentState, RefundPaymentRequest,
+};
+use tonic::{Code, Request, Status};
+
+use crate::domain::held::Outcome;
+use crate::store::held::DueRefund;
+
+/// What the channel shows to the payer.
+const REFUND_REASON: &str = "payment not needed for the order";
 
 /// Whether an order can still be paid, after everything was done to prevent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +77,56 @@ impl Payments {
         }
         Ok(closing)
     }
+
+    /// Asks for a refund of held money. However often it is asked for, it moves money once. None when its outcome is
+    /// not known yet.
+    #[tracing::instrument(name = "payment.refund_payment", skip_all)]
+    pub(crate) async fn refund(&self, refund: &DueRefund) -> Option<Outcome> {
+        let (merchant_id, _, payment_id) = refund.key;
+        let mut request = Request::new(RefundPaymentRequest {
+            merchant_id: merchant_id.to_string(),
+            payment_id: payment_id.to_string(),
+            refund_id: refund.refund_id.to_string(),
+            amount: Some(convert::money(refund.amount)),
+            reason: REFUND_REASON.to_owned(),
+        });
+        let key = refund.refund_id.to_string().parse().expect("an id is visible ASCII");
+        request.metadata_mut().insert("idempotency-key", key);
+        match self.client.clone().refund_payment(request).await {
+            Ok(answer) => answer.into_inner().refund.as_ref().and_then(refund_outcome),
+            Err(status) => {
+                let outcome = refusal(&status);
+                if outcome.is_none() {
+                    tracing::warn!(error = %Chain(&status), "the outcome of a refund of held money is not known");
+                }
+                outcome
+            }
+        }
+    }
+}
+
+fn refund_outcome(refund: &PaymentRefund) -> Option<Outcome> {
+    match refund.state() {
+        PaymentRefundState::Succeeded => Some(Outcome::Refunded),
+        PaymentRefundState::Failed => {
+            let reason = refund.failure.as_ref().map_or("DECLINED", |failure| failure.reason.as_str());
+            Some(Outcome::Refused(reason.to_owned()))
+        }
+        PaymentRefundState::Pending | PaymentRefundState::Unspecified => None,
+    }
+}
+
+/// Only an answer by which the payment service itself says that it did nothing is a refusal.
+fn refusal(error: &Status) -> Option<Outcome> {
+    if error.code() == Code::InvalidArgument {
+        return Some(Outcome::Refused("INVALID_REQUEST".to_owned()));
+    }
+    let reason = status::reason(error)?;
+    let final_reasons =
+        [ErrorReason::PaymentNotFound, ErrorReason::PaymentState, ErrorReason::RefundExceedsPayment];
+    let is_final =
+        final_reasons.iter().any(|r| r.as_str_name().strip_prefix("ERROR_REASON_") == Some(&reason));
+    is_final.then_some(Outcome::Refused(reason))
 }
 
 fn outcome(payment: &Payment) -> Closing {
@@ -77,5 +138,35 @@ fn outcome(payment: &Payment) -> Closing {
         }
         PaymentState::Succeeded => Closing::Paid,
         PaymentState::Created | PaymentState::Pending | PaymentState::Unspecified => Closing::InDoubt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payment_error(code: Code, reason: ErrorReason) -> Status {
+        status::error(code, "tael.payment", reason.as_str_name(), "no", [])
+    }
+
+    #[test]
+    fn only_a_refusal_by_the_payment_service_is_final() {
+        let refused = |reason: &str| Some(Outcome::Refused(reason.to_owned()));
+        let exceeds = payment_error(Code::FailedPrecondition, ErrorReason::RefundExceedsPayment);
+        for (status, expected) in [
+            (exceeds, refused("REFUND_EXCEEDS_PAYMENT")),
+            (payment_error(Code::FailedPrecondition, ErrorReason::PaymentState), refused("PAYMENT_STATE")),
+            (payment_error(Code::NotFound, ErrorReason::PaymentNotFound), refused("PAYMENT_NOT_FOUND")),
+            (status::invalid_field("reason", "is too long"), refused("INVALID_REQUEST")),
+            (Status::not_found("no such route"), None),
+            (Status::failed_precondition("by somebody in between"), None),
+            (Status::already_exists("the refund's id was used"), None),
+            (Status::unavailable("connection refused"), None),
+            (Status::deadline_exceeded("too late"), None),
+            (Status::internal("a bug"), None),
+            (Status::aborted("in progress"), None),
+        ] {
+            assert_eq!(refusal(&status), expected, "{status:?}");
+        }
     }
 }

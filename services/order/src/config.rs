@@ -8,13 +8,14 @@ use tael_runtime::Base;
 use tael_sealed::Keyring;
 
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
+const REFUND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The order service's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address, database and Redis.
     pub base: Base,
-    /// `TAEL_PAYMENT_URL`: the payment service, which closes payments and whose events pay orders.
+    /// `TAEL_PAYMENT_URL`: the payment service, which closes payments, gives held money back, and whose events pay orders.
     pub payment_url: String,
     /// `TAEL_REFUND_URL`: the refund service, whose events refund orders.
     pub refund_url: String,
@@ -22,6 +23,8 @@ pub struct Config {
     pub keyring: Arc<Keyring>,
     /// `TAEL_ORDER_EXPIRY_INTERVAL`: how often to look for orders whose time is up; 5 s by default.
     pub expiry_interval: Duration,
+    /// `TAEL_ORDER_REFUND_INTERVAL`: how often to look for held money that is to be given back; 1 s by default.
+    pub refund_interval: Duration,
 }
 
 impl Config {
@@ -31,6 +34,7 @@ impl Config {
         let refund_url = env.required("TAEL_REFUND_URL");
         let keyring = env.secret_as("TAEL_SEALING_KEYS").map(Arc::new);
         let expiry_interval = env.duration("TAEL_ORDER_EXPIRY_INTERVAL", EXPIRY_INTERVAL);
+        let refund_interval = env.duration("TAEL_ORDER_REFUND_INTERVAL", REFUND_INTERVAL);
         env.finish(|| {
             Some(Self {
                 base: base?,
@@ -38,6 +42,7 @@ impl Config {
                 refund_url: refund_url?,
                 keyring: keyring?,
                 expiry_interval,
+                refund_interval,
             })
         })
     }

@@ -1,6 +1,8 @@
 //! What exists and how it changes: no I/O here.
 
+pub(crate) mod backoff;
 pub(crate) mod code;
+pub(crate) mod held;
 pub(crate) mod order;
 pub(crate) mod price;
 pub(crate) mod promotion;

@@ -9,14 +9,18 @@ use tael_ids::{MerchantId, OrderId, ParseIdError, PaymentId, RefundId};
 use tael_money::{Currency, Money};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{
-    OrderCancelled, OrderCreated, OrderExpired, OrderPaid, OrderPaymentHeld, OrderRefunded, PaymentRefunded,
-    PaymentSucceeded, RefundSucceeded, VoucherIssued, VoucherRedeemed,
+    OrderCancelled, OrderCreated, OrderExpired, OrderPaid, OrderPaymentHeld, OrderPaymentReleased,
+    OrderRefunded, PaymentRefundFailed, PaymentRefunded, PaymentSucceeded, RefundSucceeded, VoucherIssued,
+    VoucherRedeemed,
 };
 use tael_proto::r#type::v1 as wire;
 
+use crate::domain::held::{HeldPayment, Outcome};
 use crate::domain::order::Order;
 use crate::domain::voucher::{NewRedemption, Voucher};
-use crate::usecase::received::{self, PaidRefund, Receipt};
+use crate::usecase::held::RefundEnd;
+use crate::usecase::received::{self, Receipt};
+use crate::usecase::refunded::{self, PaidRefund};
 
 /// An order was priced and stored.
 pub(crate) fn created(order: &Order) -> NewEvent {
@@ -60,6 +64,34 @@ pub(crate) fn held(receipt: &Receipt, now: Timestamp) -> NewEvent {
     });
     let event = of_order(receipt.merchant_id, receipt.order_id, kind, now);
     NewEvent { traceparent: receipt.traceparent.clone(), ..event }
+}
+
+/// The order took money that had been held, and is paid.
+pub(crate) fn accepted(receipt: &Receipt, now: Timestamp) -> [NewEvent; 2] {
+    let kind = Kind::OrderPaymentReleased(OrderPaymentReleased {
+        order_id: receipt.order_id.to_string(),
+        payment_id: receipt.payment_id.to_string(),
+        amount: Some(convert::money(receipt.amount)),
+        accepted: true,
+    });
+    let event = of_order(receipt.merchant_id, receipt.order_id, kind, now);
+    [NewEvent { traceparent: receipt.traceparent.clone(), ..event }, paid(receipt, now)]
+}
+
+/// The payer got held money back.
+pub(crate) fn given_back(
+    merchant_id: MerchantId,
+    payment: &HeldPayment,
+    traceparent: Option<String>,
+    now: Timestamp,
+) -> NewEvent {
+    let kind = Kind::OrderPaymentReleased(OrderPaymentReleased {
+        order_id: payment.order_id.to_string(),
+        payment_id: payment.payment_id.to_string(),
+        amount: Some(convert::money(payment.amount)),
+        accepted: false,
+    });
+    NewEvent { traceparent, ..of_order(merchant_id, payment.order_id, kind, now) }
 }
 
 /// A part of an order was refunded; `refunded` is the sum so far.
@@ -113,8 +145,8 @@ fn of_order(merchant_id: MerchantId, id: OrderId, kind: Kind, occur_time: Timest
     NewEvent { merchant_id, aggregate_id: id.to_string(), kind, occur_time, traceparent: None }
 }
 
-/// Applies the payment service's log: money that came, and money that the channel gave back in closing. Other refunds
-/// are told by the refund service, which knows what they are for.
+/// Applies the payment service's log: money that came, money that the channel gave back in closing, and what became of
+/// refunds of held money. Other refunds are told by the refund service, which knows what they are for.
 #[derive(Debug)]
 pub(crate) struct PaymentEvents {
     pub(crate) log: EventLog,
@@ -126,7 +158,8 @@ impl Handler for PaymentEvents {
         match kind {
             // Money that came and went pays nothing and is not there to be held.
             Kind::PaymentSucceeded(succeeded) => !succeeded.reversed,
-            Kind::PaymentRefunded(refunded) => refunded.reversal,
+            // Whose refund it is shows when it is applied.
+            Kind::PaymentRefunded(_) | Kind::PaymentRefundFailed(_) => true,
             _ => false,
         }
     }
@@ -134,18 +167,26 @@ impl Handler for PaymentEvents {
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         let mut receipts = Vec::new();
         let mut reversals = Vec::new();
+        let mut refunds = Vec::new();
         for received in events {
             match &received.kind {
                 Kind::PaymentSucceeded(succeeded) => {
                     receipts.push(receipt(received, succeeded).map_err(poison)?);
                 }
-                Kind::PaymentRefunded(refunded) => {
+                Kind::PaymentRefunded(refunded) if refunded.reversal => {
                     reversals.push(reversal(received, refunded).map_err(poison)?);
+                }
+                Kind::PaymentRefunded(PaymentRefunded { refund_id, .. }) => {
+                    refunds.push(refund_end(received, refund_id, Outcome::Refunded).map_err(poison)?);
+                }
+                Kind::PaymentRefundFailed(PaymentRefundFailed { refund_id, reason, .. }) => {
+                    let outcome = Outcome::Refused(reason.clone());
+                    refunds.push(refund_end(received, refund_id, outcome).map_err(poison)?);
                 }
                 _ => {}
             }
         }
-        received::payments(tx, &self.log, self.clock.now(), &receipts, &reversals).await
+        received::payments(tx, &self.log, self.clock.now(), &receipts, &reversals, &refunds).await
     }
 
     fn applied(&self) {
@@ -172,7 +213,7 @@ impl Handler for RefundEvents {
                 refunds.push(refund(received, succeeded).map_err(poison)?);
             }
         }
-        received::refunds(tx, &self.log, self.clock.now(), &refunds).await
+        refunded::refunds(tx, &self.log, self.clock.now(), &refunds).await
     }
 
     fn applied(&self) {
@@ -215,6 +256,15 @@ fn reversal(received: &Received, refunded: &PaymentRefunded) -> Result<PaidRefun
         refund_id: id::<RefundId>("refund_id", &refunded.refund_id)?,
         amount: amount(refunded.amount.as_ref())?,
         lines: Vec::new(),
+        traceparent: received.traceparent(),
+    })
+}
+
+fn refund_end(received: &Received, refund_id: &str, outcome: Outcome) -> Result<RefundEnd, Malformed> {
+    Ok(RefundEnd {
+        merchant_id: id("merchant_id", &received.event.merchant_id)?,
+        refund_id: id("refund_id", refund_id)?,
+        outcome,
         traceparent: received.traceparent(),
     })
 }

@@ -1,7 +1,7 @@
 //! The order service owns orders, their prices, promotions, expiry, vouchers and redemption.
 //!
 //! It promises that a price adds up to the minor unit; that an order is paid by one payment of exactly its total, and
-//! money it can't take is held and shown, never lost; that an order is given up only after its payment is known to
+//! money that comes when it does not wait for it is held and shown, and accepted or given back as the merchant decides; that an order is given up only after its payment is known to
 //! be closed; and that a voucher is redeemed no more often than was paid for. It never talks to a channel.
 
 mod app;
@@ -10,6 +10,7 @@ mod config;
 mod contact;
 mod domain;
 mod events;
+mod facts;
 mod rpc;
 mod store;
 mod usecase;

@@ -8,9 +8,12 @@ use tael_idempotency::{Call, Idempotency};
 use tael_proto::order::v1::order_service_server::OrderService;
 use tael_proto::order::v1::{
     CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, CreatePromotionRequest,
-    CreatePromotionResponse, EndPromotionRequest, EndPromotionResponse, ErrorReason, GetOrderRequest,
-    GetOrderResponse, GetVoucherRequest, GetVoucherResponse, ListOrdersRequest, ListOrdersResponse,
-    ListPromotionsRequest, ListPromotionsResponse, RedeemVoucherRequest, RedeemVoucherResponse,
+    CreatePromotionResponse, EndPromotionRequest, EndPromotionResponse, ErrorReason,
+    GetLateMoneyPolicyRequest, GetLateMoneyPolicyResponse, GetOrderRequest, GetOrderResponse,
+    GetVoucherRequest, GetVoucherResponse, ListHeldPaymentsRequest, ListHeldPaymentsResponse,
+    ListOrdersRequest, ListOrdersResponse, ListPromotionsRequest, ListPromotionsResponse,
+    RedeemVoucherRequest, RedeemVoucherResponse, ResolveHeldPaymentRequest, ResolveHeldPaymentResponse,
+    SetLateMoneyPolicyRequest, SetLateMoneyPolicyResponse,
 };
 use tonic::{Code, Request, Response, Status};
 use tracing::Span;
@@ -90,13 +93,69 @@ impl OrderService for Rpc {
         let (merchant_id, order_id) = parse::order(&request.merchant_id, &request.order_id)?;
         let call = Call::new(&merchant_id, "CancelOrder", &metadata, &request)?;
         let orders = self.orders.clone();
-        // What is recorded is that it was done. The order with its contact, which must not lie in Redis, is read anew:
-        // it stays as it is.
+        // What is recorded is that it was done. The order with its contact, which must not lie in Redis, is read anew.
         let mut response = self
             .idempotency
             .run(call, move |_| async move {
                 orders.cancel(merchant_id, order_id).await?;
                 Ok(CancelOrderResponse::default())
+            })
+            .await?;
+        response.get_mut().order = Some(reply::order(self.orders.get(merchant_id, order_id).await?));
+        Ok(response)
+    }
+
+    async fn set_late_money_policy(
+        &self,
+        request: Request<SetLateMoneyPolicyRequest>,
+    ) -> Result<Response<SetLateMoneyPolicyResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, policy) = parse::set_policy(&request)?;
+        let call = Call::new(&merchant_id, "SetLateMoneyPolicy", &metadata, &request)?;
+        let orders = self.orders.clone();
+        self.idempotency
+            .run(call, move |guard| async move {
+                let policy = orders.set_policy(merchant_id, policy, guard).await?;
+                Ok(SetLateMoneyPolicyResponse { policy: Some(reply::policy(policy)) })
+            })
+            .await
+    }
+
+    async fn get_late_money_policy(
+        &self,
+        request: Request<GetLateMoneyPolicyRequest>,
+    ) -> Result<Response<GetLateMoneyPolicyResponse>, Status> {
+        let merchant_id = parse::merchant(&request.into_inner().merchant_id)?;
+        let policy = self.orders.policy(merchant_id).await?;
+        Ok(Response::new(GetLateMoneyPolicyResponse { policy: Some(reply::policy(policy)) }))
+    }
+
+    async fn list_held_payments(
+        &self,
+        request: Request<ListHeldPaymentsRequest>,
+    ) -> Result<Response<ListHeldPaymentsResponse>, Status> {
+        let (merchant_id, page) = parse::list_held_payments(&request.into_inner())?;
+        let rows = self.orders.list_held(merchant_id, page.after, page.limit()).await?;
+        let (rows, next_page_token) = page.cut(rows, |held| held.payment_id.uuid());
+        let held_payments = rows.into_iter().map(reply::order_held_payment).collect();
+        Ok(Response::new(ListHeldPaymentsResponse { held_payments, next_page_token }))
+    }
+
+    async fn resolve_held_payment(
+        &self,
+        request: Request<ResolveHeldPaymentRequest>,
+    ) -> Result<Response<ResolveHeldPaymentResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let resolve = parse::resolve_held_payment(&request)?;
+        let (merchant_id, order_id) = (resolve.merchant_id, resolve.order_id);
+        let call = Call::new(&merchant_id, "ResolveHeldPayment", &metadata, &request)?;
+        let orders = self.orders.clone();
+        // As for a cancelled order: only that it was done is recorded.
+        let mut response = self
+            .idempotency
+            .run(call, move |_| async move {
+                orders.resolve(resolve).await?;
+                Ok(ResolveHeldPaymentResponse::default())
             })
             .await?;
         response.get_mut().order = Some(reply::order(self.orders.get(merchant_id, order_id).await?));
@@ -196,6 +255,20 @@ impl From<Error> for Status {
             Error::PaymentInDoubt(id) => {
                 reply(Code::Aborted, ErrorReason::PaymentInDoubt, &[("order_id", id.to_string())])
             }
+            Error::HeldPaymentNotFound { order_id, payment_id } => reply(
+                Code::NotFound,
+                ErrorReason::HeldPaymentNotFound,
+                &[("order_id", order_id.to_string()), ("payment_id", payment_id.to_string())],
+            ),
+            Error::HeldPaymentState { order_id, payment_id, state } => reply(
+                Code::FailedPrecondition,
+                ErrorReason::HeldPaymentState,
+                &[
+                    ("order_id", order_id.to_string()),
+                    ("payment_id", payment_id.to_string()),
+                    ("state", (*state).to_owned()),
+                ],
+            ),
             Error::NothingToPay => status::invalid_field("lines", "leave nothing to pay after the discount"),
             Error::PromotionNotFound(id) => {
                 reply(Code::NotFound, ErrorReason::PromotionNotFound, &[("promotion_id", id.to_string())])
@@ -209,7 +282,7 @@ impl From<Error> for Status {
             Error::KeyReused(status) => status.clone(),
             Error::Payment(cause) => status::unavailable("payment", cause),
             Error::Database(e) => tael_postgres::status(e),
-            Error::RowVanished => status::broken_invariant(&error),
+            Error::RowVanished | Error::NoRandomness(_) => status::broken_invariant(&error),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! SQL: rows become domain values here and nowhere else.
 
+pub(crate) mod facts;
+pub(crate) mod held;
 pub(crate) mod order;
+pub(crate) mod policy;
 pub(crate) mod promotion;
 pub(crate) mod received;
 pub(crate) mod voucher;

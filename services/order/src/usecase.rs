@@ -1,9 +1,11 @@
 //! One function per use case; the only place that opens transactions.
 
 pub(crate) mod expiry;
+pub(crate) mod held;
 mod order;
 mod promotion;
 pub(crate) mod received;
+pub(crate) mod refunded;
 mod voucher;
 
 use std::sync::Arc;
@@ -11,11 +13,12 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_eventlog::EventLog;
-use tael_ids::{OrderId, PromotionId, VoucherId};
+use tael_ids::{OrderId, PaymentId, PromotionId, VoucherId};
 use tael_sealed::Keyring;
 use tonic::Status;
 
 use crate::clients::Payments;
+use crate::domain::code::NoRandomness;
 
 /// The use cases and what they need.
 #[derive(Clone, Debug)]
@@ -36,6 +39,10 @@ pub(crate) enum Error {
     OrderState { order_id: OrderId, state: &'static str },
     #[error("order {0} may be paid at this moment, call again")]
     PaymentInDoubt(OrderId),
+    #[error("order {order_id} has no held money of payment {payment_id}")]
+    HeldPaymentNotFound { order_id: OrderId, payment_id: PaymentId },
+    #[error("the decision about held money of payment {payment_id} is not possible any more: {state}")]
+    HeldPaymentState { order_id: OrderId, payment_id: PaymentId, state: &'static str },
     #[error("nothing is left to pay after the discount")]
     NothingToPay,
     #[error("there is no promotion {0}")]
@@ -50,6 +57,8 @@ pub(crate) enum Error {
     Payment(#[source] Status),
     #[error("a row that was just seen is gone")]
     RowVanished,
+    #[error("no voucher code could be made")]
+    NoRandomness(#[source] NoRandomness),
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
 }

@@ -1,4 +1,4 @@
-//! What is done without being asked: giving up orders whose time is up.
+//! What is done without being asked: giving up orders whose time is up, and giving back money that is not wanted.
 
 use std::time::Duration;
 
@@ -6,11 +6,31 @@ use tael_grpc::status::Chain;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::usecase::Orders;
-use crate::usecase::expiry::BATCH;
+use crate::usecase::{Error, Orders, expiry, held};
 
 /// Expires orders until `shutdown`; a batch that was begun is ended.
 pub(crate) async fn expire(orders: Orders, interval: Duration, shutdown: CancellationToken) {
+    repeat(interval, expiry::BATCH, shutdown, || async {
+        orders.expire_due().await.unwrap_or_else(|error| later(&error, "orders could not be expired"))
+    })
+    .await;
+}
+
+/// Gives held money back until `shutdown`; a batch that was begun is ended.
+pub(crate) async fn refund(orders: Orders, interval: Duration, shutdown: CancellationToken) {
+    repeat(interval, held::BATCH, shutdown, || async {
+        orders.refund_due().await.unwrap_or_else(|error| later(&error, "held money could not be given back"))
+    })
+    .await;
+}
+
+/// Takes a step, which says how many things it took, every `interval`, and at once after a full batch.
+async fn repeat<F: Future<Output = usize>>(
+    interval: Duration,
+    batch: usize,
+    shutdown: CancellationToken,
+    step: impl Fn() -> F,
+) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -18,18 +38,11 @@ pub(crate) async fn expire(orders: Orders, interval: Duration, shutdown: Cancell
             _ = ticks.tick() => {}
             () = shutdown.cancelled() => return,
         }
-        // A full batch: there is more.
-        while run_once(&orders).await == BATCH && !shutdown.is_cancelled() {}
+        while step().await == batch && !shutdown.is_cancelled() {}
     }
 }
 
-/// Takes one batch of due orders and returns how many it took.
-async fn run_once(orders: &Orders) -> usize {
-    match orders.expire_due().await {
-        Ok(taken) => taken,
-        Err(error) => {
-            tracing::warn!(error = %Chain(&error), "orders could not be expired");
-            0
-        }
-    }
+fn later(error: &Error, what: &'static str) -> usize {
+    tracing::warn!(error = %Chain(error), "{what}");
+    0
 }

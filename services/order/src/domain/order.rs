@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tael_ids::{LineId, MerchantId, OrderId, PaymentId};
 use tael_money::Money;
 
+use super::held::{HeldPayment, Reason};
 use super::price::{Basket, Item, LinePrice, Price};
 use super::voucher::Voucher;
 
@@ -66,8 +67,8 @@ pub(crate) enum Receipt {
     Pays,
     /// It paid the order before.
     AlreadyApplied,
-    /// The order can't take it: it is held for a decision.
-    Held,
+    /// The order can't take it, for this reason.
+    Late(Reason),
 }
 
 impl State {
@@ -97,7 +98,13 @@ impl State {
         match self {
             Self::PendingPayment if amount == total => Receipt::Pays,
             Self::Paid { payment_id, .. } if payment_id == payment => Receipt::AlreadyApplied,
-            Self::PendingPayment | Self::Paid { .. } | Self::Cancelled | Self::Expired => Receipt::Held,
+            Self::PendingPayment => Receipt::Late(Reason::Amount),
+            // A wrong amount stays wrong whatever the order does, and so the reason can be told afterwards, too.
+            Self::Paid { .. } | Self::Cancelled | Self::Expired if amount != total => {
+                Receipt::Late(Reason::Amount)
+            }
+            Self::Paid { .. } => Receipt::Late(Reason::AlreadyPaid),
+            Self::Cancelled | Self::Expired => Receipt::Late(Reason::ClosedOrder),
         }
     }
 }
@@ -144,14 +151,6 @@ impl fmt::Debug for Contact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Contact(…)")
     }
-}
-
-/// Money that came for an order that could not take it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HeldPayment {
-    pub(crate) payment_id: PaymentId,
-    pub(crate) amount: Money,
-    pub(crate) hold_time: Timestamp,
 }
 
 /// How much of a paid order was refunded.
@@ -258,16 +257,16 @@ mod tests {
         let paid = State::Paid { payment_id: ours, at: Timestamp::UNIX_EPOCH };
         let table = [
             (State::PendingPayment, ours, total, Receipt::Pays),
-            (State::PendingPayment, ours, less, Receipt::Held),
-            (State::PendingPayment, ours, foreign, Receipt::Held),
+            (State::PendingPayment, ours, less, Receipt::Late(Reason::Amount)),
+            (State::PendingPayment, ours, foreign, Receipt::Late(Reason::Amount)),
             (paid, ours, total, Receipt::AlreadyApplied),
             (paid, ours, less, Receipt::AlreadyApplied),
-            (paid, other, total, Receipt::Held),
-            (paid, other, less, Receipt::Held),
-            (State::Cancelled, ours, total, Receipt::Held),
-            (State::Cancelled, ours, less, Receipt::Held),
-            (State::Expired, ours, total, Receipt::Held),
-            (State::Expired, ours, less, Receipt::Held),
+            (paid, other, total, Receipt::Late(Reason::AlreadyPaid)),
+            (paid, other, less, Receipt::Late(Reason::Amount)),
+            (State::Cancelled, ours, total, Receipt::Late(Reason::ClosedOrder)),
+            (State::Cancelled, ours, less, Receipt::Late(Reason::Amount)),
+            (State::Expired, ours, total, Receipt::Late(Reason::ClosedOrder)),
+            (State::Expired, ours, foreign, Receipt::Late(Reason::Amount)),
         ];
         for (state, payment, amount, expected) in table {
             assert_eq!(state.receive(total, payment, amount), expected, "{state:?} {amount}");

@@ -3,16 +3,18 @@
 use jiff::SignedDuration;
 use tael_grpc::fields::Fields;
 use tael_grpc::page::Page;
-use tael_ids::{MerchantId, OrderId, PromotionId};
+use tael_ids::{MerchantId, OrderId, PaymentId, PromotionId};
 use tael_money::Money;
 use tael_proto::order::v1 as wire;
 use tonic::Status;
 use tracing::Span;
 
 use crate::domain::code::VoucherCode;
+use crate::domain::held::{Action, Policy, Resolution, SurplusAction};
 use crate::domain::order::{Contact, Fulfilment, NewLine, NewOrder};
 use crate::domain::price::{Basket, Item, Part, Problem};
 use crate::domain::voucher::NewRedemption;
+use crate::usecase::held::Resolve;
 
 const MAX_LINES: usize = 100;
 const MAX_QUANTITY: u32 = 9999;
@@ -157,6 +159,76 @@ pub(super) fn list_orders(
     let scope = ["ListOrders", &request.merchant_id, state.flatten().unwrap_or_default()];
     let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
     fields.finish(|| Some((seen(merchant_id?), state?, page?)))
+}
+
+/// Reads a request that holds nothing but a merchant.
+pub(super) fn merchant(merchant_id: &str) -> Result<MerchantId, Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", merchant_id);
+    fields.finish(|| Some(seen(merchant_id?)))
+}
+
+pub(super) fn set_policy(request: &wire::SetLateMoneyPolicyRequest) -> Result<(MerchantId, Policy), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let policy = match request.policy {
+        Some(given) => policy(&mut fields, given),
+        None => fields.bad("policy", "is missing"),
+    };
+    fields.finish(|| Some((seen(merchant_id?), policy?)))
+}
+
+fn policy(fields: &mut Fields, given: wire::LateMoneyPolicy) -> Option<Policy> {
+    let closed_order = match fields.choice("policy.closed_order", given.closed_order) {
+        None | Some(wire::LateMoneyAction::Unspecified) => None,
+        Some(wire::LateMoneyAction::Hold) => Some(Action::Hold),
+        Some(wire::LateMoneyAction::Accept) => Some(Action::Accept),
+        Some(wire::LateMoneyAction::Refund) => Some(Action::Refund),
+    };
+    let surplus = match fields.choice("policy.surplus", given.surplus) {
+        None | Some(wire::LateMoneyAction::Unspecified) => None,
+        Some(wire::LateMoneyAction::Hold) => Some(SurplusAction::Hold),
+        Some(wire::LateMoneyAction::Refund) => Some(SurplusAction::Refund),
+        Some(wire::LateMoneyAction::Accept) => fields.bad("policy.surplus", "must be HOLD or REFUND"),
+    };
+    Some(Policy { closed_order: closed_order?, surplus: surplus? })
+}
+
+pub(super) fn list_held_payments(
+    request: &wire::ListHeldPaymentsRequest,
+) -> Result<(MerchantId, Page), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let scope = ["ListHeldPayments", &request.merchant_id];
+    let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
+    fields.finish(|| Some((seen(merchant_id?), page?)))
+}
+
+pub(super) fn resolve_held_payment(request: &wire::ResolveHeldPaymentRequest) -> Result<Resolve, Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let order_id = fields.id::<OrderId>("order_id", &request.order_id);
+    let payment_id = fields.id::<PaymentId>("payment_id", &request.payment_id);
+    let how = match fields.choice("action", request.action) {
+        None | Some(wire::LateMoneyAction::Unspecified) => None,
+        Some(wire::LateMoneyAction::Accept) => Some(Resolution::Accept),
+        Some(wire::LateMoneyAction::Refund) => Some(Resolution::Refund),
+        Some(wire::LateMoneyAction::Hold) => fields.bad("action", "must be ACCEPT or REFUND"),
+    };
+    let operator = fields.text("operator", &request.operator, 1..=64);
+    let resolve = fields.finish(|| {
+        Some(Resolve {
+            merchant_id: seen(merchant_id?),
+            order_id: order_id?,
+            payment_id: payment_id?,
+            how: how?,
+            operator: operator?,
+        })
+    })?;
+    let span = Span::current();
+    span.record("order_id", resolve.order_id.to_string());
+    span.record("payment_id", resolve.payment_id.to_string());
+    Ok(resolve)
 }
 
 pub(super) fn create_promotion(

@@ -4,7 +4,8 @@ use tael_grpc::convert;
 use tael_proto::order::v1 as wire;
 
 use crate::contact;
-use crate::domain::order::{Fulfilment, HeldPayment, Line, Order, RefundProgress, State};
+use crate::domain::held::{Action, HeldPayment, Policy, Reason, State as HeldState, SurplusAction};
+use crate::domain::order::{Fulfilment, Line, Order, RefundProgress, State};
 use crate::domain::promotion::Promotion;
 use crate::domain::voucher::Voucher;
 
@@ -64,12 +65,48 @@ fn line(line: Line) -> wire::OrderLine {
     }
 }
 
+pub(super) fn order_held_payment(held: HeldPayment) -> wire::OrderHeldPayment {
+    wire::OrderHeldPayment { order_id: held.order_id.to_string(), held_payment: Some(held_payment(held)) }
+}
+
 fn held_payment(held: HeldPayment) -> wire::HeldPayment {
+    let reason = match held.reason {
+        Reason::ClosedOrder => wire::HeldReason::ClosedOrder,
+        Reason::AlreadyPaid => wire::HeldReason::AlreadyPaid,
+        Reason::Amount => wire::HeldReason::Amount,
+    };
+    let (state, refund_id, refund_failure, release_time) = match held.state {
+        HeldState::Held { refused: None } => (wire::HeldState::Held, None, None, None),
+        HeldState::Held { refused: Some(refused) } => {
+            (wire::HeldState::Held, Some(refused.refund_id), Some(refused.reason), None)
+        }
+        HeldState::Refunding { refund_id } => (wire::HeldState::Refunding, Some(refund_id), None, None),
+        HeldState::Refunded { refund_id, at } => (wire::HeldState::Refunded, Some(refund_id), None, Some(at)),
+        HeldState::Accepted { at } => (wire::HeldState::Accepted, None, None, Some(at)),
+    };
     wire::HeldPayment {
         payment_id: held.payment_id.to_string(),
         amount: Some(convert::money(held.amount)),
         hold_time: Some(convert::timestamp(held.hold_time)),
+        reason: reason.into(),
+        state: state.into(),
+        refund_id: refund_id.map(|id| id.to_string()).unwrap_or_default(),
+        refund_failure: refund_failure.unwrap_or_default(),
+        release_time: release_time.map(convert::timestamp),
     }
+}
+
+pub(super) fn policy(policy: Policy) -> wire::LateMoneyPolicy {
+    let closed_order = match policy.closed_order {
+        Action::Hold => wire::LateMoneyAction::Hold,
+        Action::Accept => wire::LateMoneyAction::Accept,
+        Action::Refund => wire::LateMoneyAction::Refund,
+    };
+    let surplus = match policy.surplus {
+        SurplusAction::Hold => wire::LateMoneyAction::Hold,
+        SurplusAction::Refund => wire::LateMoneyAction::Refund,
+    };
+    wire::LateMoneyPolicy { closed_order: closed_order.into(), surplus: surplus.into() }
 }
 
 pub(super) fn voucher(voucher: &Voucher) -> wire::Voucher {

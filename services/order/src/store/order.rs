@@ -12,9 +12,9 @@ use tael_sealed::Keyring;
 use uuid::Uuid;
 
 use super::received::columns;
-use super::{count, currency, expect_rows, inconsistent, rest, voucher};
+use super::{count, currency, expect_rows, held, inconsistent, rest, voucher};
 use crate::contact;
-use crate::domain::order::{Fulfilment, HeldPayment, Line, Order, State};
+use crate::domain::order::{Fulfilment, Line, Order, State};
 use crate::domain::price::{Item, LinePrice, Price};
 
 /// Inserts an order unless its idempotency key was used; says whether it did. The lines are inserted apart.
@@ -181,7 +181,8 @@ pub(crate) async fn load(
     .await?;
 
     // Each statement sees a moment of its own. That is harmless: lines never change, vouchers come in the
-    // transaction that pays their order, and what is held is held whatever the order does.
+    // transaction that pays their order, and what was held stays listed; that an order took it may be seen a moment
+    // before the order is seen to be paid.
     let has_held = rows.iter().any(|row| row.has_held);
     let mut orders = Vec::with_capacity(rows.len());
     let mut at = HashMap::with_capacity(rows.len());
@@ -201,7 +202,11 @@ pub(crate) async fn load(
         }
     }
     if has_held {
-        load_held(conn, merchant_id, ids, &mut orders, &at).await?;
+        for held in held::of_orders(conn, merchant_id, ids).await? {
+            if let Some(&at) = at.get(&held.order_id.uuid()) {
+                orders[at].held_payments.push(held);
+            }
+        }
     }
     Ok(orders)
 }
@@ -285,34 +290,6 @@ async fn load_lines(
                 "voucher" => Fulfilment::Voucher,
                 other => return Err(inconsistent("order_line", "fulfilment", id, format!("{other:?}"))),
             },
-        });
-    }
-    Ok(())
-}
-
-async fn load_held(
-    conn: &mut PgConnection,
-    merchant_id: MerchantId,
-    ids: &[Uuid],
-    orders: &mut [Order],
-    at: &HashMap<Uuid, usize>,
-) -> Result<(), sqlx::Error> {
-    let rows = sqlx::query!(
-        "select order_id, payment_id, currency, amount_minor, hold_time
-         from held_payment where merchant_id = $1 and order_id = any($2) order by order_id, payment_id",
-        merchant_id.uuid(),
-        ids,
-    )
-    .fetch_all(conn)
-    .await?;
-    for row in rows {
-        let payment_id = PaymentId::from_uuid(row.payment_id);
-        let Some(&at) = at.get(&row.order_id) else { continue };
-        let currency = currency("held_payment", payment_id, &row.currency)?;
-        orders[at].held_payments.push(HeldPayment {
-            payment_id,
-            amount: Money::new(row.amount_minor, currency),
-            hold_time: row.hold_time.to_jiff(),
         });
     }
     Ok(())

@@ -23,19 +23,12 @@ pub(crate) struct Standing {
 /// An order that is paid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paid {
+    /// The name of the state that it was in.
+    pub(crate) from: &'static str,
     pub(crate) merchant_id: MerchantId,
     pub(crate) order_id: OrderId,
     pub(crate) payment_id: PaymentId,
     pub(crate) at: Timestamp,
-}
-
-/// Money to be held.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
-    pub(crate) merchant_id: MerchantId,
-    pub(crate) order_id: OrderId,
-    pub(crate) payment_id: PaymentId,
-    pub(crate) amount: Money,
 }
 
 /// A line whose buyer gets a voucher.
@@ -94,55 +87,28 @@ pub(crate) async fn lock(
         .collect()
 }
 
-/// Marks orders as paid that are locked and pending payment.
+/// Marks orders as paid that are locked and in the states given.
 #[tracing::instrument(level = "debug", name = "db.order.pay", skip_all)]
 pub(crate) async fn pay(conn: &mut PgConnection, paid: &[Paid]) -> Result<(), sqlx::Error> {
     let merchants: Vec<Uuid> = paid.iter().map(|p| p.merchant_id.uuid()).collect();
     let ids: Vec<Uuid> = paid.iter().map(|p| p.order_id.uuid()).collect();
     let payments: Vec<Uuid> = paid.iter().map(|p| p.payment_id.uuid()).collect();
     let times: Vec<jiff_sqlx::Timestamp> = paid.iter().map(|p| p.at.to_sqlx()).collect();
+    let from: Vec<String> = paid.iter().map(|p| p.from.to_owned()).collect();
     let updated = sqlx::query!(
         "update orders o set state = 'paid', payment_id = p.payment_id, pay_time = p.pay_time
-         from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[])
-              as p (merchant_id, order_id, payment_id, pay_time)
-         where o.merchant_id = p.merchant_id and o.order_id = p.order_id and o.state = 'pending_payment'",
+         from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[])
+              as p (merchant_id, order_id, payment_id, pay_time, from_state)
+         where o.merchant_id = p.merchant_id and o.order_id = p.order_id and o.state = p.from_state",
         &merchants,
         &ids,
         &payments,
         &times as _,
+        &from,
     )
     .execute(conn)
     .await?;
     expect_rows("orders", paid.len(), updated.rows_affected())
-}
-
-/// Stores money that is held, unless it was stored before; returns the payments that were new.
-#[tracing::instrument(level = "debug", name = "db.held_payment.insert", skip_all)]
-pub(crate) async fn hold(
-    conn: &mut PgConnection,
-    held: &[Held],
-    now: Timestamp,
-) -> Result<Vec<PaymentId>, sqlx::Error> {
-    let merchants: Vec<Uuid> = held.iter().map(|h| h.merchant_id.uuid()).collect();
-    let ids: Vec<Uuid> = held.iter().map(|h| h.order_id.uuid()).collect();
-    let payments: Vec<Uuid> = held.iter().map(|h| h.payment_id.uuid()).collect();
-    let currencies: Vec<String> = held.iter().map(|h| h.amount.currency().code().to_owned()).collect();
-    let amounts: Vec<i64> = held.iter().map(|h| h.amount.minor()).collect();
-    let new = sqlx::query_scalar!(
-        "insert into held_payment (merchant_id, order_id, payment_id, currency, amount_minor, hold_time)
-         select h.*, $6 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[]) as h
-         on conflict (merchant_id, order_id, payment_id) do nothing
-         returning payment_id",
-        &merchants,
-        &ids,
-        &payments,
-        &currencies,
-        &amounts,
-        now.to_sqlx() as _,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(new.into_iter().map(PaymentId::from_uuid).collect())
 }
 
 /// Returns the lines of these orders whose buyers get a voucher.

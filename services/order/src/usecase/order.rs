@@ -86,7 +86,7 @@ impl Orders {
         }
         // A payment may begin right here, after the last one was closed and before the order is cancelled. The
         // payment service looks at the order first and starts none for a cancelled one; if one slips through, its
-        // money comes for a cancelled order and is held, visibly.
+        // money comes for a cancelled order and is late, visibly.
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         if store::order::cancel(&mut tx, merchant_id, id).await? {

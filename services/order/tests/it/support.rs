@@ -62,6 +62,7 @@ impl Fixture {
             refund_url: refunds.serve().await,
             keyring: Arc::new(Keyring::generate()),
             expiry_interval: Duration::from_millis(20),
+            refund_interval: Duration::from_millis(20),
         };
         let clock = Clock::manual(START.parse().unwrap());
         let running = tael_testkit::run::<App>(config, clock.clone()).await;
