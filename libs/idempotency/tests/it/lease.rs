@@ -56,7 +56,8 @@ async fn a_crashed_owner_blocks_its_key_no_longer_than_its_lease() {
 
 #[tokio::test]
 async fn a_slow_owner_is_not_overtaken() {
-    let lease = Duration::from_millis(300);
+    // Long enough for a busy machine to renew it in time.
+    let lease = Duration::from_millis(600);
     let (idempotency, effect, key) = (idempotency().with_lease(lease), Effect::default(), new_key());
     let redis = redis().await;
     let (slow, go_on) = begin(&idempotency, call(&key, 7), &effect).await;
@@ -64,7 +65,7 @@ async fn a_slow_owner_is_not_overtaken() {
     let (held, renewals) = (Cell::new(0), Cell::new(0));
     eventually("the lease to be renewed four times", async || {
         let now: i64 = redis.clone().pttl(redis_key(&key)).await.unwrap();
-        assert!(now > 0 && now <= 300, "{now}");
+        assert!(now > 0 && now <= 600, "{now}");
         if now > held.replace(now) {
             renewals.set(renewals.get() + 1);
         }
