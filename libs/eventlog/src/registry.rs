@@ -77,6 +77,20 @@ impl Registry {
         Ok(())
     }
 
+    /// Forgets a consumer that has applied less than was removed up to a position: it can't go on, and needs nothing of
+    /// what is left.
+    pub(crate) async fn came_too_late(&self, consumer: &str, removed: Cursor) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "delete from event_consumer where name = $1 and (tx, seq) < ($2, $3)",
+            consumer,
+            removed.transaction.cast_signed(),
+            removed.sequence.cast_signed(),
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// Says whether a consumer is to be stored now, and takes it as done.
     fn is_due(&self, consumer: &str, applied: Cursor) -> bool {
         let mut noted = self.noted();

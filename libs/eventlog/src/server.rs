@@ -87,8 +87,12 @@ impl EventLogService for EventLog {
         let (limit, wait_ms) = fields.finish(|| Some((limit?, wait_ms?)))?;
         let after = request.after.unwrap_or_default();
         let wait = Duration::from_millis(u64::from(wait_ms));
-        let page =
-            self.read_or_wait(after, limit, wait, reader.as_ref()).await.map_err(|error| refusal(&error))?;
+        let read = self.read_or_wait(after, limit, wait, reader.as_ref()).await;
+        if let (Err(ReadError::Removed(last)), Some(reader)) = (&read, &reader) {
+            let forgotten = self.registry().came_too_late(&reader.consumer, *last).await;
+            forgotten.map_err(|e| tael_postgres::status(&e))?;
+        }
+        let page = read.map_err(|error| refusal(&error))?;
         Ok(Response::new(ReadEventsResponse { events: page.events, head_sequence: page.head_sequence }))
     }
 

@@ -1,10 +1,12 @@
 use std::time::Duration;
 
+use tael_eventlog::EventLog;
 use tael_grpc::status::bad_fields;
+use tael_proto::event::v1::event_log_service_server::EventLogService as _;
 use tael_proto::event::v1::{Cursor, ReadEventsRequest, RemoveConsumerRequest};
 use tael_testkit::eventually;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::consume::{Noting, consumer, noted, target};
 use crate::source::Source;
@@ -52,20 +54,13 @@ async fn progress_is_stored_in_time_but_not_at_every_read_and_never_goes_back() 
     assert_eq!(applied, events[2].cursor);
 
     // Another process knows nothing of that, as after a restart.
-    let other = tael_eventlog::EventLog::new(source.database.pool.clone(), CancellationToken::new());
+    let other = EventLog::new(source.database.pool.clone(), CancellationToken::new());
     let back = ReadEventsRequest {
         consumer: "reader".to_owned(),
         applied: events[0].cursor,
         ..ReadEventsRequest::default()
     };
-    let server = other.server();
-    tael_proto::event::v1::event_log_service_server::EventLogService::read_events(
-        &other,
-        tonic::Request::new(back),
-    )
-    .await
-    .unwrap();
-    drop(server);
+    other.read_events(Request::new(back)).await.unwrap();
     assert_ne!(version(&source).await, first);
     assert_eq!(source.consumers().await[0].applied, applied);
 }
