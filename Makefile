@@ -10,8 +10,12 @@ export SQLX_OFFLINE := true
 
 # The version of buf, from the npm registry.
 BUF := 1.75.0
-# Further arguments of `tael bench`, as in: make bench ARGS="--clients 32".
+# Further arguments of `tael bench`, as in: make bench ARGS="--clients 32"; likewise of `make chaos`.
 ARGS ?=
+# For how many seconds `make chaos` breaks things, the seed of its schedule (a new one when empty), and the builds it runs.
+CHAOS_SECONDS ?= 600
+CHAOS_SEED ?=
+CHAOS_PROFILE ?= dev
 
 .PHONY: help
 help: ## List these targets
@@ -31,6 +35,14 @@ up: install ## Run the whole platform until interrupted, and print its addresses
 bench: install ## Load a release build with full journeys and print rates and latencies
 	cargo build --release -p tael
 	scripts/local.sh with .tael/bench -- cargo run --quiet --release -p tael -- bench $(ARGS)
+
+# The servers are always its own, whatever the environment names: they are crashed.
+.PHONY: chaos
+chaos: install ## Kill, freeze and cut off everything while clients buy, then check that nothing was lost or done twice
+	cargo build --workspace --bins --profile $(CHAOS_PROFILE)
+	env -u TAEL_DATABASE_URL -u TAEL_REDIS_URL scripts/local.sh with .tael/chaos/servers -- \
+	  target/$(if $(filter dev,$(CHAOS_PROFILE)),debug,$(CHAOS_PROFILE))/tael-chaos \
+	  --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) $(ARGS)
 
 .PHONY: test
 test: install ## Check formatting, lints and SQL, and run all tests

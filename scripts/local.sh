@@ -5,6 +5,10 @@
 #   scripts/local.sh install                       install PostgreSQL and Redis where they are missing
 #   scripts/local.sh start [--disposable] DIR      start both below DIR (keeping data from before); write DIR/env
 #   scripts/local.sh stop DIR                      stop both; the data stays
+#   scripts/local.sh crash DIR SERVER              end `postgres` or `redis` of DIR as a crash would; `start` brings it
+#                                                  back at its port
+#   scripts/local.sh freeze DIR                    let Redis of DIR hang: connections open, nothing answered
+#   scripts/local.sh thaw DIR                      let it go on
 #   scripts/local.sh with [--keep] [--disposable] DIR -- COMMAND...
 #                                                  start both, run COMMAND with their addresses, stop both. The data
 #                                                  is fresh and thrown away afterwards, unless --keep is given
@@ -91,6 +95,16 @@ some_port() {
   echo $((20000 + RANDOM % 10000))
 }
 
+# Prints the port to try: at first the one that the server had before, so that its clients find it again.
+port_of() {
+  local home=$1 attempt=$2
+  if [ "$attempt" = 1 ] && [ -s "$home/port" ]; then
+    cat "$home/port"
+  else
+    some_port
+  fi
+}
+
 # Whether a process, of whichever user, exists and has not ended. (In a container whose first process collects none, an
 # ended process stays in the table.)
 is_alive() {
@@ -175,7 +189,7 @@ start_postgres() {
     options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
   fi
   for attempt in 1 2 3 4 5 6 7 8 9 10; do
-    port=$(some_port)
+    port=$(port_of "$home" "$attempt")
     as_owner rm -f "$home/log"
     # pg_ctl waits until the server it has started, and no other, accepts connections.
     if as_owner "$bin/pg_ctl" start --wait --timeout="$PATIENCE_SECONDS" --silent --pgdata="$home/data" \
@@ -206,6 +220,14 @@ stop_postgres() {
   fi
 }
 
+# Ends the server without a checkpoint, as a crash does: what it had not flushed is lost, and its next start recovers.
+crash_postgres() {
+  local dir=$1 bin home
+  home=$(cd "$dir/postgres" && pwd -P)
+  bin=$(postgres_bin)
+  as_owner "$bin/pg_ctl" stop --wait --timeout="$PATIENCE_SECONDS" --silent --mode=immediate --pgdata="$home/data"
+}
+
 # --- Redis: DIR/redis/{pid,port,log} ------------------------------------------------------------------------------
 
 # Whether the Redis that answers on the recorded port is the process that was started for this folder.
@@ -217,14 +239,15 @@ redis_runs() {
 }
 
 start_redis() {
-  local dir=$1 home=$1/redis attempt waited
+  local dir=$1 home=$1/redis port attempt waited
   has_redis || die "redis-server is not installed; try: scripts/local.sh install"
   if redis_runs "$dir"; then
     return 0
   fi
   mkdir -p "$home"
   for attempt in 1 2 3 4 5 6 7 8 9 10; do
-    some_port >"$home/port"
+    port=$(port_of "$home" "$attempt")
+    echo "$port" >"$home/port"
     # Job control puts the server into a process group of its own, which an interrupt from the terminal does not reach.
     set -m
     redis-server --bind 127.0.0.1 --port "$(cat "$home/port")" --dir "$home" --save '' --appendonly no \
@@ -250,6 +273,9 @@ start_redis() {
 
 stop_redis() {
   local dir=$1 pid waited=0
+  if [ -s "$dir/redis/pid" ]; then
+    kill -CONT "$(cat "$dir/redis/pid")" 2>/dev/null || true # frozen, it would not even say that it runs
+  fi
   if has_redis && redis_runs "$dir"; then
     pid=$(cat "$dir/redis/pid")
     redis-cli -h 127.0.0.1 -p "$(cat "$dir/redis/port")" shutdown nosave >/dev/null 2>&1 || true
@@ -259,6 +285,13 @@ stop_redis() {
     done
   fi
   rm -f "$dir/redis/pid" "$dir/redis/port"
+}
+
+crash_redis() {
+  local dir=$1 pid
+  pid=$(cat "$dir/redis/pid")
+  kill -KILL "$pid"
+  while is_alive "$pid"; do sleep 0.02; done
 }
 
 # --- Both -----------------------------------------------------------------------------------------------------
@@ -373,7 +406,7 @@ main() {
 
   local dir=${1:-} bin
   case $command in
-  start | stop | with)
+  start | stop | with | crash | freeze | thaw)
     [ -n "$dir" ] || die "which folder? usage: scripts/local.sh $command DIR"
     shift
     mkdir -p "$dir" && [ -w "$dir" ] || die "cannot write to $dir; did another user leave it?"
@@ -387,6 +420,15 @@ main() {
     cat "$dir/env"
     ;;
   stop) stop "$dir" ;;
+  crash)
+    case ${1:-} in
+    postgres) crash_postgres "$dir" ;;
+    redis) crash_redis "$dir" ;;
+    *) die "which server? usage: scripts/local.sh crash DIR postgres|redis" ;;
+    esac
+    ;;
+  freeze) kill -STOP "$(cat "$dir/redis/pid")" ;;
+  thaw) kill -CONT "$(cat "$dir/redis/pid")" ;;
   with)
     [ "${1:-}" = -- ] && [ $# -ge 2 ] || die "usage: scripts/local.sh with [--keep] [--disposable] DIR -- COMMAND..."
     shift

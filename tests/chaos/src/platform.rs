@@ -1,0 +1,195 @@
+//! The platform under test: two processes of every service, one address for each service, and the sandbox.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use crate::Error;
+use crate::caller::Addresses;
+use crate::forwarder::{Forwarder, Protocol};
+use crate::processes::{Environment, Process, REPLICAS, Service, free_addresses};
+use crate::servers::Servers;
+
+/// Small, so that all replicas together leave PostgreSQL connections for everything else.
+const DATABASE_CONNECTIONS: u32 = 8;
+/// The shift of a replica's clock, in builds with fault points.
+const CLOCK_SKEW: &str = "TAEL_FAULT_CLOCK_SKEW_SECONDS";
+
+/// The running platform.
+#[derive(Debug)]
+pub struct Platform {
+    /// PostgreSQL and Redis.
+    pub servers: Servers,
+    /// Where clients find everything.
+    pub addresses: Addresses,
+    /// Where logs go.
+    pub logs: PathBuf,
+    replicas: Vec<Vec<Process>>,
+    sandbox: Process,
+    services: Vec<Forwarder>,
+    databases: Vec<Forwarder>,
+    channel: Forwarder,
+}
+
+impl Platform {
+    /// Creates the databases and starts everything; all of it serves when this returns.
+    pub async fn start(servers: Servers, binaries: &Path, logs: &Path) -> Result<Self, Error> {
+        std::fs::create_dir_all(logs)?;
+        let addresses = free_addresses(Service::ALL.len() * REPLICAS + 1)?;
+        let (listen, sandbox) = addresses.split_at(Service::ALL.len() * REPLICAS);
+        let listen: Vec<&[SocketAddr]> = listen.chunks(REPLICAS).collect();
+
+        let mut services = Vec::new();
+        let mut databases = Vec::new();
+        for service in Service::ALL {
+            let protocol = if service == Service::Gateway { Protocol::Http } else { Protocol::Grpc };
+            services.push(Forwarder::start(protocol, listen[service as usize].to_vec()).await?);
+        }
+        for service in Service::WITH_DATABASE {
+            servers.create_database(&service.database()).await?;
+            let postgres = servers.postgres_address().parse()?;
+            databases.push(Forwarder::start(Protocol::Postgres, vec![postgres]).await?);
+        }
+        let channel = Forwarder::start(Protocol::Http, vec![sandbox[0]]).await?;
+
+        let sandbox_environment = Environment::from([
+            ("SANDBOX_LISTEN".to_owned(), sandbox[0].to_string()),
+            // A notification that was not acknowledged comes again after a second instead of four minutes.
+            ("SANDBOX_TIME_SCALE".to_owned(), "240".to_owned()),
+            ("RUST_LOG".to_owned(), "warn".to_owned()),
+        ]);
+        let sandbox = Process::start(
+            &binaries.join("tael-sandbox"),
+            &logs.join("sandbox.log"),
+            sandbox[0],
+            sandbox_environment,
+        )?;
+        let mut platform = Self {
+            addresses: Addresses {
+                services: std::array::from_fn(|index| services[index].addr),
+                sandbox: sandbox.addr,
+            },
+            servers,
+            logs: logs.to_owned(),
+            replicas: Vec::new(),
+            sandbox,
+            services,
+            databases,
+            channel,
+        };
+        let common = platform.common_environment();
+        for service in Service::ALL {
+            let mut processes = Vec::new();
+            for (number, addr) in listen[service as usize].iter().enumerate() {
+                let mut environment = common.clone();
+                environment.insert("TAEL_LISTEN".to_owned(), addr.to_string());
+                if let Some(database) = platform.database(service) {
+                    let url = format!("postgres://tael@{}/{}", database.addr, service.database());
+                    environment.insert("TAEL_DATABASE_URL".to_owned(), url);
+                }
+                let name = service.name();
+                processes.push(Process::start(
+                    &binaries.join(format!("tael-{name}")),
+                    &logs.join(format!("{name}-{number}.log")),
+                    *addr,
+                    environment,
+                )?);
+            }
+            platform.replicas.push(processes);
+        }
+        platform.sandbox.serving().await?;
+        platform.serving().await?;
+        Ok(platform)
+    }
+
+    /// What every service is told; intervals are short, so that what went wrong is soon put right.
+    fn common_environment(&self) -> Environment {
+        let at = |service: Service| format!("http://{}", self.addresses.of(service));
+        let keys = tael_sealed::Keyring::generate_text("chaos");
+        [
+            ("TAEL_REDIS_URL", self.servers.redis_url().to_owned()),
+            ("TAEL_DATABASE_CONNECTIONS", DATABASE_CONNECTIONS.to_string()),
+            ("TAEL_SEALING_KEYS", keys.expose_secret().to_owned()),
+            ("TAEL_PUBLIC_URL", at(Service::Gateway)),
+            ("TAEL_MERCHANT_URL", at(Service::Merchant)),
+            ("TAEL_ORDER_URL", at(Service::Order)),
+            ("TAEL_PAYMENT_URL", at(Service::Payment)),
+            ("TAEL_REFUND_URL", at(Service::Refund)),
+            ("TAEL_SETTLEMENT_URL", at(Service::Settlement)),
+            ("TAEL_NOTIFICATION_URL", at(Service::Notification)),
+            ("TAEL_LOG_FORMAT", "text".to_owned()),
+            ("TAEL_ORDER_EXPIRY_INTERVAL", "1s".to_owned()),
+            ("TAEL_CHANNEL_TIMEOUT", "2s".to_owned()),
+            ("TAEL_POLL_FIRST", "500ms".to_owned()),
+            ("TAEL_POLL_LAST", "3s".to_owned()),
+            ("TAEL_REFUND_RETRY_FIRST", "300ms".to_owned()),
+            ("TAEL_REFUND_RETRY_POLL", "300ms".to_owned()),
+            ("TAEL_WEBHOOK_ALLOW_HTTP", "true".to_owned()),
+            ("TAEL_WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
+            ("TAEL_WEBHOOK_TIMEOUT", "2s".to_owned()),
+            // Three days of retries within eight minutes.
+            ("TAEL_WEBHOOK_RETRY_SPEED", "600".to_owned()),
+            ("TAEL_WEBHOOK_POLL", "500ms".to_owned()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    /// Waits until every replica accepts connections.
+    pub async fn serving(&self) -> Result<(), Error> {
+        for process in self.replicas.iter().flatten() {
+            process.serving().await?;
+        }
+        Ok(())
+    }
+
+    /// A replica.
+    pub fn replica(&self, service: Service, number: usize) -> &Process {
+        &self.replicas[service as usize][number]
+    }
+
+    /// The forwarder before a service.
+    pub fn service(&self, service: Service) -> &Forwarder {
+        &self.services[service as usize]
+    }
+
+    /// The forwarder before a service's database.
+    pub fn database(&self, service: Service) -> Option<&Forwarder> {
+        let index = Service::WITH_DATABASE.iter().position(|with| *with == service)?;
+        Some(&self.databases[index])
+    }
+
+    /// The forwarder before the channel.
+    pub fn channel(&self) -> &Forwarder {
+        &self.channel
+    }
+
+    /// All forwarders.
+    pub fn forwarders(&self) -> impl Iterator<Item = &Forwarder> {
+        self.services.iter().chain(&self.databases).chain([&self.channel])
+    }
+
+    /// The forwarders before the databases.
+    pub fn databases(&self) -> impl Iterator<Item = &Forwarder> {
+        self.databases.iter()
+    }
+
+    /// SIGKILL of every replica at once.
+    pub async fn kill_all(&self, down: Duration) {
+        let kills = self.replicas.iter().flatten().map(|process| process.kill(down, Environment::new()));
+        futures::future::join_all(kills).await;
+    }
+
+    /// What a replica is started with so that its clock is wrong.
+    pub fn skew(seconds: i64) -> Environment {
+        Environment::from([(CLOCK_SKEW.to_owned(), seconds.to_string())])
+    }
+
+    /// How processes ended by themselves when they should not have.
+    pub fn exits(&self) -> Vec<String> {
+        self.replicas.iter().flatten().chain([&self.sandbox]).flat_map(Process::exits).collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! Merchants that sell during the run.
+
+use std::net::SocketAddr;
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tael_proto::merchant::v1::{ApproveMerchantRequest, RegisterMerchantRequest};
+use tael_proto::notification::v1::CreateWebhookEndpointRequest;
+use tael_proto::payment::v1::{
+    AlipayAccount, AlipayKeys, CreateChannelAccountRequest, create_channel_account_request,
+};
+use tael_proto::settlement::v1::{FeeSchedule, SetFeeScheduleRequest};
+use tael_proto::r#type::v1::Channel;
+use tael_sandbox::control::RegisterApp;
+
+use crate::Error;
+use crate::caller::Caller;
+use crate::receiver::Receiver;
+
+/// A merchant that can sell.
+#[derive(Clone, Debug)]
+pub struct Shop {
+    /// The merchant's id.
+    pub merchant_id: String,
+    /// The merchant's application at the channel.
+    pub app_id: String,
+    /// The merchant's account at the channel.
+    pub seller_id: String,
+    /// Where the merchant is told.
+    pub webhook_endpoint_id: String,
+}
+
+impl Shop {
+    /// Everything that a merchant does before the first sale.
+    pub async fn open(
+        caller: &Caller,
+        receiver: &Receiver,
+        run: &str,
+        gateway_of_channel: SocketAddr,
+        number: usize,
+    ) -> Result<Self, Error> {
+        let key = |step: &str| format!("{run}-shop-{number}-{step}");
+        let register = RegisterMerchantRequest {
+            name: format!("chaos {number}"),
+            time_zone: "Asia/Shanghai".to_owned(),
+        };
+        let merchant_id = caller
+            .ask("RegisterMerchant", Some(&key("register")), register, |mut c, r| async move {
+                c.merchant.register_merchant(r).await
+            })
+            .await?
+            .merchant
+            .ok_or("no merchant")?
+            .merchant_id;
+        let approve = ApproveMerchantRequest { merchant_id: merchant_id.clone() };
+        caller
+            .ask("ApproveMerchant", Some(&key("approve")), approve, |mut c, r| async move {
+                c.merchant.approve_merchant(r).await
+            })
+            .await?;
+
+        let keys = AppKeys::generate()?;
+        let register = RegisterApp { app_id: None, seller_id: None, public_key: keys.public, fee_rate: None };
+        let app = caller.payer.register_app(&register).await?;
+        let account = CreateChannelAccountRequest {
+            merchant_id: merchant_id.clone(),
+            label: "sandbox".to_owned(),
+            account: Some(create_channel_account_request::Account::Alipay(AlipayAccount {
+                app_id: app.app_id.clone(),
+                seller_id: app.seller_id.clone(),
+                gateway_url: format!("http://{gateway_of_channel}/gateway.do"),
+            })),
+            alipay_keys: Some(AlipayKeys {
+                app_private_key: keys.private,
+                alipay_public_key: app.alipay_public_key,
+            }),
+        };
+        caller
+            .ask("CreateChannelAccount", Some(&key("account")), account, |mut c, r| async move {
+                c.payment.create_channel_account(r).await
+            })
+            .await?;
+
+        let fees = SetFeeScheduleRequest {
+            merchant_id: merchant_id.clone(),
+            fee_schedule: Some(FeeSchedule {
+                channel: Channel::Alipay.into(),
+                rate: "0.006".to_owned(),
+                channel_rate: app.fee_rate,
+            }),
+        };
+        caller
+            .ask("SetFeeSchedule", Some(&key("fees")), fees, |mut c, r| async move {
+                c.settlement.set_fee_schedule(r).await
+            })
+            .await?;
+
+        let endpoint = CreateWebhookEndpointRequest {
+            merchant_id: merchant_id.clone(),
+            url: receiver.url(&merchant_id),
+            event_types: Vec::new(),
+        };
+        let created = caller
+            .ask("CreateWebhookEndpoint", Some(&key("endpoint")), endpoint, |mut c, r| async move {
+                c.notification.create_webhook_endpoint(r).await
+            })
+            .await?;
+        receiver.trust(&merchant_id, &created.secret)?;
+        let webhook_endpoint_id = created.webhook_endpoint.ok_or("no endpoint")?.webhook_endpoint_id;
+        Ok(Self { merchant_id, app_id: app.app_id, seller_id: app.seller_id, webhook_endpoint_id })
+    }
+}
+
+/// The key pair of a merchant's application at the channel.
+struct AppKeys {
+    private: String,
+    public: String,
+}
+
+impl AppKeys {
+    fn generate() -> Result<Self, Error> {
+        let failed = |_| Error::from("no RSA key could be made");
+        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+        let private: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
+        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
+        Ok(Self { private: STANDARD.encode(private.as_ref()), public: STANDARD.encode(public.as_ref()) })
+    }
+}
