@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod batches;
+mod by_hand;
 mod constraints;
+mod constraints_batches;
+mod constraints_entries;
 mod fees;
 mod idempotency;
 mod ledger;

@@ -2,7 +2,10 @@
 
 use tael_ids::EventId;
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::event::v1::{OrderPaymentHeld, OrderPaymentReleased, OrderRefunded};
+use tael_proto::event::v1::set_aside_service_client::SetAsideServiceClient;
+use tael_proto::event::v1::{
+    OrderPaymentHeld, OrderPaymentReleased, OrderRefunded, ReplaySetAsideEventsRequest,
+};
 use tael_proto::settlement::v1::{AccountKind, Direction, StatementLine, TransferKind};
 
 use crate::peers::Bill;
@@ -121,7 +124,7 @@ async fn two_replicas_hold_once() {
 }
 
 #[tokio::test]
-async fn a_release_without_its_hold_is_set_aside_and_blocks_nothing() {
+async fn a_release_without_its_hold_is_set_aside_and_replayed_after_it() {
     let world = start().await;
     let shop = world.shop();
     let (unheld, other) = (shop.paid(500), shop.paid(800));
@@ -131,9 +134,18 @@ async fn a_release_without_its_hold_is_set_aside_and_blocks_nothing() {
     let errors = world.set_aside().await;
     assert_eq!(errors.len(), 1);
     assert!(errors[0].contains("a release needs a hold of its amount"), "{errors:?}");
-    // Told again once the hold is there, the same event is posted.
-    world.orders_tell([unheld.held(), released]).await;
+
+    let mut operator = SetAsideServiceClient::new(world.running.channel());
+    let all = ReplaySetAsideEventsRequest::default();
+    let replayed = operator.replay_set_aside_events(all.clone()).await.unwrap().into_inner();
+    assert_eq!((replayed.applied, replayed.failed_event_ids), (0, vec![released.event_id]), "still no hold");
+
+    world.orders_tell([unheld.held()]).await;
+    assert_eq!(owed_and_suspense(&world, &shop).await, (-1_300, 1_300));
+    let replayed = operator.replay_set_aside_events(all).await.unwrap().into_inner();
+    assert_eq!((replayed.applied, replayed.failed_event_ids), (1, vec![]));
     assert_eq!(owed_and_suspense(&world, &shop).await, (-800, 800));
+    assert_eq!(world.set_aside().await, Vec::<String>::new());
     assert_eq!(world.checked().await.transfer_count, 3);
 }
 
