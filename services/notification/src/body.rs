@@ -53,6 +53,12 @@ fn data(kind: &Kind) -> Value {
             "payment_id": e.payment_id,
             "amount": money(e.amount.as_ref()),
         }),
+        Kind::OrderPaymentReleased(e) => json!({
+            "order_id": e.order_id,
+            "payment_id": e.payment_id,
+            "amount": money(e.amount.as_ref()),
+            "accepted": e.accepted,
+        }),
         Kind::VoucherIssued(e) => {
             json!({ "voucher_id": e.voucher_id, "order_id": e.order_id, "uses": e.uses })
         }

@@ -10,12 +10,12 @@ use tael_idempotency::{Call, Idempotency};
 use tael_proto::payment::v1::payment_service_server::PaymentService;
 use tael_proto::payment::v1::{
     ClosePaymentRequest, ClosePaymentResponse, CreateChannelAccountRequest, CreateChannelAccountResponse,
-    CreatePaymentRequest, CreatePaymentResponse, GetChannelAccountRequest, GetChannelAccountResponse,
-    GetCheckoutRequest, GetCheckoutResponse, GetPaymentRefundRequest, GetPaymentRefundResponse,
-    GetPaymentRequest, GetPaymentResponse, HandleNotificationRequest, HandleNotificationResponse,
-    ListAlarmsRequest, ListAlarmsResponse, ListChannelAccountsRequest, ListChannelAccountsResponse,
-    ListPaymentsRequest, ListPaymentsResponse, PaymentState, ReadBillRequest, ReadBillResponse,
-    RefundPaymentRequest, RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
+    CreatePaymentRequest, CreatePaymentResponse, ErrorReason, GetChannelAccountRequest,
+    GetChannelAccountResponse, GetCheckoutRequest, GetCheckoutResponse, GetPaymentRefundRequest,
+    GetPaymentRefundResponse, GetPaymentRequest, GetPaymentResponse, HandleNotificationRequest,
+    HandleNotificationResponse, ListAlarmsRequest, ListAlarmsResponse, ListChannelAccountsRequest,
+    ListChannelAccountsResponse, ListPaymentsRequest, ListPaymentsResponse, PaymentState, ReadBillRequest,
+    ReadBillResponse, RefundPaymentRequest, RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -83,7 +83,12 @@ impl PaymentService for Rpc {
         let span = Span::current();
         span.record("merchant_id", new.merchant_id.to_string());
         span.record("order_id", new.order_id.to_string());
-        let call = Call::new(&new.merchant_id, "CreatePayment", &metadata, &request)?;
+        // Closing the other payment, an approval or a new account lets the same call succeed.
+        let call = Call::new(&new.merchant_id, "CreatePayment", &metadata, &request)?.passing([
+            ErrorReason::OrderHasActivePayment.as_str_name(),
+            ErrorReason::MerchantNotApproved.as_str_name(),
+            ErrorReason::NoChannelAccount.as_str_name(),
+        ]);
         let payments = self.payments.clone();
         let response = self
             .idempotency

@@ -123,6 +123,7 @@ fn outcome(kind: &Kind) -> Option<(&str, Outcome)> {
         | Kind::OrderCancelled(_)
         | Kind::OrderExpired(_)
         | Kind::OrderPaymentHeld(_)
+        | Kind::OrderPaymentReleased(_)
         | Kind::VoucherIssued(_)
         | Kind::VoucherRedeemed(_)
         | Kind::OrderRefunded(_)

@@ -9,7 +9,7 @@ use tael_idempotency::{Call, Idempotency};
 use tael_ids::{MerchantId, OrderId, RefundId};
 use tael_proto::refund::v1::refund_service_server::RefundService;
 use tael_proto::refund::v1::{
-    ApproveRefundRequest, ApproveRefundResponse, CreateRefundRequest, CreateRefundResponse,
+    ApproveRefundRequest, ApproveRefundResponse, CreateRefundRequest, CreateRefundResponse, ErrorReason,
     GetRefundPolicyRequest, GetRefundPolicyResponse, GetRefundRequest, GetRefundResponse, ListRefundsRequest,
     ListRefundsResponse, Refund, RefundState, RejectRefundRequest, RejectRefundResponse,
     SetRefundPolicyRequest, SetRefundPolicyResponse,
@@ -64,7 +64,12 @@ impl RefundService for Rpc {
         let span = Span::current();
         span.record("merchant_id", new.merchant_id.to_string());
         span.record("order_id", new.order_id.to_string());
-        let call = Call::new(&new.merchant_id, "CreateRefund", &metadata, &request)?;
+        // The order hears of its money a moment later, and a refund that fails gives back what it took.
+        let call = Call::new(&new.merchant_id, "CreateRefund", &metadata, &request)?.passing([
+            ErrorReason::OrderNotPaid.as_str_name(),
+            ErrorReason::RefundExceedsOrder.as_str_name(),
+            ErrorReason::RefundExceedsLine.as_str_name(),
+        ]);
         let refunds = self.refunds.clone();
         let answer = self
             .idempotency

@@ -1,5 +1,6 @@
 //! gRPC: a request becomes domain values, a use case runs, its result goes on the wire.
 
+mod audit;
 mod convert;
 mod request;
 mod status;
@@ -10,16 +11,17 @@ use tael_idempotency::{Call, Idempotency};
 use tael_ids::{BatchId, ChannelAccountId, MerchantId, PaymentId, ReconciliationId};
 use tael_proto::settlement::v1::settlement_service_server::SettlementService;
 use tael_proto::settlement::v1::{
-    CheckLedgerRequest, CheckLedgerResponse, CloseBatchRequest, CloseBatchResponse, GetBatchRequest,
-    GetBatchResponse, GetFeeSchedulesRequest, GetFeeSchedulesResponse, GetReconciliationRequest,
-    GetReconciliationResponse, GetStatementRequest, GetStatementResponse, ListAccountsRequest,
-    ListAccountsResponse, ListBatchesRequest, ListBatchesResponse, ListTransfersRequest,
+    CheckLedgerRequest, CheckLedgerResponse, CloseBatchRequest, CloseBatchResponse, ErrorReason,
+    GetBatchRequest, GetBatchResponse, GetFeeSchedulesRequest, GetFeeSchedulesResponse,
+    GetReconciliationRequest, GetReconciliationResponse, GetStatementRequest, GetStatementResponse,
+    ListAccountsRequest, ListAccountsResponse, ListBatchesRequest, ListBatchesResponse, ListTransfersRequest,
     ListTransfersResponse, ReconcileRequest, ReconcileResponse, SetFeeScheduleRequest,
     SetFeeScheduleResponse,
 };
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
+pub(crate) use self::audit::AuditRpc;
 use crate::rpc::convert::{
     to_account, to_batch, to_check, to_fee_schedule, to_line, to_reconciliation, to_transfer,
 };
@@ -112,7 +114,9 @@ impl SettlementService for Rpc {
         let cut_off =
             request::cut_off_time(&mut fields, request.cut_off_time.as_ref(), self.settlement.now());
         let (merchant_id, currency, cut_off) = fields.finish(|| Some((merchant_id?, currency?, cut_off?)))?;
-        let call = Call::new(&merchant_id, "CloseBatch", &metadata, &request)?;
+        // What is to be settled may be on its way here.
+        let call = Call::new(&merchant_id, "CloseBatch", &metadata, &request)?
+            .passing([ErrorReason::NothingToSettle.as_str_name()]);
         let settlement = self.settlement.clone();
         self.idempotency
             .run(call, move |guard| async move {
@@ -183,7 +187,9 @@ impl SettlementService for Rpc {
         let account_id = fields.id::<ChannelAccountId>("channel_account_id", &request.channel_account_id);
         let date = request::bill_date(&mut fields, &request.bill_date);
         let (merchant_id, account_id, date) = fields.finish(|| Some((merchant_id?, account_id?, date?)))?;
-        let call = Call::new(&merchant_id, "Reconcile", &metadata, &request)?;
+        // The channel makes its bill of a day later.
+        let call = Call::new(&merchant_id, "Reconcile", &metadata, &request)?
+            .passing([ErrorReason::BillNotAvailable.as_str_name()]);
         let settlement = self.settlement.clone();
         self.idempotency
             .run(call, move |guard| async move {

@@ -211,6 +211,36 @@ async fn fifty_different_refunds_never_exceed_the_order() {
 }
 
 #[tokio::test]
+async fn of_a_thousand_refunds_at_once_exactly_the_ten_that_fit_succeed() {
+    let world = World::start().await;
+    let order = world.paid_order();
+    let tenth = 16_800 / 10;
+    // A server that has enough to do refuses before it does anything; then the same call is made again.
+    let calls = (0..1000).map(|_| {
+        let (mut refunds, request, key) =
+            (world.refunds.clone(), world.request(&order, amount(tenth)), new_key());
+        async move {
+            loop {
+                match refunds.create_refund(with_key(&key, request.clone())).await {
+                    Err(status) if matches!(status.code(), Code::ResourceExhausted | Code::Unavailable) => {
+                        tokio::task::yield_now().await;
+                    }
+                    answer => break answer.map(|a| a.into_inner().refund.unwrap()),
+                }
+            }
+        }
+    });
+    let answers = join_all(calls).await;
+    let (refunds, refusals): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(refunds.len(), 10);
+    assert!(refunds.into_iter().all(|refund| refund.unwrap().state() == RefundState::Succeeded));
+    for refusal in refusals {
+        assert_eq!(reason(&refusal.unwrap_err()).as_deref(), Some("REFUND_EXCEEDS_ORDER"));
+    }
+    assert_eq!((world.sums().await, world.payments.calls().len()), ((0, 16_800), 10));
+}
+
+#[tokio::test]
 async fn a_key_is_for_one_request() {
     for redis in [tael_testkit::redis_url(), no_redis_url()] {
         let world = World::with_redis(redis).await;

@@ -296,6 +296,30 @@ impl OrderService for FakeOrders {
     async fn cancel_order(&self, _: Request<order::CancelOrderRequest>) -> Reply<order::CancelOrderResponse> {
         not_here()
     }
+    async fn set_late_money_policy(
+        &self,
+        _: Request<order::SetLateMoneyPolicyRequest>,
+    ) -> Reply<order::SetLateMoneyPolicyResponse> {
+        not_here()
+    }
+    async fn get_late_money_policy(
+        &self,
+        _: Request<order::GetLateMoneyPolicyRequest>,
+    ) -> Reply<order::GetLateMoneyPolicyResponse> {
+        not_here()
+    }
+    async fn list_held_payments(
+        &self,
+        _: Request<order::ListHeldPaymentsRequest>,
+    ) -> Reply<order::ListHeldPaymentsResponse> {
+        not_here()
+    }
+    async fn resolve_held_payment(
+        &self,
+        _: Request<order::ResolveHeldPaymentRequest>,
+    ) -> Reply<order::ResolveHeldPaymentResponse> {
+        not_here()
+    }
     async fn create_promotion(
         &self,
         _: Request<order::CreatePromotionRequest>,
