@@ -9,18 +9,52 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tonic::Status;
 
-/// Makes a pool that connects when it is first used. Statements, lock waits and idle transactions have an end, so
-/// that one stuck session can't hold the rest for ever.
+/// How long a call waits at most for a connection: less than any caller's deadline, so that the caller is told and can
+/// come back. While the database is down, it is tried again at least five times in this time.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that has rested this long is asked whether it still lives before it is used; the others are busy, and
+/// were asked when they were given back.
+const REST: Duration = Duration::from_millis(250);
+/// Who does not answer within this time is gone, or as good as gone.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Makes a pool that connects when it is first used.
+///
+/// Nothing in it waits for ever. Statements, lock waits and idle transactions have an end at the server, so that one
+/// stuck session can't hold up the rest. A session whose client was lost without a word ends within half a minute. And a
+/// connection that was lost without a word on our side is given up when it is next taken or given back, instead of
+/// holding its place until TCP gives up, a quarter of an hour later.
+///
+/// A statement whose connection falls silent while it runs ends when its future is dropped. A call's deadline does that;
+/// a worker must set an end itself.
 pub fn connect(url: &SecretString, application: &str, max_connections: u32) -> Result<PgPool, sqlx::Error> {
     let options = PgConnectOptions::from_str(url.expose_secret())?.application_name(application).options([
         ("statement_timeout", "15s"),
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "30s"),
+        ("tcp_keepalives_idle", "10"),
+        ("tcp_keepalives_interval", "5"),
+        ("tcp_keepalives_count", "4"),
     ]);
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // In its place, the same with an end, and only for those that rested.
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move { if meta.idle_for < REST { Ok(true) } else { answers(conn).await } })
+        })
+        // The pool asks here as well, but without an end: it must not meet a connection that is silent.
+        .after_release(|conn, _| Box::pin(answers(conn)))
         .connect_lazy_with(options))
+}
+
+/// Says whether a connection's server answers. An error closes the connection without a farewell, which could hang.
+async fn answers(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match tokio::time::timeout(PING_TIMEOUT, conn.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_elapsed) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
 }
 
 /// Creates the database that `url` names unless it exists. Safe when several processes do it at once.
@@ -58,8 +92,9 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error()?.constraint()
 }
 
-/// Says whether the same statement may succeed when it is repeated: the connection was lost, the pool was empty,
-/// the server shut down or refused, a lock was not had in time, or another transaction won.
+/// Says whether the same transaction may succeed when it is repeated: the connection was lost, the pool was empty, the
+/// server shut down, refused, or had no room, a lock was not had in time, or another transaction won. It was rolled back;
+/// only of one whose COMMIT was not answered nobody knows, and an idempotency key finds out.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -68,17 +103,22 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(e) => e.code().is_some_and(|code| {
-            // Classes 08 connection, 40 rollback (serialization, deadlock), 53 resources, 57 operator intervention,
-            // 58 system, and 55P03 lock_not_available (PostgreSQL manual, appendix A).
-            ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "55P03"
-        }),
+        sqlx::Error::Database(e) => e.code().is_some_and(|code| is_transient_state(&code)),
         _ => false,
     }
 }
 
-/// Turns an error of a statement into what the caller is told: to call again, or an incident. Neither says why; the
-/// log does.
+/// The states of SQL (PostgreSQL manual, appendix A) that pass by themselves or by an operator's hand.
+fn is_transient_state(code: &str) -> bool {
+    // Classes 08 connection, 40 rollback (serialization, deadlock), 53 resources (connections, disk, memory), 57 operator
+    // intervention (shutdown, statement_timeout), 58 system.
+    ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+        // lock_not_available; the end of an idle transaction and of a long one; a server that became read-only.
+        || ["55P03", "25P03", "25P04", "25006"].contains(&code)
+}
+
+/// Turns an error of a statement into what the caller is told: to call again (UNAVAILABLE with the reason
+/// `DEPENDENCY_UNAVAILABLE`), or an incident. Neither says why; the log does.
 pub fn status(error: &sqlx::Error) -> Status {
     if is_transient(error) {
         tael_grpc::status::unavailable("postgres", error)
@@ -104,5 +144,25 @@ pub struct InconsistentRow {
 impl From<InconsistentRow> for sqlx::Error {
     fn from(error: InconsistentRow) -> Self {
         Self::Decode(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_transient_state;
+
+    #[test]
+    fn states_that_pass() {
+        for passes in [
+            "08006", "40001", "40P01", "53100", "53200", "53300", "57014", "57P01", "57P02", "57P03",
+            "58030", "55P03", "25P03", "25P04", "25006",
+        ] {
+            assert!(is_transient_state(passes), "{passes}");
+        }
+        for stays in
+            ["22001", "23505", "23514", "25P02", "28P01", "42601", "42P01", "P0001", "XX000", "XX001"]
+        {
+            assert!(!is_transient_state(stays), "{stays}");
+        }
     }
 }
