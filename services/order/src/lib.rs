@@ -1,8 +1,9 @@
 //! The order service owns orders, their prices, promotions, expiry, vouchers and redemption.
 //!
 //! It promises that a price adds up to the minor unit; that an order is paid by one payment of exactly its total, and
-//! money that comes when it does not wait for it is held and shown, and accepted or given back as the merchant decides; that an order is given up only after its payment is known to
-//! be closed; and that a voucher is redeemed no more often than was paid for. It never talks to a channel.
+//! money that comes when it does not wait for it is held and shown, and then accepted or given back as the merchant
+//! decides; that an order is given up only after its payment is known to be closed; and that a voucher is redeemed no
+//! more often than was paid for. It never talks to a channel.
 
 mod app;
 mod clients;

@@ -38,6 +38,7 @@ pub(crate) struct DueRefund {
 }
 
 struct HeldRow {
+    merchant_id: Uuid,
     order_id: Uuid,
     payment_id: Uuid,
     currency: String,
@@ -115,7 +116,8 @@ pub(crate) async fn load(
     keys: &[Key],
 ) -> Result<HashMap<Key, HeldPayment>, sqlx::Error> {
     let (merchants, orders, payments) = columns(keys);
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        HeldRow,
         "select merchant_id, order_id, payment_id, currency, amount_minor, pay_time, hold_time, reason, state,
                 refund_id, refund_failure, release_time
          from held_payment
@@ -127,23 +129,7 @@ pub(crate) async fn load(
     .fetch_all(conn)
     .await?;
     rows.into_iter()
-        .map(|row| {
-            let key = key(row.merchant_id, row.order_id, row.payment_id);
-            let row = HeldRow {
-                order_id: row.order_id,
-                payment_id: row.payment_id,
-                currency: row.currency,
-                amount_minor: row.amount_minor,
-                pay_time: row.pay_time,
-                hold_time: row.hold_time,
-                reason: row.reason,
-                state: row.state,
-                refund_id: row.refund_id,
-                refund_failure: row.refund_failure,
-                release_time: row.release_time,
-            };
-            Ok((key, row.try_into()?))
-        })
+        .map(|row| Ok((key(row.merchant_id, row.order_id, row.payment_id), row.try_into()?)))
         .collect()
 }
 
@@ -181,8 +167,8 @@ pub(crate) async fn of_orders(
 ) -> Result<Vec<HeldPayment>, sqlx::Error> {
     let rows = sqlx::query_as!(
         HeldRow,
-        "select order_id, payment_id, currency, amount_minor, pay_time, hold_time, reason, state, refund_id,
-                refund_failure, release_time
+        "select merchant_id, order_id, payment_id, currency, amount_minor, pay_time, hold_time, reason, state,
+                refund_id, refund_failure, release_time
          from held_payment where merchant_id = $1 and order_id = any($2) order by order_id, payment_id",
         merchant_id.uuid(),
         order_ids,
@@ -202,8 +188,8 @@ pub(crate) async fn list(
 ) -> Result<Vec<HeldPayment>, sqlx::Error> {
     let rows = sqlx::query_as!(
         HeldRow,
-        "select order_id, payment_id, currency, amount_minor, pay_time, hold_time, reason, state, refund_id,
-                refund_failure, release_time
+        "select merchant_id, order_id, payment_id, currency, amount_minor, pay_time, hold_time, reason, state,
+                refund_id, refund_failure, release_time
          from held_payment
          where merchant_id = $1 and payment_id < $2 and state in ('held', 'refunding')
          order by payment_id desc limit $3",

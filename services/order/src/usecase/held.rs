@@ -26,7 +26,7 @@ pub(crate) const BATCH: usize = 32;
 const BATCH_LIMIT: i64 = 32;
 /// How many are asked for side by side.
 const CALLS: usize = 16;
-/// For how long other workers leave a refund alone. Longer than two calls, of which the second waits for the first.
+/// For how long other workers leave a refund alone. Longer than a batch of calls.
 const LEASE: SignedDuration = SignedDuration::from_mins(2);
 
 /// A person's decision about held money.

@@ -5,7 +5,10 @@
 mod cancel;
 mod create;
 mod expiry;
+mod held;
+mod held_refund;
 mod idempotency;
+mod late;
 mod paid;
 mod peers;
 mod promotion;

@@ -1,6 +1,6 @@
 //! Fakes of the services that the order service talks to.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tael_grpc::server::{Limits, Readiness, bind};
@@ -10,17 +10,18 @@ use tael_proto::event::v1::{Event, Payload};
 use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
 use tael_proto::payment::v1::{
     ClosePaymentRequest, ClosePaymentResponse, CreateChannelAccountRequest, CreateChannelAccountResponse,
-    CreatePaymentRequest, CreatePaymentResponse, GetChannelAccountRequest, GetChannelAccountResponse,
-    GetCheckoutRequest, GetCheckoutResponse, GetPaymentRefundRequest, GetPaymentRefundResponse,
-    GetPaymentRequest, GetPaymentResponse, HandleNotificationRequest, HandleNotificationResponse,
-    ListAlarmsRequest, ListAlarmsResponse, ListChannelAccountsRequest, ListChannelAccountsResponse,
-    ListPaymentsRequest, ListPaymentsResponse, Payment, PaymentState, ReadBillRequest, ReadBillResponse,
-    RefundPaymentRequest, RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
+    CreatePaymentRequest, CreatePaymentResponse, ErrorReason, Failure, GetChannelAccountRequest,
+    GetChannelAccountResponse, GetCheckoutRequest, GetCheckoutResponse, GetPaymentRefundRequest,
+    GetPaymentRefundResponse, GetPaymentRequest, GetPaymentResponse, HandleNotificationRequest,
+    HandleNotificationResponse, ListAlarmsRequest, ListAlarmsResponse, ListChannelAccountsRequest,
+    ListChannelAccountsResponse, ListPaymentsRequest, ListPaymentsResponse, Payment, PaymentRefund,
+    PaymentRefundState, PaymentState, ReadBillRequest, ReadBillResponse, RefundPaymentRequest,
+    RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
 };
 use tael_proto::r#type::v1::Money;
 use tael_testkit::ScriptedLog;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::support::cny;
 
@@ -68,6 +69,21 @@ pub(crate) enum OnClose {
     Fails,
 }
 
+/// What becomes of a call of `RefundPayment`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OnRefund {
+    /// The channel gave no clear answer.
+    StaysPending,
+    /// The channel refuses for good.
+    Fails,
+    /// Nothing can be reserved.
+    Exceeds,
+    /// The money moves, and the answer is lost.
+    LosesAnswer,
+    /// The call fails, and nothing was done.
+    Unavailable,
+}
+
 /// A payment service whose payments a test decides on.
 #[derive(Clone, Default)]
 pub(crate) struct FakePayments {
@@ -75,6 +91,9 @@ pub(crate) struct FakePayments {
     known: Arc<Mutex<Vec<Payment>>>,
     on_close: Arc<Mutex<VecDeque<OnClose>>>,
     closed: Arc<Mutex<Vec<(String, String)>>>,
+    on_refund: Arc<Mutex<VecDeque<OnRefund>>>,
+    refunds: Arc<Mutex<HashMap<String, PaymentRefund>>>,
+    refund_calls: Arc<Mutex<Vec<RefundPaymentRequest>>>,
 }
 
 impl FakePayments {
@@ -112,6 +131,22 @@ impl FakePayments {
     /// Decides on the answer to the next close that has none yet; without, closing succeeds.
     pub(crate) fn on_next_close(&self, answer: OnClose) {
         self.on_close.lock().unwrap().push_back(answer);
+    }
+
+    /// Decides on the next call for a refund that has not ended; without, the money moves.
+    pub(crate) fn on_next_refund(&self, answer: OnRefund) {
+        self.on_refund.lock().unwrap().push_back(answer);
+    }
+
+    /// The calls for refunds so far.
+    pub(crate) fn refund_calls(&self) -> Vec<RefundPaymentRequest> {
+        self.refund_calls.lock().unwrap().clone()
+    }
+
+    /// The refunds that moved money.
+    pub(crate) fn moved(&self) -> Vec<PaymentRefund> {
+        let refunds = self.refunds.lock().unwrap();
+        refunds.values().filter(|r| r.state() == PaymentRefundState::Succeeded).cloned().collect()
     }
 
     /// The payments that were to be closed so far, each with the call's idempotency key.
@@ -210,9 +245,45 @@ impl PaymentService for FakePayments {
 
     async fn refund_payment(
         &self,
-        _: Request<RefundPaymentRequest>,
+        request: Request<RefundPaymentRequest>,
     ) -> Result<Response<RefundPaymentResponse>, Status> {
-        not_faked()
+        let key = request.metadata().get("idempotency-key").expect("a key").to_str().unwrap().to_owned();
+        let request = request.into_inner();
+        assert_eq!(key, request.refund_id);
+        self.refund_calls.lock().unwrap().push(request.clone());
+        let mut refunds = self.refunds.lock().unwrap();
+        let refund = refunds.get(&request.refund_id).cloned().unwrap_or_else(|| PaymentRefund {
+            refund_id: request.refund_id.clone(),
+            payment_id: request.payment_id.clone(),
+            amount: request.amount.clone(),
+            state: PaymentRefundState::Pending.into(),
+            ..PaymentRefund::default()
+        });
+        assert_eq!((&refund.payment_id, &refund.amount), (&request.payment_id, &request.amount));
+        if refund.state() != PaymentRefundState::Pending {
+            return Ok(Response::new(RefundPaymentResponse { refund: Some(refund) }));
+        }
+        let answer = self.on_refund.lock().unwrap().pop_front();
+        let (state, failure) = match answer {
+            None | Some(OnRefund::LosesAnswer) => (PaymentRefundState::Succeeded, None),
+            Some(OnRefund::StaysPending) => (PaymentRefundState::Pending, None),
+            Some(OnRefund::Fails) => (
+                PaymentRefundState::Failed,
+                Some(Failure { reason: "DECLINED".into(), ..Failure::default() }),
+            ),
+            Some(OnRefund::Exceeds) => {
+                let reason = ErrorReason::RefundExceedsPayment.as_str_name();
+                let code = Code::FailedPrecondition;
+                return Err(tael_grpc::status::error(code, "tael.payment", reason, "too much", []));
+            }
+            Some(OnRefund::Unavailable) => return Err(Status::unavailable("as the test wants it")),
+        };
+        let refund = PaymentRefund { state: state.into(), failure, ..refund };
+        refunds.insert(request.refund_id, refund.clone());
+        match answer {
+            Some(OnRefund::LosesAnswer) => Err(Status::unavailable("the connection was lost")),
+            _ => Ok(Response::new(RefundPaymentResponse { refund: Some(refund) })),
+        }
     }
 
     async fn get_payment_refund(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use secrecy::SecretString;
 use tael_clock::Clock;
 use tael_grpc::client::Channel;
@@ -11,12 +12,14 @@ use tael_order::{App, Config};
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{
-    Event, PaymentRefunded, PaymentSucceeded, ReadEventsRequest, RefundSucceeded, RefundedLine,
+    Event, Payload, PaymentRefunded, PaymentSucceeded, ReadEventsRequest, RefundSucceeded, RefundedLine,
 };
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::order::v1::{
-    CreateOrderRequest, CreatePromotionRequest, Fulfilment, GetOrderRequest, GetVoucherRequest, NewLine,
-    Order, OrderState, Promotion, Voucher,
+    CancelOrderRequest, CreateOrderRequest, CreatePromotionRequest, Fulfilment, GetOrderRequest,
+    GetVoucherRequest, HeldPayment, HeldState, LateMoneyAction, LateMoneyPolicy, ListHeldPaymentsRequest,
+    ListHeldPaymentsResponse, NewLine, Order, OrderState, Promotion, ResolveHeldPaymentRequest,
+    SetLateMoneyPolicyRequest, Voucher,
 };
 use tael_proto::r#type::v1::{Channel as PaymentChannel, Method, Money};
 use tael_runtime::Base;
@@ -110,6 +113,120 @@ impl Fixture {
     pub(crate) async fn pay(&self, order: &Order) -> Order {
         self.payments.log.push(self.merchant, succeeded(order, PaymentId::new(), total(order)));
         self.until_state(order, OrderState::Paid).await
+    }
+
+    pub(crate) async fn cancel(&self, order: &Order) -> Result<Order, Status> {
+        let request =
+            CancelOrderRequest { merchant_id: order.merchant_id.clone(), order_id: order.order_id.clone() };
+        Ok(self.orders.clone().cancel_order(keyed(request)).await?.into_inner().order.unwrap())
+    }
+
+    /// A cancelled order of 30.00 CNY.
+    pub(crate) async fn cancelled(&self) -> Order {
+        let order = self.order().await;
+        self.cancel(&order).await.unwrap()
+    }
+
+    pub(crate) async fn policy(&self, closed_order: LateMoneyAction, surplus: LateMoneyAction) {
+        let policy = LateMoneyPolicy { closed_order: closed_order.into(), surplus: surplus.into() };
+        let request =
+            SetLateMoneyPolicyRequest { merchant_id: self.merchant.to_string(), policy: Some(policy) };
+        self.orders.clone().set_late_money_policy(keyed(request)).await.unwrap();
+    }
+
+    /// Lets a payment of the order's total succeed and waits until its money is in one of these states.
+    pub(crate) async fn late(&self, order: &Order, state: HeldState) -> HeldPayment {
+        let payment = PaymentId::new();
+        self.payments.log.push(self.merchant, succeeded(order, payment, total(order)));
+        self.until_held(order, payment, state).await
+    }
+
+    /// Waits until money that came for an order is in a state.
+    pub(crate) async fn until_held(
+        &self,
+        order: &Order,
+        payment: PaymentId,
+        state: HeldState,
+    ) -> HeldPayment {
+        eventually(state.as_str_name(), || async {
+            let held = self.get(order).await.held_payments;
+            held.into_iter().find(|h| h.payment_id == payment.to_string() && h.state() == state)
+        })
+        .await
+    }
+
+    pub(crate) fn resolution(
+        &self,
+        order: &Order,
+        held: &HeldPayment,
+        action: LateMoneyAction,
+    ) -> ResolveHeldPaymentRequest {
+        ResolveHeldPaymentRequest {
+            merchant_id: self.merchant.to_string(),
+            order_id: order.order_id.clone(),
+            payment_id: held.payment_id.clone(),
+            action: action.into(),
+            operator: "Li".to_owned(),
+        }
+    }
+
+    pub(crate) async fn resolve(
+        &self,
+        order: &Order,
+        held: &HeldPayment,
+        action: LateMoneyAction,
+    ) -> Result<Order, Status> {
+        let request = self.resolution(order, held, action);
+        Ok(self.orders.clone().resolve_held_payment(keyed(request)).await?.into_inner().order.unwrap())
+    }
+
+    /// A page of so many held payments.
+    pub(crate) async fn list_held(&self, page_size: u32, page_token: &str) -> ListHeldPaymentsResponse {
+        let request = ListHeldPaymentsRequest {
+            merchant_id: self.merchant.to_string(),
+            page_size,
+            page_token: page_token.to_owned(),
+        };
+        self.orders.clone().list_held_payments(request).await.unwrap().into_inner()
+    }
+
+    /// Waits until so many unclear answers to a refund were noted, and returns when it is to be asked for again.
+    pub(crate) async fn until_tried(&self, refund_id: &str, tries: i32) -> jiff::Timestamp {
+        let refund: RefundId = refund_id.parse().unwrap();
+        eventually("an unclear answer to be noted", || async {
+            let sql = "select next_try_time from held_payment where refund_id = $1 and tries = $2";
+            let due: Option<jiff_sqlx::Timestamp> = sqlx::query_scalar(sql)
+                .bind(refund.uuid())
+                .bind(tries)
+                .fetch_optional(&self.database.pool())
+                .await
+                .unwrap();
+            due.map(jiff_sqlx::Timestamp::to_jiff)
+        })
+        .await
+    }
+
+    /// Waits until everything that was pushed to the payment service's log so far was applied: what is in the log behind
+    /// it has its effect.
+    pub(crate) async fn until_consumed(&self) {
+        let last = self.order().await;
+        self.pay(&last).await;
+    }
+
+    /// What was said of an order's money so far, oldest first: "held", "accepted", "given back" and "paid". Looked up where
+    /// it lies, for a reader may see it a moment later.
+    pub(crate) async fn told(&self, order: &Order) -> Vec<&'static str> {
+        let sql = "select payload from event_log where aggregate_id = $1 order by seq";
+        let payloads: Vec<Vec<u8>> =
+            sqlx::query_scalar(sql).bind(&order.order_id).fetch_all(&self.database.pool()).await.unwrap();
+        let told = |payload: Vec<u8>| match Payload::decode(payload.as_slice()).unwrap().kind.unwrap() {
+            Kind::OrderPaymentHeld(_) => Some("held"),
+            Kind::OrderPaymentReleased(released) if released.accepted => Some("accepted"),
+            Kind::OrderPaymentReleased(_) => Some("given back"),
+            Kind::OrderPaid(_) => Some("paid"),
+            _ => None,
+        };
+        payloads.into_iter().filter_map(told).collect()
     }
 
     pub(crate) async fn promotion(&self, threshold: Money, saving: Money) -> Promotion {
