@@ -14,6 +14,7 @@ use tael_proto::notification::v1::notification_service_client::NotificationServi
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
+use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
 use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
 use tael_sandbox::ControlClient;
 use tokio::sync::watch;
@@ -160,6 +161,13 @@ impl Caller {
     /// The logs of all services that have one.
     pub fn logs(&self) -> impl Iterator<Item = (Service, EventLogServiceClient<Channel>)> {
         self.channels.iter().map(|(service, channel)| (*service, EventLogServiceClient::new(channel.clone())))
+    }
+
+    /// The money audit.
+    pub fn money_audit(&self) -> MoneyAuditServiceClient<Channel> {
+        let found = self.channels.iter().find(|(service, _)| *service == Service::Settlement);
+        let (_, channel) = found.expect("every service with a database has a channel");
+        MoneyAuditServiceClient::new(channel.clone())
     }
 
     /// The events that services have set aside.

@@ -16,6 +16,7 @@ use crate::forwarder::Forwarder;
 use crate::platform::Platform;
 use crate::processes::{Environment, REPLICAS, Service};
 use crate::receiver::Receiver;
+use crate::report::millis;
 use crate::schedule::{Fault, Mood, Planned, Trouble};
 use crate::sessions;
 
@@ -180,7 +181,9 @@ impl Injector {
                 self.receiver.set_mood(Mood::Good);
             }
             Fault::Channel { trouble, times } => {
-                self.payer.add_fault(&channel_fault(*trouble, *times)).await?;
+                for fault in channel_faults(*trouble, *times) {
+                    self.payer.add_fault(&fault).await?;
+                }
             }
         }
         *self.lock().others.entry(fault.name()).or_default() += 1;
@@ -221,9 +224,9 @@ impl Injector {
     }
 }
 
-fn channel_fault(trouble: Trouble, times: u32) -> AddFault {
+fn channel_faults(trouble: Trouble, times: u32) -> Vec<AddFault> {
     let fault = match trouble {
-        Trouble::LostNotifications => ChannelFault::LoseNotification { attempts: None },
+        Trouble::LostNotifications => ChannelFault::LoseNotification { attempts: Some(4) },
         Trouble::DuplicateNotifications => ChannelFault::DuplicateNotification { copies: 3 },
         Trouble::DelayedNotifications => ChannelFault::DelayNotification { delay_ms: 2500 },
         Trouble::ReorderedNotifications => ChannelFault::ReorderNotification,
@@ -233,10 +236,18 @@ fn channel_fault(trouble: Trouble, times: u32) -> AddFault {
         Trouble::TimeOutAfterSuccess => ChannelFault::TimeOutAfter { hang_ms: 2500 },
         Trouble::LateAnswers => ChannelFault::DelayAnswer { delay_ms: 1500 },
         Trouble::BadSignatures => ChannelFault::BadAnswerSignature,
+        Trouble::PretendedCloses => ChannelFault::PretendClosed,
     };
-    AddFault { app_id: None, method: None, event: None, times: Some(times), fault }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    let methods = match trouble {
+        Trouble::PretendedCloses => vec![Some("alipay.trade.close"), Some("alipay.trade.cancel")],
+        _ => vec![None],
+    };
+    let rule = |method: Option<&str>| AddFault {
+        app_id: None,
+        method: method.map(str::to_owned),
+        event: None,
+        times: Some(times),
+        fault: fault.clone(),
+    };
+    methods.into_iter().map(rule).collect()
 }

@@ -4,8 +4,9 @@
 //! A run starts two replicas of every service with PostgreSQL, Redis and the sandbox ([`platform`]), lets many clients
 //! play full journeys ([`load`]) while a schedule made from a seed ([`schedule`]) comes true ([`faults`]), lifts all
 //! faults, waits until everything has settled by itself, and compares what clients were promised with what every
-//! service and the channel say ([`verdict`]). The services are known by their contracts and binaries alone.
+//! service and the channel say ([`verdict`], [`audit`]). The services are known by their contracts and binaries alone.
 
+pub mod audit;
 pub mod books;
 pub mod caller;
 pub mod faults;

@@ -120,6 +120,8 @@ impl Platform {
             ("TAEL_SETTLEMENT_URL", at(Service::Settlement)),
             ("TAEL_NOTIFICATION_URL", at(Service::Notification)),
             ("TAEL_LOG_FORMAT", "text".to_owned()),
+            ("NO_COLOR", "1".to_owned()),
+            ("TAEL_ORDER_REFUND_INTERVAL", "500ms".to_owned()),
             ("TAEL_ORDER_EXPIRY_INTERVAL", "1s".to_owned()),
             ("TAEL_CHANNEL_TIMEOUT", "2s".to_owned()),
             ("TAEL_POLL_FIRST", "500ms".to_owned()),

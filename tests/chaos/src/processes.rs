@@ -102,7 +102,7 @@ pub struct Process {
 /// What the task of a process is told.
 #[derive(Debug)]
 enum Order {
-    /// SIGKILL, and start again after `down` with `extra` in the environment beside what it always has.
+    /// SIGKILL, and start again after `down` with `extra` in the environment beside what it always has, until it ends.
     Kill { down: Duration, extra: Environment, done: oneshot::Sender<()> },
     /// SIGSTOP, and SIGCONT after a time.
     Freeze { time: Duration },
@@ -189,20 +189,20 @@ impl Keeper {
     /// Ends when the [`Process`] is dropped, and its child with it.
     async fn run(mut self, first: Child) {
         let mut child = first;
-        let mut extra = Environment::new();
         loop {
-            tokio::select! {
+            let extra = tokio::select! {
                 status = child.wait() => {
                     self.note(status);
                     tokio::time::sleep(RESTART_PAUSE).await;
+                    Environment::new()
                 }
                 order = self.inbox.recv() => match order {
                     None => return,
-                    Some(Order::Kill { down, extra: next, done }) => {
+                    Some(Order::Kill { down, extra, done }) => {
                         let _ = child.kill().await;
                         let _ = done.send(());
                         tokio::time::sleep(down).await;
-                        extra = next;
+                        extra
                     }
                     Some(Order::Freeze { time }) => {
                         signal(&child, Signal::STOP);
@@ -211,7 +211,7 @@ impl Keeper {
                         continue;
                     }
                 },
-            }
+            };
             match self.spawn(&extra) {
                 Ok(next) => child = next,
                 Err(error) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::audit::Audit;
 use crate::caller::Counts;
 use crate::faults::Tally;
 use crate::load::Kind;
@@ -38,6 +39,10 @@ pub struct Report {
     pub answers_cut: u64,
     /// From the end of the last fault until everything had settled, in milliseconds.
     pub settle_ms: u64,
+    /// From the end of the last fault until every consumer had read all of every log, in milliseconds.
+    pub consumers_caught_up_ms: Option<u64>,
+    /// What the platform's own audit said; absent when the build does not serve it.
+    pub audit: Option<Audit>,
     /// What the verdict counted.
     pub counts: BTreeMap<&'static str, i64>,
     /// Everything that must not be.
@@ -82,11 +87,19 @@ impl Report {
             calls: calls.clone(),
             faults,
             answers_cut: 0,
-            settle_ms: u64::try_from(settled.as_millis()).unwrap_or(u64::MAX),
+            settle_ms: millis(settled),
+            consumers_caught_up_ms: None,
+            audit: None,
             counts: verdict.counts,
             violations,
             folder: options.folder.clone(),
         }
+    }
+
+    /// Adds what the platform's own audit said.
+    pub fn audited(&mut self, audit: Audit) {
+        self.violations.extend(audit.disagreements.iter().map(|found| format!("audit: {found}")));
+        self.audit = Some(audit);
     }
 
     /// Whether nothing was lost, nothing happened twice, and nothing is stuck.
@@ -130,6 +143,20 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f, "  settled       {} ms after the last fault", self.settle_ms)?;
+        match self.consumers_caught_up_ms {
+            Some(ms) => writeln!(f, "  consumers     had caught up {ms} ms after it")?,
+            None => writeln!(f, "  consumers     were not seen to catch up")?,
+        }
+        match &self.audit {
+            Some(audit) => writeln!(
+                f,
+                "  audit         {} disagreements in {} passes over {:?}",
+                audit.disagreements.len(),
+                audit.passes,
+                audit.facts
+            )?,
+            None => writeln!(f, "  audit         not served by this build")?,
+        }
         for (name, count) in &self.counts {
             writeln!(f, "  verdict       {count:>8} {name}")?;
         }
@@ -146,4 +173,9 @@ impl fmt::Display for Report {
             write!(f, "FAILED: make chaos CHAOS_SEED={} CHAOS_SECONDS={}", self.seed, self.seconds)
         }
     }
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

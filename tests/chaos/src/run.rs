@@ -7,16 +7,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::audit::audit;
 use crate::caller::{Caller, Calls};
 use crate::faults::Injector;
 use crate::load::{Book, Kind, Load};
 use crate::platform::Platform;
 use crate::receiver::Receiver;
-use crate::report::Report;
+use crate::report::{Report, millis};
 use crate::schedule;
 use crate::servers::Servers;
 use crate::shop::Shop;
-use crate::verdict::Verdict;
+use crate::verdict::{self, Verdict};
 
 /// How many merchants sell.
 const SHOPS: usize = 4;
@@ -85,8 +86,10 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     println!("all faults are lifted; waiting for everything to settle");
     let lifted = Instant::now();
     calls.give_up_from(lifted + SETTLE);
+    let caught_up = tokio::spawn(caught_up(caller.clone()));
     let verdict = settle(&caller, &shops, &book, &receiver, lifted).await?;
     let settled = lifted.elapsed();
+    let consumers_caught_up = caught_up.await?;
     drop((warm_up, load));
 
     let entries = book.entries();
@@ -97,8 +100,29 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     if receiver.refused() > 0 {
         report.violations.push(format!("{} webhooks had a wrong signature", receiver.refused()));
     }
+    report.consumers_caught_up_ms = consumers_caught_up.map(millis);
+    // Only of something that stands still: its disagreements are final then.
+    match audit(caller.money_audit()).await {
+        Ok(Some(audit)) => report.audited(audit),
+        Ok(None) => {}
+        Err(error) => report.violations.push(error.to_string()),
+    }
     report.answers_cut = platform.forwarders().map(crate::forwarder::Forwarder::answers_cut).sum();
     Ok(report)
+}
+
+/// Waits until every consumer has read all of every log, and returns how long that took; `None` when the logs do not
+/// say, or it did not happen.
+async fn caught_up(caller: Caller) -> Option<Duration> {
+    let begin = Instant::now();
+    while begin.elapsed() < SETTLE {
+        match verdict::events_behind(&caller).await {
+            Ok(Some(0)) => return Some(begin.elapsed()),
+            Ok(Some(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Ok(None) | Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Waits until the first journeys have ended, but for those that wait for their orders to expire.

@@ -101,7 +101,7 @@ pub enum Mood {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trouble {
-    /// Notifications never arrive.
+    /// Notifications do not arrive the first few times.
     LostNotifications,
     /// Notifications arrive several times.
     DuplicateNotifications,
@@ -121,10 +121,12 @@ pub enum Trouble {
     LateAnswers,
     /// The call is done, and its answer's signature is wrong.
     BadSignatures,
+    /// A close or cancel is answered as done and nothing is done: the payer can still pay.
+    PretendedCloses,
 }
 
 impl Trouble {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::LostNotifications,
         Self::DuplicateNotifications,
         Self::DelayedNotifications,
@@ -135,6 +137,7 @@ impl Trouble {
         Self::TimeOutAfterSuccess,
         Self::LateAnswers,
         Self::BadSignatures,
+        Self::PretendedCloses,
     ];
 }
 
@@ -324,7 +327,7 @@ mod tests {
     fn ten_minutes_hold_every_kind_of_fault() {
         let plan = plan(1, 600, 100);
         let names: std::collections::BTreeSet<String> = plan.iter().map(|p| p.fault.name()).collect();
-        // 7 services to be killed, 16 kinds of their own, 3 moods of the receiver, 10 troubles of the channel.
-        assert_eq!(names.len(), 7 + 16 + 3 + 10, "{names:#?}");
+        // 7 services to be killed, 16 kinds of their own, 3 moods of the receiver, 11 troubles of the channel.
+        assert_eq!(names.len(), 7 + 16 + 3 + 11, "{names:#?}");
     }
 }

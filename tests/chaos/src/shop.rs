@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tael_proto::merchant::v1::{ApproveMerchantRequest, RegisterMerchantRequest};
 use tael_proto::notification::v1::CreateWebhookEndpointRequest;
+use tael_proto::order::v1::{LateMoneyAction, LateMoneyPolicy, SetLateMoneyPolicyRequest};
 use tael_proto::payment::v1::{
     AlipayAccount, AlipayKeys, CreateChannelAccountRequest, create_channel_account_request,
 };
@@ -19,6 +20,15 @@ use tael_sandbox::control::RegisterApp;
 use crate::Error;
 use crate::caller::Caller;
 use crate::receiver::Receiver;
+
+/// What the shops, one after the other, want done with money that comes too late: for a closed order, and beyond the
+/// order's total.
+const LATE_MONEY: [(LateMoneyAction, LateMoneyAction); 4] = [
+    (LateMoneyAction::Hold, LateMoneyAction::Hold),
+    (LateMoneyAction::Accept, LateMoneyAction::Refund),
+    (LateMoneyAction::Refund, LateMoneyAction::Refund),
+    (LateMoneyAction::Accept, LateMoneyAction::Hold),
+];
 
 /// A merchant that can sell.
 #[derive(Clone, Debug)]
@@ -95,6 +105,17 @@ impl Shop {
         caller
             .ask("SetFeeSchedule", Some(&key("fees")), fees, |mut c, r| async move {
                 c.settlement.set_fee_schedule(r).await
+            })
+            .await?;
+
+        let (closed_order, surplus) = LATE_MONEY[number % LATE_MONEY.len()];
+        let policy = SetLateMoneyPolicyRequest {
+            merchant_id: merchant_id.clone(),
+            policy: Some(LateMoneyPolicy { closed_order: closed_order.into(), surplus: surplus.into() }),
+        };
+        caller
+            .ask("SetLateMoneyPolicy", Some(&key("late")), policy, |mut c, r| async move {
+                c.order.set_late_money_policy(r).await
             })
             .await?;
 

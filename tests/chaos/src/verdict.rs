@@ -455,24 +455,8 @@ impl Verdict {
     /// Every consumer has read every log, and no event was set aside. Of a build that does not serve these lists yet
     /// nothing is said; what its consumers did not do is seen elsewhere.
     async fn logs(&mut self, caller: &Caller) -> Result<(), Error> {
-        for (service, client) in caller.logs() {
-            let answer = caller
-                .ask("ListConsumers", None, ListConsumersRequest {}, |_, r| {
-                    let mut client = client.clone();
-                    async move { client.list_consumers(r).await }
-                })
-                .await;
-            match answer {
-                Ok(answer) => {
-                    for consumer in answer.consumers.iter().filter(|consumer| consumer.lag > 0) {
-                        let (name, lag) = (&consumer.consumer, consumer.lag);
-                        self.unsettled(format!("{name} is {lag} events behind {service}'s log"));
-                        self.count("events behind", i64::try_from(lag)?);
-                    }
-                }
-                Err(status) if status.code() == Code::Unimplemented => {}
-                Err(status) => return Err(format!("{service}: ListConsumers: {}", words(&status)).into()),
-            }
+        if let Some(behind @ 1..) = events_behind(caller).await? {
+            self.unsettled(format!("consumers are {behind} events behind"));
         }
         for (service, client) in caller.set_aside() {
             let answer = caller
@@ -498,6 +482,25 @@ impl Verdict {
         }
         Ok(())
     }
+}
+
+/// How many events consumers have not applied yet, of all logs together; `None` of a build that does not say.
+pub async fn events_behind(caller: &Caller) -> Result<Option<u64>, Error> {
+    let mut behind = 0;
+    for (service, client) in caller.logs() {
+        let answer = caller
+            .ask("ListConsumers", None, ListConsumersRequest {}, |_, r| {
+                let mut client = client.clone();
+                async move { client.list_consumers(r).await }
+            })
+            .await;
+        match answer {
+            Ok(answer) => behind += answer.consumers.iter().map(|consumer| consumer.lag).sum::<u64>(),
+            Err(status) if status.code() == Code::Unimplemented => return Ok(None),
+            Err(status) => return Err(format!("{service}: ListConsumers: {}", words(&status)).into()),
+        }
+    }
+    Ok(Some(behind))
 }
 
 fn minor(money: Option<&Money>) -> i64 {
