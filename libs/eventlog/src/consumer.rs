@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
-use self::lease::{Lease, RENEW_EVERY};
+use self::lease::Lease;
 use self::progress::Progress;
 use crate::handler::{ApplyError, Handler, Received};
 
@@ -186,7 +186,7 @@ impl<H: Handler> Consumer<H> {
         loop {
             tokio::select! {
                 batch = &mut read => return batch.map(Some),
-                () = tokio::time::sleep(RENEW_EVERY) => if !self.lease.hold().await? {
+                () = tokio::time::sleep_until(self.lease.renew_at()) => if !self.lease.hold().await? {
                     return Ok(None);
                 },
             }
@@ -269,13 +269,13 @@ impl<H: Handler> Consumer<H> {
         let may_stay = place.stored == to || place.stored_at.elapsed() < STORED_EVERY;
         if received.is_empty() && may_stay {
             self.place = Some(Place { read: to, ..place });
-            self.progress.ended(to, head_sequence);
+            self.progress.ended(head_sequence);
             return Ok(count);
         }
         if self.apply_between(place.stored, to, &received).await? {
             self.place = Some(Place { stored: to, read: to, stored_at: Instant::now() });
             self.lease.renewed();
-            self.progress.ended(to, head_sequence);
+            self.progress.ended(head_sequence);
             if !received.is_empty() {
                 self.handler.applied();
             }

@@ -97,3 +97,29 @@ pub fn readiness(pool: &PgPool, idempotency: &Idempotency) -> Readiness {
         }),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn days(value: Option<&str>) -> Result<Option<u16>, String> {
+        let needed = [("TAEL_DATABASE_URL", "postgres://h/d"), ("TAEL_REDIS_URL", "redis://h")];
+        let given = value.map(|value| ("TAEL_EVENT_RETENTION_DAYS", value));
+        let variables =
+            needed.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut env = Env::from_map(variables);
+        let base = Base::read(&mut env);
+        env.finish(|| base)
+            .map(|base| base.event_retention_days.map(NonZeroU16::get))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn events_are_kept_for_ever_unless_days_are_given() {
+        assert_eq!(days(None), Ok(None));
+        assert_eq!(days(Some("400")), Ok(Some(400)));
+        for bad in ["0", "-1", "65536", "a year"] {
+            assert!(days(Some(bad)).unwrap_err().contains("TAEL_EVENT_RETENTION_DAYS"), "{bad}");
+        }
+    }
+}

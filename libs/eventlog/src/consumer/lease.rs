@@ -11,7 +11,7 @@ use tael_ids::EventId;
 use tokio::time::Instant;
 
 /// How often a lease is renewed at most. It is a commit.
-pub(super) const RENEW_EVERY: Duration = Duration::from_secs(1);
+const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How long a lease is held that is not renewed, in seconds: several missed renewals.
 pub(super) const HOLD_SECONDS: f64 = 3.0;
 /// How long giving it back may take; after that it ends by itself.
@@ -40,6 +40,11 @@ impl Lease {
     /// Says whether this replica believes that it holds the lease.
     pub(super) fn is_held(&self) -> bool {
         self.renewed_at.is_some()
+    }
+
+    /// When the lease is to be renewed.
+    pub(super) fn renew_at(&self) -> Instant {
+        self.renewed_at.map_or_else(Instant::now, |at| at + RENEW_EVERY)
     }
 
     /// Takes or renews the lease, unless that was done a moment ago; says whether this replica holds it.

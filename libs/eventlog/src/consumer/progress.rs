@@ -12,14 +12,25 @@ use jiff::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
 use tael_clock::Clock;
-use tael_proto::event::v1::{Cursor, Event};
+use tael_proto::event::v1::Event;
 
 #[derive(Debug)]
 pub(super) struct Progress {
-    behind: Arc<Mutex<Option<Behind>>>,
+    seen: Arc<Mutex<Seen>>,
+    clock: Clock,
     applied: Counter<u64>,
     set_aside: Counter<u64>,
     attributes: [KeyValue; 2],
+}
+
+/// What was seen of a log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// How far behind this replica is; none while another works.
+    behind: Option<Behind>,
+    /// The highest number of an event that was read. What is higher and can't be read is hidden by a transaction that
+    /// runs. (Not the last one's: the log is in the order of transactions.)
+    highest: Option<u64>,
 }
 
 /// What is known to be still to come.
@@ -34,35 +45,36 @@ impl Progress {
     pub(super) fn new(service: &'static str, source: &'static str) -> Self {
         let meter = tael_telemetry::meter();
         let attributes = [KeyValue::new("service", service), KeyValue::new("source", source)];
-        let behind: Arc<Mutex<Option<Behind>>> = Arc::default();
+        let clock = Clock::system();
+        let seen: Arc<Mutex<Seen>> = Arc::default();
         let _lag = meter
             .u64_observable_gauge("tael.event.lag")
             .with_description("Events still to be applied")
             .with_callback({
-                let (behind, attributes) = (Arc::clone(&behind), attributes.clone());
+                let (seen, attributes) = (Arc::clone(&seen), attributes.clone());
                 move |gauge| {
-                    if let Some(behind) = *lock(&behind) {
+                    if let Some(behind) = lock(&seen).behind {
                         gauge.observe(behind.events, &attributes);
                     }
                 }
             })
             .build();
-        let clock = Clock::system();
         let _seconds = meter
             .f64_observable_gauge("tael.event.lag_seconds")
             .with_description("Age of the oldest event still to be applied")
             .with_unit("s")
             .with_callback({
-                let (behind, attributes) = (Arc::clone(&behind), attributes.clone());
+                let (seen, clock, attributes) = (Arc::clone(&seen), clock.clone(), attributes.clone());
                 move |gauge| {
-                    if let Some(behind) = *lock(&behind) {
+                    if let Some(behind) = lock(&seen).behind {
                         gauge.observe(behind.seconds(clock.now()), &attributes);
                     }
                 }
             })
             .build();
         Self {
-            behind,
+            seen,
+            clock,
             applied: meter.u64_counter("tael.event.applied").with_description("Events applied").build(),
             set_aside: meter
                 .u64_counter("tael.event.set_aside")
@@ -74,19 +86,17 @@ impl Progress {
 
     /// Another replica works.
     pub(super) fn stands_by(&self) {
-        *lock(&self.behind) = None;
+        *lock(&self.seen) = Seen::default();
     }
 
     /// A batch was read and is about to be applied.
     pub(super) fn begun(&self, events: &[Event], head_sequence: u64) {
-        *lock(&self.behind) = Some(Behind::before(events, head_sequence));
+        lock(&self.seen).begin(events, head_sequence, self.clock.now());
     }
 
-    /// The batch was applied up to a position.
-    pub(super) fn ended(&self, to: Cursor, head_sequence: u64) {
-        if let Some(behind) = lock(&self.behind).as_mut() {
-            *behind = behind.after(to, head_sequence);
-        }
+    /// The batch was applied.
+    pub(super) fn ended(&self, head_sequence: u64) {
+        lock(&self.seen).end(head_sequence);
     }
 
     pub(super) fn applied(&self, count: usize) {
@@ -98,31 +108,40 @@ impl Progress {
     }
 }
 
-impl Behind {
-    fn before(events: &[Event], head_sequence: u64) -> Self {
-        let (Some(first), Some(last)) = (events.first(), events.last()) else {
-            return Self::default();
+impl Seen {
+    fn begin(&mut self, events: &[Event], head_sequence: u64, now: Timestamp) {
+        let read = events.iter().filter_map(|event| event.cursor).map(|cursor| cursor.sequence).max();
+        // Whoever begins at the end of a log has not seen its highest number.
+        let highest = self.highest.max(read).unwrap_or(head_sequence);
+        self.highest = Some(highest);
+        let to_come = head_sequence.saturating_sub(highest);
+        let since = match events.first() {
+            Some(first) => first.occur_time.as_ref().and_then(|t| Timestamp::new(t.seconds, t.nanos).ok()),
+            None if to_come == 0 => None,
+            // Nobody can know how old what is hidden is; at least as old as our knowledge of it.
+            None => self.behind.and_then(|behind| behind.since).or(Some(now)),
         };
-        let after = head_sequence.saturating_sub(last.cursor.map_or(0, |cursor| cursor.sequence));
-        let since = first.occur_time.as_ref().and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
-        Self { events: events.len() as u64 + after, since }
+        self.behind = Some(Behind { events: events.len() as u64 + to_come, since });
     }
 
-    fn after(self, to: Cursor, head_sequence: u64) -> Self {
-        match head_sequence.saturating_sub(to.sequence) {
-            0 => Self::default(),
+    fn end(&mut self, head_sequence: u64) {
+        let to_come = head_sequence.saturating_sub(self.highest.unwrap_or(head_sequence));
+        if let Some(behind) = &mut self.behind {
+            behind.events = to_come;
             // The next one is a little younger; how much is known as soon as it is read.
-            events => Self { events, ..self },
+            behind.since = behind.since.filter(|_| to_come > 0);
         }
     }
+}
 
+impl Behind {
     fn seconds(self, now: Timestamp) -> f64 {
         self.since.map_or(0.0, |since| now.duration_since(since).as_secs_f64().max(0.0))
     }
 }
 
-fn lock(behind: &Mutex<Option<Behind>>) -> MutexGuard<'_, Option<Behind>> {
-    behind.lock().expect("nothing panics while it holds the progress")
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().expect("nothing panics while it holds what was seen")
 }
 
 #[cfg(test)]
@@ -131,28 +150,59 @@ mod tests {
 
     fn event(sequence: u64, seconds: i64) -> Event {
         Event {
-            cursor: Some(Cursor { transaction: 1, sequence }),
+            cursor: Some(tael_proto::event::v1::Cursor { transaction: 1, sequence }),
             occur_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
             ..Event::default()
         }
     }
 
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    /// How many events are to come, and for how many whole seconds.
+    fn lag(seen: &Seen, now: i64) -> (u64, u64) {
+        let behind = seen.behind.unwrap();
+        (behind.events, std::time::Duration::from_secs_f64(behind.seconds(at(now))).as_secs())
+    }
+
     #[test]
     fn the_lag_counts_what_was_read_and_what_is_still_to_come() {
-        let now = Timestamp::from_second(1_000).unwrap();
-        let nothing = Behind::before(&[], 9);
-        assert_eq!((nothing.events, nothing.seconds(now).to_bits()), (0, 0.0_f64.to_bits()));
+        let mut seen = Seen::default();
+        // The last one in the log's order need not have the highest number.
+        seen.begin(&[event(8, 940), event(7, 990)], 108, at(1_000));
+        assert_eq!(lag(&seen, 1_000), (102, 60));
+        seen.end(108);
+        assert_eq!(lag(&seen, 1_000), (100, 60));
+        seen.begin(&[event(107, 995), event(108, 995)], 108, at(1_000));
+        seen.end(108);
+        assert_eq!(lag(&seen, 1_010), (0, 0));
+    }
 
-        let before = Behind::before(&[event(7, 940), event(8, 990)], 108);
-        assert_eq!((before.events, before.seconds(now).to_bits()), (102, 60.0_f64.to_bits()));
-        let between = before.after(Cursor { transaction: 1, sequence: 8 }, 108);
-        assert_eq!((between.events, between.since), (100, before.since));
-        assert_eq!(before.after(Cursor { transaction: 1, sequence: 8 }, 8), Behind::default());
+    #[test]
+    fn whoever_begins_at_the_end_is_not_behind() {
+        let mut seen = Seen::default();
+        seen.begin(&[], 9, at(1_000));
+        assert_eq!(lag(&seen, 1_010), (0, 0));
+    }
+
+    #[test]
+    fn what_a_running_transaction_hides_is_to_come() {
+        let mut seen = Seen::default();
+        seen.begin(&[], 9, at(1_000));
+        seen.begin(&[], 12, at(1_005));
+        seen.end(12);
+        seen.begin(&[], 12, at(1_010));
+        assert_eq!(lag(&seen, 1_015), (3, 10));
+        seen.begin(&[event(10, 1_004), event(11, 1_004), event(12, 1_004)], 12, at(1_015));
+        seen.end(12);
+        assert_eq!(lag(&seen, 1_020), (0, 0));
     }
 
     #[test]
     fn an_event_from_a_clock_that_is_ahead_is_not_younger_than_now() {
-        let behind = Behind::before(&[event(1, 2_000)], 1);
-        assert_eq!(behind.seconds(Timestamp::from_second(1_000).unwrap()).to_bits(), 0.0_f64.to_bits());
+        let mut seen = Seen::default();
+        seen.begin(&[event(1, 2_000)], 1, at(1_000));
+        assert_eq!(lag(&seen, 1_000), (1, 0));
     }
 }
