@@ -4,6 +4,7 @@
 //! ones. Every test has its own database, dropped when the test ends. A test that does harm to Redis starts one of its
 //! own: [`RedisServer`], for which `redis-server` must be installed.
 
+mod crash_points;
 mod database;
 mod link;
 mod log;
@@ -13,6 +14,7 @@ mod service;
 use std::future::Future;
 use std::time::Duration;
 
+pub use crash_points::assert_crash_points;
 pub use database::TestDatabase;
 pub use link::Link;
 pub use log::ScriptedLog;

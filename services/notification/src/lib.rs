@@ -15,6 +15,7 @@
 mod app;
 mod body;
 mod config;
+pub mod crash_points;
 mod domain;
 mod events;
 mod facts;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tael_fault::crash_point;
 use tael_grpc::status::Chain;
 use tael_ids::WebhookEndpointId;
 use tokio::task::{Id, JoinSet};
@@ -82,7 +83,11 @@ impl Worker {
         };
         let now = self.notifications.clock.now();
         let lease_end = now.saturating_add(self.timeout + LEASE_MARGIN).unwrap_or(Timestamp::MAX);
-        for claimed in outbox::claim(&self.notifications.pool, now, lease_end, &capacity).await? {
+        let taken = outbox::claim(&self.notifications.pool, now, lease_end, &capacity).await?;
+        if !taken.is_empty() {
+            crash_point("notification.deliver.claimed");
+        }
+        for claimed in taken {
             let span = tracing::info_span!(
                 "webhook.deliver",
                 otel.kind = "client",
@@ -128,6 +133,7 @@ impl Worker {
             }
             tokio::time::sleep(RECORD_PAUSE).await;
         }
+        crash_point("notification.deliver.recorded");
     }
 }
 
@@ -191,7 +197,11 @@ impl Attempt {
         let clock = &self.notifications.clock;
         let (time, started) = (clock.now(), Instant::now());
         let result = match self.message(&claimed, time) {
-            Some(message) => self.sender.send(message).await,
+            Some(message) => {
+                let result = self.sender.send(message).await;
+                crash_point("notification.deliver.sent");
+                result
+            }
             None => AttemptResult::Unanswered("the signing secret does not open".to_owned()),
         };
         let duration = started.elapsed();

@@ -1,5 +1,6 @@
 //! Requesting a refund.
 
+use tael_fault::crash_point;
 use tael_idempotency::Guard;
 use tael_ids::{MerchantId, OrderId, RefundId};
 
@@ -93,6 +94,7 @@ impl Refunds {
         }
         self.log.append(&mut tx, &[events::created(&refund)]).await?;
         tx.commit().await?;
+        crash_point("refund.create.committed");
         self.log.wake();
         Ok(Stored::New(Box::new(refund)))
     }

@@ -1,5 +1,6 @@
 //! A person approves or rejects a refund.
 
+use tael_fault::crash_point;
 use tael_ids::{MerchantId, RefundId};
 
 use super::execute::lease_end;
@@ -27,6 +28,7 @@ impl Refunds {
             return Err(Error::RowVanished);
         }
         tx.commit().await?;
+        crash_point("refund.approve.committed");
         refund.state = State::Processing;
         refund.operator = Some(operator.to_owned());
         self.execute_first(refund).await
@@ -55,6 +57,7 @@ impl Refunds {
             self.log.append(&mut tx, &[event]).await?;
         }
         tx.commit().await?;
+        crash_point("refund.reject.committed");
         self.log.wake();
         Ok(refund)
     }

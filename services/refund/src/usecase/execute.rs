@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use tael_eventlog::NewEvent;
+use tael_fault::crash_point;
 use tael_grpc::deadline;
 use tael_ids::{MerchantId, RefundId};
 use tokio::time::Instant;
@@ -42,7 +43,9 @@ impl Refunds {
 
     /// Asks the payment service and records its answer. Returns the refund if this is what ended it.
     async fn ask(&self, instruction: &Instruction) -> Result<Option<Refund>, Error> {
-        let Some(outcome) = clients::refund_payment(&self.payment, instruction).await else {
+        let outcome = clients::refund_payment(&self.payment, instruction).await;
+        crash_point("refund.execute.called");
+        let Some(outcome) = outcome else {
             let pause = self.backoff.pause(instruction.tries + 1, instruction.refund_id);
             let next = self.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
             store::settle::note_unclear(&self.pool, instruction, next).await?;
@@ -52,6 +55,7 @@ impl Refunds {
         let mut tx = self.pool.begin().await?;
         let mut moved = self.settle(&mut tx, &[ended], &HashMap::new()).await?;
         tx.commit().await?;
+        crash_point("refund.execute.committed");
         self.log.wake();
         Ok(moved.pop())
     }
