@@ -24,6 +24,7 @@
 //! those of two services anyhow.
 
 mod consumer;
+pub mod crash_points;
 mod handler;
 mod horizon;
 mod kind;

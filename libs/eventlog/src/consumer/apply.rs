@@ -2,6 +2,7 @@
 
 use prost::Message as _;
 use sqlx::{Acquire as _, PgConnection};
+use tael_fault::crash_point;
 use tael_grpc::status::Chain;
 use tael_ids::EventId;
 use tael_proto::event::v1::{Cursor, Event};
@@ -35,9 +36,13 @@ impl<H: Handler> Consumer<H> {
         }
         if !events.is_empty() {
             self.handler.apply(&mut tx, events).await?;
+            crash_point("eventlog.consume.applied");
         }
         // A constraint that is checked at commit may refuse an event like any other.
         tx.commit().await.map_err(ApplyError::from)?;
+        if !events.is_empty() {
+            crash_point("eventlog.consume.committed");
+        }
         self.progress.applied(events.len());
         Ok(true)
     }
