@@ -223,6 +223,7 @@ async fn build<S: Service>(
         ("TAEL_PAYMENT_URL", addresses.payment),
         ("TAEL_REFUND_URL", addresses.refund),
         ("TAEL_SETTLEMENT_URL", addresses.settlement),
+        ("TAEL_NOTIFICATION_URL", addresses.notification),
     ] {
         set(name, format!("http://{addr}"));
     }

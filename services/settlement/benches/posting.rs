@@ -3,6 +3,9 @@
 //!
 //! `cargo bench -p tael-settlement`, with `TAEL_DATABASE_URL` and `TAEL_REDIS_URL` as for the tests.
 
+#[path = "../tests/it/books.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "written for the tests, which use more of it")]
+mod books;
 #[path = "../tests/it/peers.rs"]
 #[expect(dead_code, clippy::unwrap_used, reason = "written for the tests, which use more of it")]
 mod peers;

@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
+use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::{Consumer, EventLog, SetAside};
 use tael_grpc::client;
 use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
+use tael_proto::audit::v1::audit_service_client::AuditServiceClient;
+use tael_proto::settlement::v1::money_audit_service_server::MoneyAuditServiceServer;
 use tael_proto::settlement::v1::settlement_service_server::SettlementServiceServer;
 use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
@@ -18,8 +21,10 @@ use tonic::service::Routes;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::events::{OrderLog, PaymentLog};
-use crate::rpc::Rpc;
+use crate::facts::LedgerFacts;
+use crate::rpc::{AuditRpc, Rpc};
 use crate::usecase::Settlement;
+use crate::usecase::audit::{MoneyAudit, Peers};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -36,6 +41,8 @@ pub struct App {
     idempotency: Idempotency,
     log: EventLog,
     settlement: Settlement,
+    audit: MoneyAudit,
+    facts: Auditable<LedgerFacts>,
     payments: Consumer<PaymentLog>,
     orders: Consumer<OrderLog>,
     /// Answers the log's waiting readers when the service ends.
@@ -57,6 +64,7 @@ impl Service for App {
         let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
         let payment = client::connect(&config.payment_url)?;
         let merchant = client::connect(&config.merchant_url)?;
+        let order = client::connect(&config.order_url)?;
         let payments = Consumer::new(
             Self::NAME,
             PAYMENT_LOG,
@@ -64,16 +72,20 @@ impl Service for App {
             pool.clone(),
             PaymentLog::new(clock.clone()),
         );
-        let orders = Consumer::new(
-            Self::NAME,
-            ORDER_LOG,
-            client::connect(&config.order_url)?,
-            pool.clone(),
-            OrderLog::new(clock.clone()),
-        );
-        let settlement = Settlement::new(pool.clone(), log.clone(), clock, Clients::new(merchant, payment));
+        let orders =
+            Consumer::new(Self::NAME, ORDER_LOG, order.clone(), pool.clone(), OrderLog::new(clock.clone()));
+        let facts = Auditable::new(pool.clone(), LedgerFacts { pool: pool.clone() });
+        let peers = Peers {
+            order: AuditServiceClient::new(order),
+            payment: AuditServiceClient::new(payment.clone()),
+            refund: AuditServiceClient::new(client::connect(&config.refund_url)?),
+            notification: AuditServiceClient::new(client::connect(&config.notification_url)?),
+        };
+        let clients = Clients::new(merchant, payment);
+        let audit = MoneyAudit::new(pool.clone(), clock.clone(), clients.clone(), facts.clone(), peers);
+        let settlement = Settlement::new(pool.clone(), log.clone(), clock, clients);
         let bound = bind(config.base.listen, config.base.limits()).await?;
-        Ok(Self { bound, pool, idempotency, log, settlement, payments, orders, draining })
+        Ok(Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, draining })
     }
 
     fn addr(&self) -> SocketAddr {
@@ -81,9 +93,13 @@ impl Service for App {
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
-        let Self { bound, pool, idempotency, log, settlement, payments, orders, draining } = self;
+        let Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, draining } =
+            self;
         let rpc = Rpc::new(settlement, idempotency.clone());
+        let audit = AuditRpc { audit, draining: draining.clone() };
         let routes = Routes::new(SettlementServiceServer::new(rpc))
+            .add_service(MoneyAuditServiceServer::new(audit))
+            .add_service(facts.server())
             .add_service(log.server())
             .add_service(SetAside::new(pool.clone()).with(&payments).with(&orders).server());
 

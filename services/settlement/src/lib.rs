@@ -9,6 +9,7 @@ mod clients;
 mod config;
 mod domain;
 mod events;
+mod facts;
 mod rpc;
 mod store;
 mod usecase;

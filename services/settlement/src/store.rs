@@ -4,8 +4,10 @@
 //! entered at the former under any plan.
 
 pub(crate) mod accounts;
+pub(crate) mod audit;
 pub(crate) mod batches;
 pub(crate) mod check;
+pub(crate) mod facts;
 pub(crate) mod fees;
 pub(crate) mod reconciliations;
 pub(crate) mod transfers;

@@ -1,5 +1,6 @@
 //! One function per use case; the only place that opens transactions.
 
+pub(crate) mod audit;
 mod batches;
 mod fees;
 mod ledger;

@@ -53,8 +53,13 @@ pub(super) fn bill_date(fields: &mut Fields, text: &str) -> Option<Date> {
     if text.is_empty() {
         return fields.bad("bill_date", "is missing");
     }
+    date(fields, "bill_date", text)
+}
+
+/// Reads a day of any field, in exactly that form.
+pub(super) fn date(fields: &mut Fields, field: &str, text: &str) -> Option<Date> {
     match text.parse::<Date>() {
         Ok(date) if date.to_string() == text && (1970..=9998).contains(&date.year()) => Some(date),
-        Ok(_) | Err(_) => fields.bad("bill_date", "must be a day such as 2026-11-21"),
+        Ok(_) | Err(_) => fields.bad(field, "must be a day such as 2026-11-21"),
     }
 }

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod audit;
 mod batches;
+mod books;
 mod by_hand;
 mod constraints;
 mod constraints_batches;
 mod constraints_entries;
+mod faults;
 mod fees;
 mod idempotency;
 mod ledger;

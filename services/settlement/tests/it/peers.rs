@@ -24,6 +24,8 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
+use crate::books::Shelf;
+
 /// A server that ends with its value.
 #[derive(Debug)]
 pub(crate) struct Serving {
@@ -41,9 +43,14 @@ impl Serving {
         Self { addr, task }
     }
 
-    /// Serves nothing but a log.
-    pub(crate) async fn of_log(log: &ScriptedLog) -> Self {
-        Self::start(Routes::new(log.server())).await
+    /// Serves the order service's log and facts.
+    pub(crate) async fn of_orders(log: &ScriptedLog, books: &Shelf) -> Self {
+        Self::start(Routes::new(log.server()).add_service(books.server("order"))).await
+    }
+
+    /// Serves nothing but a service's facts.
+    pub(crate) async fn of_facts(books: &Shelf, service: &'static str) -> Self {
+        Self::start(Routes::new(books.server(service))).await
     }
 
     pub(crate) fn url(&self) -> String {
@@ -81,9 +88,9 @@ pub(crate) enum Bill {
 }
 
 impl FakePayment {
-    pub(crate) async fn serve(&self) -> Serving {
-        Serving::start(Routes::new(self.0.log.server()).add_service(PaymentServiceServer::new(self.clone())))
-            .await
+    pub(crate) async fn serve(&self, books: &Shelf) -> Serving {
+        let routes = Routes::new(self.0.log.server()).add_service(PaymentServiceServer::new(self.clone()));
+        Serving::start(routes.add_service(books.server("payment"))).await
     }
 
     /// Appends events so that a reader who waits gets all of them in one batch.

@@ -21,6 +21,7 @@ use tael_settlement::{App, Config};
 use tael_testkit::{Running, ScriptedLog, TestDatabase, keyed};
 use tonic::Status;
 
+use crate::books::Shelf;
 use crate::peers::{FakeMerchants, FakePayment, Serving};
 
 /// Noon of 2026-11-21 in Shanghai.
@@ -31,12 +32,14 @@ pub(crate) struct World {
     pub(crate) payment: FakePayment,
     /// The order service's log.
     pub(crate) orders: ScriptedLog,
+    /// What the other services show to the money audit.
+    pub(crate) books: Shelf,
     pub(crate) merchants: FakeMerchants,
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
     pub(crate) running: Running,
-    _peers: [Serving; 3],
+    _peers: [Serving; 5],
     _database: TestDatabase,
 }
 
@@ -48,7 +51,14 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
     let database = TestDatabase::create().await;
     let (payment, merchants) = (FakePayment::default(), FakeMerchants::default());
     let orders = ScriptedLog::default();
-    let peers = [payment.serve().await, merchants.serve().await, Serving::of_log(&orders).await];
+    let books = Shelf::default();
+    let peers = [
+        payment.serve(&books).await,
+        merchants.serve().await,
+        Serving::of_orders(&orders, &books).await,
+        Serving::of_facts(&books, "refund").await,
+        Serving::of_facts(&books, "notification").await,
+    ];
     let config = Config {
         base: Base {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -61,6 +71,8 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
         payment_url: peers[0].url(),
         merchant_url: peers[1].url(),
         order_url: peers[2].url(),
+        refund_url: peers[3].url(),
+        notification_url: peers[4].url(),
     };
     let clock = Clock::manual(NOW.parse().unwrap());
     let running = tael_testkit::run::<App>(config.clone(), clock.clone()).await;
@@ -68,6 +80,7 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
         client: SettlementServiceClient::new(running.channel()),
         payment,
         orders,
+        books,
         merchants,
         pool: database.pool(),
         clock,

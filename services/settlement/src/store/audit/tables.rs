@@ -1,0 +1,323 @@
+//! Where facts are put side by side: temporary tables of the audit's own session, filled by COPY.
+//!
+//! Ids stand as the text that everybody knows them by, so that what is found can be named as it is. Nothing is demanded
+//! of the values: what makes no sense is for the checks to find.
+
+use tael_proto::audit::v1::fact::Fact;
+use tael_proto::audit::v1::{EventFact, Fact as MerchantFact, FactKind};
+use tael_proto::r#type::v1::Money;
+
+use crate::clients::timestamp;
+use crate::domain::reconciliation::BillLine;
+
+/// Makes the tables. `audit_found` is what a pass found, `audit_candidate` what all passes so far did.
+pub(super) const CREATE: &str = r#"
+create temp table audit_order (merchant_id text collate "C", order_id text collate "C", state text, currency text,
+    total bigint, refunded bigint, payment_id text collate "C", pay_time timestamptz);
+create temp table audit_held (merchant_id text collate "C", order_id text collate "C", payment_id text collate "C",
+    currency text, amount bigint, state text, refund_id text collate "C", hold_time timestamptz);
+create temp table audit_counted_refund (merchant_id text collate "C", order_id text collate "C",
+    refund_id text collate "C", currency text, amount bigint, count_time timestamptz);
+create temp table audit_channel_account (merchant_id text collate "C", channel_account_id text collate "C",
+    channel text);
+create temp table audit_payment (merchant_id text collate "C", payment_id text collate "C", order_id text collate "C",
+    currency text, amount bigint, state text, refunded bigint, reserved bigint, pay_time timestamptz);
+create temp table audit_attempt (merchant_id text collate "C", attempt_id text collate "C",
+    payment_id text collate "C", channel_account_id text collate "C", number text collate "C", state text,
+    in_doubt boolean, create_time timestamptz);
+create temp table audit_payment_refund (merchant_id text collate "C", refund_id text collate "C",
+    payment_id text collate "C", attempt_id text collate "C", number text collate "C", currency text, amount bigint,
+    state text, reversal boolean, create_time timestamptz, refund_time timestamptz);
+create temp table audit_refund_ceiling (merchant_id text collate "C", order_id text collate "C",
+    payment_id text collate "C", currency text, total bigint, reserved bigint, refunded bigint);
+create temp table audit_refund (merchant_id text collate "C", refund_id text collate "C", order_id text collate "C",
+    payment_id text collate "C", currency text, amount bigint, state text, create_time timestamptz,
+    end_time timestamptz);
+create temp table audit_endpoint (merchant_id text collate "C", endpoint_id text collate "C", event_types text[],
+    create_time timestamptz, disable_time timestamptz);
+create temp table audit_delivery (merchant_id text collate "C", delivery_id text collate "C",
+    endpoint_id text collate "C", event_id text collate "C", state text, next_attempt_time timestamptz);
+create temp table audit_transfer (merchant_id text collate "C", transfer_id text collate "C", kind text, currency text,
+    gross bigint, fee bigint, channel_fee bigint, payment_id text collate "C", refund_id text collate "C",
+    batch_id text collate "C", event_id text collate "C", fee_rate numeric, channel_rate numeric, debits bigint,
+    credits bigint, foreign_entries bigint, post_time timestamptz);
+create temp table audit_ledger_account (merchant_id text collate "C", account_id text collate "C", currency text,
+    debits bigint, credits bigint, entry_debits bigint, entry_credits bigint);
+create temp table audit_event (service text, merchant_id text collate "C", event_id text collate "C", kind text,
+    key text collate "C", payment_id text collate "C", refund_id text collate "C", currency text, amount bigint,
+    flag boolean, occur_time timestamptz);
+create temp table audit_set_aside (service text, merchant_id text collate "C", source text, event_id text, error text);
+create temp table audit_log (service text, events_removed boolean, first_occur_time timestamptz);
+create temp table audit_bill_line (merchant_id text collate "C", channel_account_id text collate "C", kind text,
+    number text collate "C", channel_transaction_id text, currency text, amount bigint);
+create temp table audit_bill_day (merchant_id text collate "C", channel_account_id text collate "C",
+    begin_time timestamptz, end_time timestamptz, complete boolean);
+create temp table audit_setting (stuck_before timestamptz);
+create temp table audit_found (kind integer, merchant_id text, ids text[], detail text, currency text,
+    expected bigint, actual bigint);
+create temp table audit_candidate (like audit_found);
+"#;
+
+/// Empties what a pass fills.
+pub(super) const CLEAR: &str = "
+truncate audit_order, audit_held, audit_counted_refund, audit_channel_account, audit_payment, audit_attempt,
+    audit_payment_refund, audit_refund_ceiling, audit_refund, audit_endpoint, audit_delivery, audit_transfer,
+    audit_ledger_account, audit_event, audit_set_aside, audit_log, audit_bill_line, audit_bill_day, audit_found";
+
+/// Tells the planner what a pass put into the tables.
+pub(super) const ANALYZE: &str = "
+analyze audit_order, audit_held, audit_counted_refund, audit_payment, audit_attempt, audit_payment_refund,
+    audit_refund_ceiling, audit_refund, audit_endpoint, audit_delivery, audit_transfer, audit_event, audit_bill_line,
+    audit_bill_day";
+
+/// The COPY that takes facts of a kind; none for a kind that is never staged.
+pub(super) fn copy_statement(kind: FactKind) -> Option<&'static str> {
+    match kind {
+        FactKind::Unspecified => None,
+        FactKind::Order => Some("copy audit_order from stdin"),
+        FactKind::HeldPayment => Some("copy audit_held from stdin"),
+        FactKind::CountedRefund => Some("copy audit_counted_refund from stdin"),
+        FactKind::ChannelAccount => Some("copy audit_channel_account from stdin"),
+        FactKind::Payment => Some("copy audit_payment from stdin"),
+        FactKind::Attempt => Some("copy audit_attempt from stdin"),
+        FactKind::PaymentRefund => Some("copy audit_payment_refund from stdin"),
+        FactKind::RefundCeiling => Some("copy audit_refund_ceiling from stdin"),
+        FactKind::Refund => Some("copy audit_refund from stdin"),
+        FactKind::WebhookEndpoint => Some("copy audit_endpoint from stdin"),
+        FactKind::Delivery => Some("copy audit_delivery from stdin"),
+        FactKind::Transfer => Some("copy audit_transfer from stdin"),
+        FactKind::LedgerAccount => Some("copy audit_ledger_account from stdin"),
+        FactKind::Event => Some("copy audit_event from stdin"),
+        FactKind::SetAside => Some("copy audit_set_aside from stdin"),
+        FactKind::LogStart => Some("copy audit_log from stdin"),
+    }
+}
+
+/// Rows in the text format of COPY (PostgreSQL manual, COPY, "Text Format").
+#[derive(Default)]
+pub(super) struct Rows {
+    text: String,
+    begun: bool,
+}
+
+impl Rows {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.text.into_bytes()
+    }
+
+    /// Writes a fact as a row of its kind's table. `service` is who told it.
+    pub(super) fn fact(&mut self, service: &str, fact: &MerchantFact) {
+        let merchant = fact.merchant_id.as_str();
+        match &fact.fact {
+            None => return,
+            Some(Fact::Order(f)) => {
+                self.id(merchant).id(&f.order_id).text(&f.state).money(f.total.as_ref());
+                self.minor(f.refunded.as_ref()).id(&f.payment_id).time(f.pay_time.as_ref());
+            }
+            Some(Fact::HeldPayment(f)) => {
+                self.id(merchant).id(&f.order_id).id(&f.payment_id).money(f.amount.as_ref());
+                self.text(&f.state).id(&f.refund_id).time(f.hold_time.as_ref());
+            }
+            Some(Fact::CountedRefund(f)) => {
+                self.id(merchant).id(&f.order_id).id(&f.refund_id).money(f.amount.as_ref());
+                self.time(f.count_time.as_ref());
+            }
+            Some(Fact::ChannelAccount(f)) => {
+                self.id(merchant).id(&f.channel_account_id).text(&f.channel);
+            }
+            Some(Fact::Payment(f)) => {
+                self.id(merchant).id(&f.payment_id).id(&f.order_id).money(f.amount.as_ref()).text(&f.state);
+                self.minor(f.refunded.as_ref()).minor(f.refund_reserved.as_ref()).time(f.pay_time.as_ref());
+            }
+            Some(Fact::Attempt(f)) => {
+                self.id(merchant).id(&f.attempt_id).id(&f.payment_id).id(&f.channel_account_id);
+                self.id(&channel_number(&f.attempt_id)).text(&f.state).flag(f.in_doubt);
+                self.time(f.create_time.as_ref());
+            }
+            Some(Fact::PaymentRefund(f)) => {
+                let number = channel_number(if f.reversal { &f.attempt_id } else { &f.refund_id });
+                self.id(merchant).id(&f.refund_id).id(&f.payment_id).id(&f.attempt_id).id(&number);
+                self.money(f.amount.as_ref()).text(&f.state).flag(f.reversal);
+                self.time(f.create_time.as_ref()).time(f.refund_time.as_ref());
+            }
+            Some(Fact::RefundCeiling(f)) => {
+                self.id(merchant).id(&f.order_id).id(&f.payment_id).money(f.total.as_ref());
+                self.minor(f.reserved.as_ref()).minor(f.refunded.as_ref());
+            }
+            Some(Fact::Refund(f)) => {
+                self.id(merchant).id(&f.refund_id).id(&f.order_id).id(&f.payment_id).money(f.amount.as_ref());
+                self.text(&f.state).time(f.create_time.as_ref()).time(f.end_time.as_ref());
+            }
+            Some(Fact::WebhookEndpoint(f)) => {
+                self.id(merchant).id(&f.webhook_endpoint_id).list(&f.event_types);
+                self.time(f.create_time.as_ref()).time(f.disable_time.as_ref());
+            }
+            Some(Fact::Delivery(f)) => {
+                self.id(merchant).id(&f.delivery_id).id(&f.webhook_endpoint_id).id(&f.event_id);
+                self.text(&f.state).time(f.next_attempt_time.as_ref());
+            }
+            Some(Fact::Transfer(f)) => {
+                self.id(merchant).id(&f.transfer_id).text(&f.kind).money(f.gross.as_ref());
+                self.minor(f.fee.as_ref()).minor(f.channel_fee.as_ref()).id(&f.payment_id).id(&f.refund_id);
+                self.id(&f.batch_id).id(&f.event_id).id(&f.fee_rate).id(&f.channel_rate);
+                self.number(f.debits_minor).number(f.credits_minor).number(i64::from(f.foreign_entries));
+                self.time(f.post_time.as_ref());
+            }
+            Some(Fact::LedgerAccount(f)) => {
+                self.id(merchant).id(&f.account_id).money(f.debits.as_ref()).minor(f.credits.as_ref());
+                self.minor(f.entry_debits.as_ref()).minor(f.entry_credits.as_ref());
+            }
+            Some(Fact::Event(f)) => {
+                self.text(service).id(merchant).id(&f.event_id).text(&f.kind).id(key(f)).id(&f.payment_id);
+                self.id(&f.refund_id).money(f.amount.as_ref()).flag(f.flag).time(f.occur_time.as_ref());
+            }
+            Some(Fact::SetAside(f)) => {
+                self.text(service).id(merchant).text(&f.source).id(&f.event_id).text(&f.error);
+            }
+            Some(Fact::LogStart(f)) => {
+                self.text(service).flag(f.events_removed).time(f.first_occur_time.as_ref());
+            }
+        }
+        self.end();
+    }
+
+    /// Writes a line of a channel's bill.
+    pub(super) fn bill_line(&mut self, merchant_id: &str, channel_account_id: &str, line: &BillLine) {
+        self.id(merchant_id).id(channel_account_id).text(line.kind.name()).text(&line.number);
+        self.text(&line.channel_transaction_id).text(line.amount.currency().code());
+        self.number(line.amount.minor());
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.text.push('\n');
+        self.begun = false;
+    }
+
+    fn field(&mut self) -> &mut String {
+        if std::mem::replace(&mut self.begun, true) {
+            self.text.push('\t');
+        }
+        &mut self.text
+    }
+
+    fn null(&mut self) -> &mut Self {
+        self.field().push_str("\\N");
+        self
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        let field = self.field();
+        for c in text.chars() {
+            match c {
+                '\\' => field.push_str("\\\\"),
+                '\t' => field.push_str("\\t"),
+                '\n' => field.push_str("\\n"),
+                '\r' => field.push_str("\\r"),
+                // PostgreSQL has no such character.
+                '\0' => {}
+                c => field.push(c),
+            }
+        }
+        self
+    }
+
+    /// An id or other text that is absent when it is empty.
+    fn id(&mut self, text: &str) -> &mut Self {
+        if text.is_empty() { self.null() } else { self.text(text) }
+    }
+
+    fn number(&mut self, number: i64) -> &mut Self {
+        self.field().push_str(&number.to_string());
+        self
+    }
+
+    fn flag(&mut self, flag: bool) -> &mut Self {
+        self.field().push(if flag { 't' } else { 'f' });
+        self
+    }
+
+    /// Two columns: the currency and the amount.
+    fn money(&mut self, money: Option<&Money>) -> &mut Self {
+        match money {
+            Some(money) => self.text(&money.currency).number(money.minor),
+            None => self.null().null(),
+        }
+    }
+
+    /// One column: the amount alone.
+    fn minor(&mut self, money: Option<&Money>) -> &mut Self {
+        match money {
+            Some(money) => self.number(money.minor),
+            None => self.null(),
+        }
+    }
+
+    fn time(&mut self, time: Option<&prost_types::Timestamp>) -> &mut Self {
+        match timestamp(time) {
+            Some(time) => self.text(&time.to_string()),
+            None => self.null(),
+        }
+    }
+
+    /// An array of texts without braces, commas, quotes or backslashes, which names of event types are.
+    fn list(&mut self, texts: &[String]) -> &mut Self {
+        let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let texts: Vec<String> = texts.iter().map(|text| text.chars().filter(plain).collect()).collect();
+        self.text(&format!("{{{}}}", texts.join(",")))
+    }
+}
+
+/// The number under which a channel knows an attempt or refund.
+fn channel_number(id: &str) -> String {
+    id.replace('_', "")
+}
+
+/// What an event is the only one for, with its kind, if it is about money.
+fn key(event: &EventFact) -> &str {
+    match event.kind.as_str() {
+        "order.paid" | "order.payment_held" | "order.payment_released" | "payment.succeeded" => {
+            &event.payment_id
+        }
+        "order.refunded"
+        | "payment.refunded"
+        | "payment.refund_failed"
+        | "refund.succeeded"
+        | "refund.failed" => &event.refund_id,
+        "batch.closed" => &event.aggregate_id,
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tael_proto::audit::v1::{SetAsideFact, WebhookEndpointFact};
+
+    use super::*;
+
+    fn written(fact: Fact) -> String {
+        let mut rows = Rows::default();
+        rows.fact("order", &MerchantFact { merchant_id: "mer_1".to_owned(), fact: Some(fact) });
+        String::from_utf8(rows.into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_copy_reads_otherwise_is_escaped() {
+        let fact = SetAsideFact {
+            source: "payment".to_owned(),
+            event_id: String::new(),
+            error: "a\\b\tc\nd\re\0f".to_owned(),
+        };
+        assert_eq!(written(Fact::SetAside(fact)), "order\tmer_1\tpayment\t\\N\ta\\\\b\\tc\\nd\\ref\n");
+    }
+
+    #[test]
+    fn lists_and_absent_times_are_written() {
+        let fact = WebhookEndpointFact {
+            webhook_endpoint_id: "whe_1".to_owned(),
+            event_types: vec!["order.paid".to_owned(), "x\",{y".to_owned()],
+            ..WebhookEndpointFact::default()
+        };
+        assert_eq!(written(Fact::WebhookEndpoint(fact)), "mer_1\twhe_1\t{order.paid,xy}\t\\N\t\\N\n");
+    }
+}
