@@ -41,7 +41,7 @@ pub(crate) enum Error {
     PaymentInDoubt(OrderId),
     #[error("order {order_id} has no held money of payment {payment_id}")]
     HeldPaymentNotFound { order_id: OrderId, payment_id: PaymentId },
-    #[error("the decision about held money of payment {payment_id} is not possible any more: {state}")]
+    #[error("this can't be decided about the money of payment {payment_id}: it or its order is {state}")]
     HeldPaymentState { order_id: OrderId, payment_id: PaymentId, state: &'static str },
     #[error("nothing is left to pay after the discount")]
     NothingToPay,

@@ -264,7 +264,8 @@ pub(crate) async fn update(
         "update held_payment h
          set state = n.state, refund_id = n.refund_id, refund_failure = n.refund_failure,
              release_time = n.release_time, operator = coalesce(n.operator, h.operator), tries = 0,
-             next_try_time = case when n.state = 'refunding' then $11::timestamptz end, traceparent = n.traceparent
+             next_try_time = case when n.state = 'refunding' then $11::timestamptz end,
+             traceparent = case when n.state = 'refunding' then n.traceparent else h.traceparent end
          from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::text[],
                      $8::timestamptz[], $9::text[], $10::text[])
               as n (merchant_id, order_id, payment_id, from_state, state, refund_id, refund_failure, release_time,

@@ -8,6 +8,7 @@ use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgConnection;
 use tael_eventlog::EventLog;
+use tael_fault::crash_point;
 use tael_grpc::status::Chain;
 use tael_idempotency::Guard;
 use tael_ids::{MerchantId, OrderId, PaymentId, RefundId};
@@ -148,6 +149,7 @@ impl Orders {
         store::held::update(&mut tx, &[from], &[held], now).await?;
         self.log.append(&mut tx, &events).await?;
         tx.commit().await?;
+        crash_point("order.resolve_held.committed");
         self.log.wake();
         Ok(())
     }
@@ -157,6 +159,9 @@ impl Orders {
         let now = self.clock.now();
         let due = store::held::claim_due(&self.pool, now, now + LEASE, BATCH_LIMIT).await?;
         let taken = due.len();
+        if taken > 0 {
+            crash_point("order.refund_held.claimed");
+        }
         let asked = stream::iter(due).map(|refund| {
             let span = tracing::info_span!(
                 "order.refund_held",
@@ -179,7 +184,9 @@ impl Orders {
     }
 
     async fn ask_refund(&self, refund: &DueRefund) -> Result<(), Error> {
-        let Some(outcome) = self.payments.refund(refund).await else {
+        let outcome = self.payments.refund(refund).await;
+        crash_point("order.refund_held.called");
+        let Some(outcome) = outcome else {
             let pause = backoff::pause(refund.tries.saturating_add(1), refund.refund_id);
             let next = self.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
             return Ok(store::held::note_unclear(&self.pool, refund, next).await?);
@@ -190,6 +197,7 @@ impl Orders {
         store::received::lock(&mut tx, &[heard.order()]).await?;
         end(&mut tx, &self.log, self.clock.now(), &[heard]).await?;
         tx.commit().await?;
+        crash_point("order.refund_held.recorded");
         self.log.wake();
         Ok(())
     }
