@@ -172,3 +172,24 @@ async fn what_is_of_no_concern_is_passed_over_and_nothing_after_it_is_lost_or_do
     while first.run_once().await.unwrap() > 0 {}
     assert_eq!(noted(&target.pool).await, ["a", "b", "c"]);
 }
+
+/// Full batches are read ahead while others are applied. What was read ahead of a batch that failed is read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_is_drained_in_order_whatever_fails_on_the_way() {
+    let (source, target) = (Source::start().await, target().await);
+    let names: Vec<_> = (0..4500).map(|n| if n == 1700 { "bad".to_owned() } else { n.to_string() }).collect();
+    source.commit(&names).await;
+    let handler = Noting { failures: Arc::new(AtomicU32::new(2)), ..Noting::default() };
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(consumer(&source, &target, handler.clone()).run(shutdown.clone()));
+    eventually("the first batch", async || (noted(&target.pool).await.len() >= 1000).then_some(())).await;
+    handler.failures.store(2, Ordering::Relaxed);
+    eventually("the backlog", async || (noted(&target.pool).await.len() >= 4499).then_some(())).await;
+    shutdown.cancel();
+    running.await.unwrap();
+    let expected: Vec<_> = names.into_iter().filter(|name| name != "bad").collect();
+    assert_eq!(noted(&target.pool).await, expected);
+    let aside: i64 =
+        sqlx::query_scalar("select count(*) from event_set_aside").fetch_one(&target.pool).await.unwrap();
+    assert_eq!(aside, 1);
+}

@@ -46,7 +46,7 @@ async fn old_events_are_removed_and_a_reader_before_them_is_told() {
     let source = Source::start_keeping(MONTH).await;
     source.commit_long_ago(&["a", "b"]).await;
     source.commit(&["young"]).await;
-    let events = source.read(None, 0, 0).await.unwrap();
+    let events = source.read_all(3).await;
     assert_eq!(retain(&source).await, 2);
     assert_eq!(left(&source).await, ["young"]);
     assert_eq!(retain(&source).await, 0);
@@ -108,7 +108,12 @@ async fn what_a_consumer_has_only_passed_over_stays() {
     assert_eq!(retain(&source).await, 0);
     source.commit_long_ago(&["a"]).await;
     let mut again = consumer(&source, &target, Noting::default());
-    assert_eq!(again.run_once().await.unwrap(), 2);
+    while noted(&target.pool).await.is_empty() {
+        assert!(
+            again.run_once().await.unwrap() > 0,
+            "what it had only passed over and what follows are there"
+        );
+    }
     assert_eq!(noted(&target.pool).await, ["a"]);
 }
 
@@ -151,8 +156,7 @@ async fn nothing_is_removed_behind_which_an_event_may_still_appear() {
     source.commit_long_ago(&["younger"]).await;
     assert_eq!(source.log.retain_once().await.unwrap(), 0);
     older.commit().await.unwrap();
-    let read = source.read(None, 0, 10_000).await.unwrap();
-    assert_eq!(names(&read), ["older", "younger"]);
+    assert_eq!(names(&source.read_all(2).await), ["older", "younger"]);
 }
 
 /// Writers append what is old at once, two replicas remove as fast as they can, and consumers that are quick or slow

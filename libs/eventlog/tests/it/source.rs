@@ -119,6 +119,17 @@ impl Source {
         self.client().list_consumers(ListConsumersRequest {}).await.unwrap().into_inner().consumers
     }
 
+    /// Reads the whole log, which has so many events, in as many parts as it comes.
+    pub(crate) async fn read_all(&self, count: usize) -> Vec<Event> {
+        let mut seen: Vec<Event> = Vec::new();
+        while seen.len() < count {
+            let page = self.read(seen.last().and_then(|event| event.cursor), 0, 10_000).await.unwrap();
+            assert!(!page.is_empty(), "waited in vain after {} of {count}", seen.len());
+            seen.extend(page);
+        }
+        seen
+    }
+
     /// Reads over gRPC.
     pub(crate) async fn read(
         &self,
