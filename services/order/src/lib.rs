@@ -9,6 +9,7 @@ mod app;
 mod clients;
 mod config;
 mod contact;
+pub mod crash_points;
 mod domain;
 mod events;
 mod facts;

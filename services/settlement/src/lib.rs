@@ -7,6 +7,7 @@
 mod app;
 mod clients;
 mod config;
+pub mod crash_points;
 mod domain;
 mod events;
 mod facts;

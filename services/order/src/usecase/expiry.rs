@@ -2,6 +2,7 @@
 
 use futures::{StreamExt as _, stream};
 use jiff::SignedDuration;
+use tael_fault::crash_point;
 use tael_grpc::status::Chain;
 use tael_ids::{MerchantId, OrderId};
 use tracing::Instrument as _;
@@ -62,6 +63,7 @@ impl Orders {
         if closed.is_empty() {
             return Ok(());
         }
+        crash_point("order.expire.closed");
         // As when cancelling: a payment that slips in between is refused, or its money is held.
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
@@ -79,6 +81,7 @@ impl Orders {
             expired.iter().map(|&(merchant_id, id)| events::expired(merchant_id, id, now)).collect();
         self.log.append(&mut tx, &events).await?;
         tx.commit().await?;
+        crash_point("order.expire.committed");
         self.log.wake();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Orders: made, looked at, given up.
 
 use sqlx::PgConnection;
+use tael_fault::crash_point;
 use tael_idempotency::Guard;
 use tael_ids::{MerchantId, OrderId};
 use uuid::Uuid;
@@ -27,6 +28,7 @@ impl Orders {
         store::order::insert_lines(&mut tx, &order).await?;
         self.log.append(&mut tx, &[events::created(&order)]).await?;
         tx.commit().await?;
+        crash_point("order.create.committed");
         self.log.wake();
         Ok(order)
     }
@@ -84,6 +86,7 @@ impl Orders {
             Closing::Paid => return Err(Error::OrderState { order_id: id, state: "paid" }),
             Closing::InDoubt => return Err(Error::PaymentInDoubt(id)),
         }
+        crash_point("order.cancel.closed");
         // A payment may begin right here, after the last one was closed and before the order is cancelled. The
         // payment service looks at the order first and starts none for a cancelled one; if one slips through, its
         // money comes for a cancelled order and is late, visibly.
@@ -92,6 +95,7 @@ impl Orders {
         if store::order::cancel(&mut tx, merchant_id, id).await? {
             self.log.append(&mut tx, &[events::cancelled(merchant_id, id, now)]).await?;
             tx.commit().await?;
+            crash_point("order.cancel.committed");
             self.log.wake();
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Vouchers: looked up and redeemed.
 
 use sqlx::PgConnection;
+use tael_fault::crash_point;
 use tael_idempotency::Guard;
 use tael_ids::{MerchantId, RedemptionId};
 
@@ -47,6 +48,7 @@ impl Orders {
         }
         self.log.append(&mut tx, &[events::redeemed(merchant_id, &made.voucher, &new, now)]).await?;
         tx.commit().await?;
+        crash_point("order.redeem.committed");
         self.log.wake();
         Ok(made)
     }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sqlx::PgConnection;
+use tael_fault::crash_point;
 use tael_idempotency::Guard;
 use tael_ids::{BatchId, MerchantId};
 use tael_money::Currency;
@@ -58,6 +59,7 @@ impl Settlement {
         }
         self.log.append(&mut tx, &[batch_closed(&batch)]).await?;
         tx.commit().await?;
+        crash_point("settlement.batch.committed");
         self.log.wake();
         Ok(batch)
     }

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use jiff::civil::Date;
+use tael_fault::crash_point;
 use tael_idempotency::Guard;
 use tael_ids::{ChannelAccountId, MerchantId, ReconciliationId};
 
@@ -97,10 +98,12 @@ impl Settlement {
     }
 
     async fn compare(&self, reading: &Reading, guard: &Guard) -> Result<(), Error> {
+        crash_point("settlement.reconcile.read");
         let mut tx = self.pool.begin().await?;
         let counts = store::reconciliations::compare(&mut tx, reading).await?;
         store::reconciliations::finish(&mut tx, reading, counts, guard).await?;
         tx.commit().await?;
+        crash_point("settlement.reconcile.committed");
         Ok(())
     }
 
