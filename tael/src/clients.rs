@@ -7,6 +7,7 @@ use tael_proto::notification::v1::notification_service_client::NotificationServi
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
+use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
 use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
 use tael_sandbox::ControlClient;
 use tonic::Request;
@@ -27,6 +28,8 @@ pub struct Clients {
     pub refund: RefundServiceClient<Channel>,
     /// The ledger.
     pub settlement: SettlementServiceClient<Channel>,
+    /// The money audit.
+    pub audit: MoneyAuditServiceClient<Channel>,
     /// Webhooks.
     pub notification: NotificationServiceClient<Channel>,
     /// The payer, and the faults of the channel.
@@ -43,6 +46,7 @@ impl Clients {
             payment: PaymentServiceClient::new(channel(addresses.payment)?),
             refund: RefundServiceClient::new(channel(addresses.refund)?),
             settlement: SettlementServiceClient::new(channel(addresses.settlement)?),
+            audit: MoneyAuditServiceClient::new(channel(addresses.settlement)?),
             notification: NotificationServiceClient::new(channel(addresses.notification)?),
             payer: ControlClient::new(&format!("http://{}", addresses.sandbox))?,
         })

@@ -7,10 +7,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use report::Report;
+use tael_proto::settlement::v1::AuditMoneyRequest;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::Error;
+use crate::audit;
 use crate::clients::Clients;
 use crate::collector::Collector;
 use crate::platform::Addresses;
@@ -39,6 +41,10 @@ pub async fn play(addresses: &Addresses, collector: &Collector) -> Result<bool, 
     drop(journey);
     steps::lost_notification(&mut report, &mut clients, &shop).await?;
     steps::settle(&mut report, &mut clients, &shop).await?;
+    let request = AuditMoneyRequest { bills_so_far: true, ..AuditMoneyRequest::default() };
+    let print = |found| println!("    {}", audit::in_words(&found));
+    let audited = audit::ask(clients.audit.clone(), request, print).await?;
+    report.check("all services, the ledger and the channel agree to the cent", audited.disagreements == 0);
     steps::show_trace(&mut report, collector, &trace_id).await?;
     Ok(report.close())
 }

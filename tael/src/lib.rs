@@ -3,6 +3,7 @@
 //! The code, the SQL and the gRPC between the services are those of the separate processes; nothing is mocked. The
 //! channel is the sandbox, which speaks the channel's own protocol with real signatures.
 
+pub mod audit;
 pub mod bench;
 pub mod clients;
 pub mod collector;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 use tael::collector::Collector;
 use tael::platform::{self, Platform, Ports, Settings};
-use tael::{Error, bench, demo};
+use tael::{Error, audit, bench, demo};
 use tael_config::Env;
 use tael_grpc::status::Chain;
 use tael_telemetry::{LogFormat, TelemetryConfig};
@@ -43,6 +43,8 @@ enum Command {
     Demo,
     /// Load a platform with full journeys and print rates, latencies and whether the money adds up.
     Bench(Box<bench::Options>),
+    /// Compare what all services and the channels hold to be true about money; exits with 1 when something disagrees.
+    Audit(audit::Options),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +75,7 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
             let (database_url, redis_url) = servers()?;
             play_demo(own_platform(database_url, redis_url, "tael_demo")).await
         }
+        Command::Audit(options) => Ok(audit::run(&options).await),
         Command::Bench(options) => {
             let telemetry = tael_telemetry::init(telemetry(None, "warn")?)?;
             let passed = if options.is_against_running() {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tael_proto::settlement::v1::{AccountKind, CheckLedgerRequest, ListAccountsRequest};
+use tael_proto::settlement::v1::{AccountKind, AuditMoneyRequest, CheckLedgerRequest, ListAccountsRequest};
 use tael_proto::r#type::v1::Money;
 
 use super::journey::{Step, Timings};
 use crate::Error;
+use crate::audit;
 use crate::clients::Clients;
 use crate::shop::Shop;
 
@@ -54,7 +55,18 @@ impl Outcome {
         }
         let net = timings.paid_minor - timings.refunded_minor;
         let whole = clients.settlement.check_ledger(CheckLedgerRequest {}).await?.into_inner();
+        let request = AuditMoneyRequest { bills_so_far: true, ..AuditMoneyRequest::default() };
+        let mut first = None;
+        let audited = audit::ask(clients.audit.clone(), request, |found| {
+            first.get_or_insert_with(|| audit::in_words(&found));
+        })
+        .await?;
         let checks = vec![
+            Check {
+                what: "all services, the ledger and the channel agree to the cent",
+                holds: audited.disagreements == 0,
+                detail: first.unwrap_or_else(|| format!("audited in {} passes", audited.passes)),
+            },
             Check {
                 what: "paid − refunded = what the channel owes and what it kept, by the ledger",
                 holds: net == receivable + cost,

@@ -1,5 +1,6 @@
 //! What must hold across services.
 
+mod audit;
 mod late;
 mod ledger;
 mod notifications;
