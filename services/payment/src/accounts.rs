@@ -1,6 +1,7 @@
 //! Opened channel accounts: keys unsealed and parsed once, kept in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::future::Cache;
 use secrecy::ExposeSecret as _;
@@ -10,7 +11,7 @@ use tael_ids::{ChannelAccountId, MerchantId};
 use tael_sealed::Keyring;
 
 use crate::channel::alipay::KeysError;
-use crate::channel::{self, Adapter};
+use crate::channel::{self, Adapter, Health};
 use crate::domain::account::ChannelAccount;
 use crate::store;
 
@@ -24,6 +25,7 @@ pub(crate) struct Accounts {
     keyring: Arc<Keyring>,
     http: reqwest::Client,
     clock: Clock,
+    call_timeout: Duration,
     open: Cache<ChannelAccountId, Arc<OpenAccount>>,
 }
 
@@ -32,6 +34,8 @@ pub(crate) struct Accounts {
 pub(crate) struct OpenAccount {
     pub(crate) account: ChannelAccount,
     pub(crate) adapter: Arc<dyn Adapter>,
+    /// Whether its channel is worth calling now.
+    pub(crate) health: Health,
 }
 
 /// Why an account can't be opened.
@@ -48,8 +52,15 @@ pub(crate) enum OpenError {
 }
 
 impl Accounts {
-    pub(crate) fn new(pool: PgPool, keyring: Arc<Keyring>, http: reqwest::Client, clock: Clock) -> Self {
-        Self { pool, keyring, http, clock, open: Cache::new(MAX_OPEN) }
+    /// Calls of the client that is given end within `call_timeout`.
+    pub(crate) fn new(
+        pool: PgPool,
+        keyring: Arc<Keyring>,
+        http: reqwest::Client,
+        clock: Clock,
+        call_timeout: Duration,
+    ) -> Self {
+        Self { pool, keyring, http, clock, call_timeout, open: Cache::new(MAX_OPEN) }
     }
 
     /// Seals keys for the row of one account.
@@ -66,8 +77,10 @@ impl Accounts {
         let (account, sealed) =
             store::account::with_keys(&self.pool, id).await?.ok_or(OpenError::NotFound(id))?;
         let keys = self.keyring.open(&sealed, &context(account.merchant_id, id))?;
-        let adapter = channel::open(&account.identity, keys.expose_secret(), &self.http, &self.clock)?;
-        Ok(Arc::new(OpenAccount { account, adapter }))
+        let health = Health::new(self.call_timeout, self.clock.clone());
+        let adapter =
+            channel::open(&account.identity, keys.expose_secret(), &self.http, &self.clock, &health)?;
+        Ok(Arc::new(OpenAccount { account, adapter, health }))
     }
 }
 

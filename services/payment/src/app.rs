@@ -58,7 +58,7 @@ impl Service for App {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let accounts = Accounts::new(pool.clone(), keyring, http, clock.clone());
+        let accounts = Accounts::new(pool.clone(), keyring, http, clock.clone(), config.channel_timeout);
         let clients = Clients::connect(&config.order_url, &config.merchant_url)?;
         let settings = Settings {
             public_url: config.public_url.as_str().trim_end_matches('/').to_owned(),

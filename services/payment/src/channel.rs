@@ -2,13 +2,15 @@
 //!
 //! To add a channel: one module beside `alipay` that implements [`Adapter`], and its line in [`open`] and [`takes`].
 //! An adapter keeps no state but its keys and makes no decision about payments. It turns answers into evidence, and
-//! whatever it can't understand into "unknown".
+//! whatever it can't understand into "unknown". Of each call it tells the account's [`Health`] whether it was answered.
 
 pub(crate) mod alipay;
+mod health;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
+pub(crate) use health::Health;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tael_clock::Clock;
@@ -166,11 +168,18 @@ pub(crate) fn open(
     keys: &[u8],
     http: &reqwest::Client,
     clock: &Clock,
+    health: &Health,
 ) -> Result<Arc<dyn Adapter>, alipay::KeysError> {
     match identity {
         Identity::Alipay(identity) => {
             let keys = alipay::Keys::from_stored(keys)?;
-            Ok(Arc::new(alipay::Alipay::new(identity.clone(), keys, http.clone(), clock.clone())))
+            Ok(Arc::new(alipay::Alipay::new(
+                identity.clone(),
+                keys,
+                http.clone(),
+                clock.clone(),
+                health.clone(),
+            )))
         }
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use moka::future::Cache;
 use tael_grpc::client::{self, Channel};
 use tael_grpc::fields::Fields;
+use tael_grpc::retry::{Budget, repeat};
 use tael_ids::{MerchantId, OrderId};
 use tael_money::Money;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
@@ -19,11 +20,13 @@ use tonic::{Code, Status};
 const APPROVAL_LIFE: Duration = Duration::from_secs(10);
 const MAX_APPROVALS: u64 = 100_000;
 
-/// The order and merchant services. Cheap to clone.
+/// The order and merchant services. They are only asked, so calls that they could not take are repeated. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
     orders: OrderServiceClient<Channel>,
+    order_budget: Budget,
     merchants: MerchantServiceClient<Channel>,
+    merchant_budget: Budget,
     approved: Cache<MerchantId, ()>,
 }
 
@@ -51,7 +54,9 @@ impl Clients {
     pub(crate) fn connect(order_url: &str, merchant_url: &str) -> Result<Self, tonic::transport::Error> {
         Ok(Self {
             orders: OrderServiceClient::new(client::connect(order_url)?),
+            order_budget: Budget::default(),
             merchants: MerchantServiceClient::new(client::connect(merchant_url)?),
+            merchant_budget: Budget::default(),
             approved: Cache::builder().max_capacity(MAX_APPROVALS).time_to_live(APPROVAL_LIFE).build(),
         })
     }
@@ -64,7 +69,12 @@ impl Clients {
     ) -> Result<Option<OrderToPay>, ClientError> {
         let request =
             GetOrderRequest { merchant_id: merchant_id.to_string(), order_id: order_id.to_string() };
-        match self.orders.clone().get_order(request).await {
+        let answer = repeat(&self.order_budget, || {
+            let (mut orders, request) = (self.orders.clone(), request.clone());
+            async move { orders.get_order(request).await }
+        })
+        .await;
+        match answer {
             Ok(response) => {
                 let order = response.into_inner().order.unwrap_or_default();
                 read_order(order).map(Some).map_err(|status| ClientError::Malformed("order", status))
@@ -80,7 +90,12 @@ impl Clients {
             return Ok(true);
         }
         let request = GetMerchantRequest { merchant_id: merchant_id.to_string() };
-        let merchant = match self.merchants.clone().get_merchant(request).await {
+        let answer = repeat(&self.merchant_budget, || {
+            let (mut merchants, request) = (self.merchants.clone(), request.clone());
+            async move { merchants.get_merchant(request).await }
+        })
+        .await;
+        let merchant = match answer {
             Ok(response) => response.into_inner().merchant.unwrap_or_default(),
             Err(status) if status.code() == Code::NotFound => return Ok(false),
             Err(status) => return Err(ClientError::Unavailable("merchant", status)),

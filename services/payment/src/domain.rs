@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod alarm;
 pub(crate) mod backoff;
+pub(crate) mod breaker;
 pub(crate) mod evidence;
 pub(crate) mod payment;
 pub(crate) mod refund;

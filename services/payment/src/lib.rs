@@ -9,6 +9,9 @@
 //! - Money that the channel has taken is recorded, however late it is heard of.
 //! - Refunds never exceed what was taken: the amount is reserved under lock before the channel is called.
 //!
+//! - A channel account that does not answer is left alone for a time: a new payment is refused before anything is stored,
+//!   and what is open waits, but for one call at a time that finds out whether it answers again.
+//!
 //! It keeps no books and decides no refund policy. `domain` decides, `usecase` does, `channel` speaks to the channels,
 //! `store` keeps, `rpc` is the edge, `worker` asks channels again.
 
@@ -17,6 +20,7 @@ mod app;
 mod channel;
 mod clients;
 mod config;
+pub mod crash_points;
 mod domain;
 mod events;
 mod facts;

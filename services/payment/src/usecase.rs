@@ -98,6 +98,8 @@ pub(crate) enum Error {
     KeyReused(Status),
     #[error(transparent)]
     Peer(#[from] ClientError),
+    #[error("the channel does not answer and is left alone for a time")]
+    ChannelUnavailable { retry_after: Duration },
     #[error("a channel account can't be opened")]
     Account(#[from] Arc<OpenError>),
     #[error("a row that was just seen is gone")]
@@ -173,11 +175,26 @@ impl Payments {
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let at = deadline::current().unwrap_or_else(|| Instant::now() + MAX_WAIT);
-        self.detached.spawn(deadline::scope(at, work).in_current_span()).await?
+        self.detached.spawn(deadline::carry(deadline::scope(at, work)).in_current_span()).await?
     }
 
     async fn open_account_of(&self, attempt: &Attempt) -> Result<Arc<OpenAccount>, Error> {
         Ok(self.accounts.open(attempt.channel_account_id).await?)
+    }
+
+    /// Says whether the channel is worth calling about an attempt now, to the holder of its lease. If not, the lease ends,
+    /// and the attempt is due when it may be.
+    async fn may_call(
+        &self,
+        payment: &Payment,
+        attempt: &Attempt,
+        open: &OpenAccount,
+    ) -> Result<bool, Error> {
+        let Err(retry_time) = open.health.admit() else { return Ok(true) };
+        let next_query = self.next_query(payment, attempt).max(retry_time);
+        let Payment { merchant_id, .. } = *payment;
+        store::payment::stay(&self.pool, merchant_id, attempt.id, attempt.in_doubt, next_query).await?;
+        Ok(false)
     }
 
     /// Until when somebody who takes a lease now may be calling. Closing makes up to four calls.

@@ -17,8 +17,8 @@ use tael_money::{Currency, Money};
 use wire::{Gateway, Refusal, Reply};
 
 use super::{
-    Acknowledgement, Adapter, Bill, BillError, Claim, Closing, Evidence, NotBelieved, Notification, Paid,
-    Presentation, RefundEvidence, RefundOrder,
+    Acknowledgement, Adapter, Bill, BillError, Claim, Closing, Evidence, Health, NotBelieved, Notification,
+    Paid, Presentation, RefundEvidence, RefundOrder,
 };
 use crate::domain::account::{AlipayIdentity, Method};
 use crate::domain::payment::{Failure, FailureReason};
@@ -34,8 +34,14 @@ pub(crate) struct Alipay {
 }
 
 impl Alipay {
-    pub(crate) fn new(identity: AlipayIdentity, keys: Keys, http: reqwest::Client, clock: Clock) -> Self {
-        let gateway = Gateway::new(identity.clone(), keys, http, clock);
+    pub(crate) fn new(
+        identity: AlipayIdentity,
+        keys: Keys,
+        http: reqwest::Client,
+        clock: Clock,
+        health: Health,
+    ) -> Self {
+        let gateway = Gateway::new(identity.clone(), keys, http, clock, health);
         Self { identity, gateway }
     }
 

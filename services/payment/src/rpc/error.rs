@@ -79,6 +79,7 @@ impl From<Error> for Status {
             Error::KeyReused(status) => status.clone(),
             Error::Peer(ClientError::Unavailable(peer, source)) => status::unavailable(peer, source),
             Error::Peer(malformed @ ClientError::Malformed(..)) => status::broken_invariant(malformed),
+            Error::ChannelUnavailable { retry_after } => status::unavailable_for("channel", *retry_after),
             Error::Account(open) => match &**open {
                 OpenError::Database(database) => tael_postgres::status(database),
                 OpenError::NotFound(_) | OpenError::Sealed(_) | OpenError::Keys(_) => {

@@ -1,9 +1,13 @@
 //! Asking a channel now, and closing.
 
+use tael_fault::crash_point;
 use tael_ids::{MerchantId, PaymentId};
 
 use super::{Error, Payments, wait_for};
-use crate::domain::payment::Payment;
+use crate::accounts::OpenAccount;
+use crate::channel::Closing;
+use crate::domain::evidence::Evidence;
+use crate::domain::payment::{Attempt, Payment};
 use crate::store;
 
 impl Payments {
@@ -13,7 +17,9 @@ impl Payments {
         if let Some(payment) = self.lease(merchant_id, id).await? {
             let attempt = payment.latest_attempt();
             let open = self.open_account_of(attempt).await?;
-            self.ask(&payment, attempt, &open).await?;
+            if self.may_call(&payment, attempt, &open).await? {
+                self.ask(&payment, attempt, &open).await?;
+            }
         }
         self.payment(merchant_id, id).await
     }
@@ -26,11 +32,32 @@ impl Payments {
     pub(crate) async fn close(&self, merchant_id: MerchantId, id: PaymentId) -> Result<Payment, Error> {
         if let Some(payment) = self.lease(merchant_id, id).await? {
             let attempt = payment.latest_attempt();
+            crash_point("payment.close.leased");
             let open = self.open_account_of(attempt).await?;
-            let closing = open.adapter.close(&attempt.id.channel_number()).await;
-            self.record_closing(&payment, attempt, &open, closing).await?;
+            if self.may_call(&payment, attempt, &open).await? {
+                self.close_at_channel(&payment, attempt, &open).await?;
+            }
         }
         self.payment(merchant_id, id).await
+    }
+
+    /// Tells the channel to close an attempt and records what came of it, by the holder of its lease.
+    pub(super) async fn close_at_channel(
+        &self,
+        payment: &Payment,
+        attempt: &Attempt,
+        open: &OpenAccount,
+    ) -> Result<(), Error> {
+        let closing = open.adapter.close(&attempt.id.channel_number()).await;
+        crash_point("payment.close.called");
+        let evidence = match closing {
+            Closing::Closed => Evidence::Closed,
+            Closing::Paid(paid) => Evidence::Paid(paid),
+            Closing::Reversed(paid) => Evidence::Reversed(paid),
+            Closing::Unknown => Evidence::Unknown,
+        };
+        self.record(payment, attempt, open, evidence).await?;
+        Ok(())
     }
 
     /// Takes the lease of a payment's open attempt, waiting for who has it; returns the payment as it is then. None

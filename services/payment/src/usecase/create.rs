@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tael_fault::crash_point;
 use tael_grpc::deadline;
 use tael_idempotency::Guard;
 use tael_ids::{AttemptId, MerchantId, OrderId, PaymentId};
@@ -57,6 +58,11 @@ impl Payments {
             .ok_or(Error::NoChannelAccount)?;
         // Before anything is stored: an account that can't be opened takes no payment.
         let open = self.accounts.open(route.account.id).await?;
+        // So does one whose channel does not answer. The same call succeeds when it does again.
+        open.health.admit().map_err(|retry_time| {
+            let wait = retry_time.duration_since(self.clock.now());
+            Error::ChannelUnavailable { retry_after: wait.try_into().unwrap_or_default() }
+        })?;
         let payment = self.new_payment(new, &order, &route);
 
         if !self.insert(&payment, &guard).await? {
@@ -135,6 +141,7 @@ impl Payments {
         }
         self.log.append(&mut tx, &[events::created(payment)]).await?;
         tx.commit().await?;
+        crash_point("payment.create.committed");
         self.log.wake();
         Ok(true)
     }
@@ -148,9 +155,11 @@ impl Payments {
         let evidence = tokio::time::timeout(patience, open.adapter.present(&presentation))
             .await
             .unwrap_or(Evidence::Unknown);
+        crash_point("payment.create.called");
         if let Evidence::Presented { qr_code } = &evidence {
             let next_query = self.next_query(&payment, &attempt);
             if store::payment::present(&self.pool, &payment, attempt.id, qr_code, next_query).await? {
+                crash_point("payment.create.presented");
                 payment.state = PaymentState::Pending;
                 if let Some(attempt) = payment.attempts.last_mut() {
                     attempt.state = AttemptState::Pending { qr_code: qr_code.clone() };

@@ -1,11 +1,11 @@
 //! What a channel says is recorded here, whoever heard it: a call, a notification, the poller.
 
 use sqlx::PgConnection;
+use tael_fault::crash_point;
 use tael_ids::{AlarmId, RefundId};
 
 use super::{Error, Payments};
 use crate::accounts::OpenAccount;
-use crate::channel::Closing;
 use crate::domain::alarm::{Alarm, Claim, Contradiction, contradictions};
 use crate::domain::evidence::{Evidence, Paid, Verdict, judge};
 use crate::domain::payment::{Attempt, AttemptState, Payment, PaymentState, Schedule};
@@ -48,25 +48,12 @@ impl Payments {
         Ok(recorded)
     }
 
-    /// Records what came of the try to close, by the holder of the attempt's lease, and ends the lease.
-    pub(super) async fn record_closing(
+    pub(super) async fn stay(
         &self,
         payment: &Payment,
         attempt: &Attempt,
-        open: &OpenAccount,
-        closing: Closing,
+        in_doubt: bool,
     ) -> Result<(), Error> {
-        let evidence = match closing {
-            Closing::Closed => Evidence::Closed,
-            Closing::Paid(paid) => Evidence::Paid(paid),
-            Closing::Reversed(paid) => Evidence::Reversed(paid),
-            Closing::Unknown => Evidence::Unknown,
-        };
-        self.record(payment, attempt, open, evidence).await?;
-        Ok(())
-    }
-
-    async fn stay(&self, payment: &Payment, attempt: &Attempt, in_doubt: bool) -> Result<(), Error> {
         let next_query = self.next_query(payment, attempt);
         Ok(store::payment::stay(&self.pool, payment.merchant_id, attempt.id, in_doubt, next_query).await?)
     }
@@ -127,7 +114,9 @@ impl Payments {
                 return Ok(recorded);
             }
         }
+        crash_point("payment.evidence.written");
         tx.commit().await?;
+        crash_point("payment.evidence.committed");
         self.log.wake();
         Ok(recorded)
     }

@@ -1,5 +1,6 @@
 //! Callbacks of channels.
 
+use tael_fault::crash_point;
 use tael_ids::{AttemptId, ChannelAccountId, RefundId};
 use tracing::Instrument as _;
 
@@ -51,7 +52,9 @@ impl Payments {
         let span =
             tracing::info_span!("payment.notification", payment_id = %payment.id, otel.kind = "consumer");
         tael_telemetry::follow(&span, traceparent);
+        crash_point("payment.notification.verified");
         let taken = self.take(&open, &payment, &notification).instrument(span).await?;
+        crash_point("payment.notification.recorded");
         Ok(open.adapter.acknowledge(taken))
     }
 

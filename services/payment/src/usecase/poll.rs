@@ -1,6 +1,7 @@
 //! Asking channels about what is still open. The worker's step.
 
 use futures::StreamExt as _;
+use tael_fault::crash_point;
 use tael_grpc::status::Chain;
 use tael_ids::{AttemptId, MerchantId, PaymentId};
 use tracing::Instrument as _;
@@ -21,6 +22,9 @@ impl Payments {
         let until = self.lease_until(now);
         let attempts = store::payment::claim_due(&self.pool, now, until, BATCH).await?;
         let refunds = store::refund::claim_due(&self.pool, now, until, BATCH).await?;
+        if !attempts.is_empty() || !refunds.is_empty() {
+            crash_point("payment.poll.claimed");
+        }
         let count = attempts.len() + refunds.len();
         let attempts = attempts.into_iter().map(|(merchant_id, payment_id, attempt_id)| async move {
             if let Err(error) = self.poll_attempt(merchant_id, payment_id, attempt_id).await {
@@ -55,7 +59,10 @@ impl Payments {
         tael_telemetry::follow(&span, &attempt.traceparent);
         async {
             let open = self.open_account_of(attempt).await?;
-            self.ask(&payment, attempt, &open).await
+            if self.may_call(&payment, attempt, &open).await? {
+                self.ask(&payment, attempt, &open).await?;
+            }
+            Ok(())
         }
         .instrument(span)
         .await
@@ -72,14 +79,14 @@ impl Payments {
         let expired = payment.expire_time <= self.clock.now();
         let evidence = match &attempt.state {
             AttemptState::Initiated | AttemptState::Pending { .. } if expired => {
-                let closing = open.adapter.close(&number).await;
-                return self.record_closing(payment, attempt, open, closing).await;
+                return self.close_at_channel(payment, attempt, open).await;
             }
             // Presented again under the same number, it is the same presentation: it settles the doubt.
             AttemptState::Initiated => open.adapter.present(&self.presentation(payment, attempt)).await,
             AttemptState::Pending { .. } => open.adapter.query(&number).await,
             AttemptState::Succeeded | AttemptState::Closed | AttemptState::Failed(_) => return Ok(()),
         };
+        crash_point("payment.poll.called");
         self.record(payment, attempt, open, evidence).await?;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Refunds at the channel.
 
+use tael_fault::crash_point;
 use tael_grpc::status;
 use tael_ids::{MerchantId, PaymentId, RefundId};
 use tael_money::Money;
@@ -74,6 +75,7 @@ impl Payments {
             return Err(Error::KeyReused(key_reused(new.refund_id)));
         }
         tx.commit().await?;
+        crash_point("payment.refund.reserved");
         Ok(Reserved::New(refund))
     }
 
@@ -103,6 +105,11 @@ impl Payments {
         let payment = self.payment(refund.merchant_id, refund.payment_id).await?;
         let attempt = payment.attempt(refund.attempt_id).ok_or(Error::RowVanished)?;
         let open = self.open_account_of(attempt).await?;
+        if let Err(retry_time) = open.health.admit() {
+            let next_query =
+                self.settings.poll.next(self.clock.now(), refund.schedule.tries, None).max(retry_time);
+            return Ok(store::refund::stay(&self.pool, refund.merchant_id, refund.id, next_query).await?);
+        }
         let order = RefundOrder {
             number: attempt.id.channel_number(),
             refund_number: refund.id.channel_number(),
@@ -114,10 +121,12 @@ impl Payments {
         } else {
             open.adapter.query_refund(&order).await
         };
+        crash_point("payment.refund.queried");
         let evidence = match known {
             RefundEvidence::Absent => open.adapter.refund(&order).await,
             RefundEvidence::Refunded { .. } | RefundEvidence::Refused(_) | RefundEvidence::Unknown => known,
         };
+        crash_point("payment.refund.called");
         self.record_refund(&refund, evidence).await
     }
 
@@ -154,7 +163,9 @@ impl Payments {
             }
         };
         self.log.append(&mut tx, &[event]).await?;
+        crash_point("payment.refund.written");
         tx.commit().await?;
+        crash_point("payment.refund.committed");
         self.log.wake();
         Ok(())
     }

@@ -4,11 +4,13 @@
 
 mod account;
 mod bill;
+mod breaker;
 mod close;
 mod config;
 mod create;
 mod notify;
 mod peers;
+mod permutations;
 mod poll;
 mod read;
 mod refund;

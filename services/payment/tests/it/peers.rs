@@ -121,6 +121,34 @@ impl OrderService for FakeOrders {
     ) -> Result<Response<order::RedeemVoucherResponse>, Status> {
         not_here()
     }
+
+    async fn set_late_money_policy(
+        &self,
+        _: Request<order::SetLateMoneyPolicyRequest>,
+    ) -> Result<Response<order::SetLateMoneyPolicyResponse>, Status> {
+        not_here()
+    }
+
+    async fn get_late_money_policy(
+        &self,
+        _: Request<order::GetLateMoneyPolicyRequest>,
+    ) -> Result<Response<order::GetLateMoneyPolicyResponse>, Status> {
+        not_here()
+    }
+
+    async fn list_held_payments(
+        &self,
+        _: Request<order::ListHeldPaymentsRequest>,
+    ) -> Result<Response<order::ListHeldPaymentsResponse>, Status> {
+        not_here()
+    }
+
+    async fn resolve_held_payment(
+        &self,
+        _: Request<order::ResolveHeldPaymentRequest>,
+    ) -> Result<Response<order::ResolveHeldPaymentResponse>, Status> {
+        not_here()
+    }
 }
 
 /// Knows which merchants are approved; others await approval.

@@ -1,5 +1,7 @@
 //! RefundPayment and GetPaymentRefund.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use jiff::SignedDuration;
 use tael_grpc::status::{bad_fields, reason};
@@ -85,6 +87,38 @@ async fn fifty_refunds_at_once_never_exceed_the_payment() {
     assert_eq!((now.refunded, now.refund_reserved), (cny(6_000), cny(0)));
     assert_eq!(world.trade(&payment).await.refunded_fen, 6_000);
     assert_eq!(world.said(8).await.len(), 8);
+}
+
+/// More than the service takes at once: who is told to come again does, and in the end every one has a clear answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_refunds_at_once_the_ten_there_is_room_for_succeed() {
+    let world = World::start().await;
+    let payment = world.paid().await;
+    let requests: Vec<_> = (0..1_000).map(|_| refund_request(&payment, 680)).collect();
+    let answer = async |request: &RefundPaymentRequest| {
+        loop {
+            match world.refund(request).await {
+                Err(status) if matches!(status.code(), Code::ResourceExhausted | Code::Unavailable) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                answer => return answer,
+            }
+        }
+    };
+    let answers = join_all(requests.iter().map(answer)).await;
+    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!((done.len(), refused.len()), (10, 990), "{:?}", refused.first());
+    for refund in done {
+        assert_eq!(refund.unwrap().state(), PaymentRefundState::Succeeded);
+    }
+    for status in refused {
+        assert_eq!(reason(&status.unwrap_err()).as_deref(), Some("REFUND_EXCEEDS_PAYMENT"));
+    }
+    let now = world.get(&payment).await;
+    assert_eq!((now.refunded, now.refund_reserved), (cny(6_800), cny(0)));
+    let trade = world.trade(&payment).await;
+    assert_eq!((trade.refunded_fen, trade.refunds.len()), (6_800, 10));
+    assert_eq!(world.said(12).await.len(), 12);
 }
 
 #[tokio::test]

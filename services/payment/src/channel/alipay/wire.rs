@@ -14,6 +14,7 @@ use tracing::{Instrument as _, Span, field};
 use url::Url;
 
 use super::sign::{Keys, text_to_sign};
+use crate::channel::Health;
 use crate::domain::account::AlipayIdentity;
 
 /// Answers are a few kilobytes; what is larger is none.
@@ -31,6 +32,7 @@ pub(super) struct Gateway {
     keys: Keys,
     http: reqwest::Client,
     clock: Clock,
+    health: Health,
 }
 
 /// What came of a call.
@@ -42,6 +44,17 @@ pub(super) enum Reply {
     Refused(Refusal),
     /// No answer, or none that is surely Alipay's.
     Unknown,
+}
+
+impl Reply {
+    /// Whether it says no more than that there is nobody to answer (common error codes: 20000, service unavailable).
+    fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.code == "20000",
+            Self::Done(_) => false,
+            Self::Unknown => true,
+        }
+    }
 }
 
 /// A refusal in Alipay's words.
@@ -83,8 +96,14 @@ enum CallError {
 }
 
 impl Gateway {
-    pub(super) fn new(identity: AlipayIdentity, keys: Keys, http: reqwest::Client, clock: Clock) -> Self {
-        Self { identity, keys, http, clock }
+    pub(super) fn new(
+        identity: AlipayIdentity,
+        keys: Keys,
+        http: reqwest::Client,
+        clock: Clock,
+        health: Health,
+    ) -> Self {
+        Self { identity, keys, http, clock, health }
     }
 
     pub(super) fn keys(&self) -> &Keys {
@@ -109,9 +128,15 @@ impl Gateway {
             channel.sub_code = field::Empty,
         );
         async {
+            let listening = self.health.listen();
             match self.exchange(method, &biz, notify_url).await {
-                Ok(node) => read_reply(node),
+                Ok(node) => {
+                    let reply = read_reply(node);
+                    listening.heard(!reply.is_unavailable());
+                    reply
+                }
                 Err(error) => {
+                    listening.heard(false);
                     let error = tael_grpc::status::Chain(&error);
                     Span::current().record("channel.code", "unknown");
                     tracing::warn!(method, %error, "the channel gave no sure answer");

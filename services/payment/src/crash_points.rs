@@ -1,0 +1,68 @@
+//! Where a crash leaves one effect without the next.
+//!
+//! Each is a `tael_fault::crash_point` in the use cases: nothing in a release build. In a debug build a test stops the
+//! process there and shows that it recovers. "committed" comes after a commit and before the log is woken or the channel
+//! called; "called" after the channel has answered and before the answer is recorded.
+
+/// The names of all crash points, `payment.<flow>.<step>`.
+pub const CRASH_POINTS: &[&str] = &[
+    // A payment: the intent is committed, the channel has presented it, and that is recorded.
+    "payment.create.committed",
+    "payment.create.called",
+    "payment.create.presented",
+    // The poller: a lease was taken, the channel was asked.
+    "payment.poll.claimed",
+    "payment.poll.called",
+    // Closing: a lease was taken, the channel was told to close.
+    "payment.close.leased",
+    "payment.close.called",
+    // A notification: it was verified, and what it says is committed but not acknowledged.
+    "payment.notification.verified",
+    "payment.notification.recorded",
+    // Evidence of any kind, in a transaction that is about to commit, and after it.
+    "payment.evidence.written",
+    "payment.evidence.committed",
+    // A refund: the amount is reserved, the channel was asked what became of it, the channel was told to refund, the
+    // answer is written, and committed.
+    "payment.refund.reserved",
+    "payment.refund.queried",
+    "payment.refund.called",
+    "payment.refund.written",
+    "payment.refund.committed",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::CRASH_POINTS;
+
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, text);
+            } else {
+                text.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn each_is_in_the_source_once_and_none_is_missing() {
+        let mut text = String::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+        let mut used: Vec<&str> = text
+            .split("crash_point(\"")
+            .skip(1)
+            .filter_map(|rest| rest.split_once('"'))
+            .map(|(name, _)| name)
+            .collect();
+        let mut listed = CRASH_POINTS.to_vec();
+        used.sort_unstable();
+        listed.sort_unstable();
+        // What splits the text is in it as well.
+        used.retain(|name| name.starts_with("payment."));
+        assert_eq!(used, listed);
+    }
+}
