@@ -1,5 +1,7 @@
 //! The money audit over real services: journeys are clean, and faults planted in each database are named.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tael::audit;
 use tael::clients::keyed;
