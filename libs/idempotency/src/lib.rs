@@ -169,7 +169,8 @@ impl Idempotency {
             }
             result.unwrap_or_else(|panic| resume_unwind(panic)).map(Response::new)
         };
-        match self.running.spawn(task.in_current_span()).await {
+        // The work keeps the call's place at the server, also when its caller has gone.
+        match self.running.spawn(deadline::carry(task).in_current_span()).await {
             Ok(result) => result,
             Err(join) => Err(status::broken_invariant(&join)),
         }
