@@ -2,7 +2,7 @@
 //!
 //! Memory stays constant however much there is: a page is held at a time, the rest is PostgreSQL's, which spills to disk.
 //! The session has a connection of its own, outside of the pool, without the pool's limit on how long a statement may
-//! take. No transaction is open while other services are asked: a page is one COPY. What a statement finds is kept in the
+//! take. No transaction is open while other services are asked: a page is one statement. What a statement finds is kept in the
 //! session by the statement itself, which makes it a writer for the seconds that it runs; only readers of this service's
 //! own log notice, a little later.
 
@@ -75,12 +75,12 @@ impl Session {
         service: &str,
         facts: &[Fact],
     ) -> Result<(), sqlx::Error> {
-        let Some(statement) = tables::copy_statement(kind) else { return Ok(()) };
+        let Some(statement) = tables::insert_statement(kind) else { return Ok(()) };
         let mut rows = tables::Rows::default();
         for fact in facts {
             rows.fact(service, fact);
         }
-        self.copy(statement, rows).await
+        self.insert(statement, rows).await
     }
 
     /// Takes a part of a bill.
@@ -93,13 +93,11 @@ impl Session {
         for line in lines {
             rows.bill_line(&account.merchant_id, &account.channel_account_id, line);
         }
-        self.copy("copy audit_bill_line from stdin", rows).await
+        self.insert(tables::INSERT_BILL_LINES, rows).await
     }
 
-    async fn copy(&mut self, statement: &str, rows: tables::Rows) -> Result<(), sqlx::Error> {
-        let mut copy = self.conn.copy_in_raw(statement).await?;
-        copy.send(rows.into_bytes()).await?;
-        copy.finish().await?;
+    async fn insert(&mut self, statement: &'static str, rows: tables::Rows) -> Result<(), sqlx::Error> {
+        sqlx::query(statement).bind(rows.into_rows()).execute(&mut self.conn).await?;
         Ok(())
     }
 
