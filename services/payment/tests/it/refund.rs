@@ -109,13 +109,19 @@ async fn of_a_thousand_refunds_at_once_the_ten_there_is_room_for_succeed() {
     let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!((done.len(), refused.len()), (10, 990), "{:?}", refused.first());
     for refund in done {
-        assert_eq!(refund.unwrap().state(), PaymentRefundState::Succeeded);
+        // Some were told that it is still under way.
+        assert_ne!(refund.unwrap().state(), PaymentRefundState::Failed);
     }
     for status in refused {
         assert_eq!(reason(&status.unwrap_err()).as_deref(), Some("REFUND_EXCEEDS_PAYMENT"));
     }
-    let now = world.get(&payment).await;
-    assert_eq!((now.refunded, now.refund_reserved), (cny(6_800), cny(0)));
+    world.advance(SignedDuration::from_mins(1));
+    eventually("all ten to succeed", async || {
+        let now = world.get(&payment).await;
+        assert_eq!(now.refunded.as_ref()?.minor + now.refund_reserved?.minor, 6_800);
+        (now.refunded == cny(6_800)).then_some(())
+    })
+    .await;
     let trade = world.trade(&payment).await;
     assert_eq!((trade.refunded_fen, trade.refunds.len()), (6_800, 10));
     assert_eq!(world.said(12).await.len(), 12);
