@@ -1,5 +1,7 @@
 //! Ways in which books can be wrong.
 
+#![expect(clippy::assigning_clones, reason = "speed is no matter here")]
+
 use tael_ids::{AttemptId, DeliveryId, EventId, PaymentId, RefundId};
 use tael_proto::audit::v1::SetAsideFact;
 use tael_proto::payment::v1::BillLine;
