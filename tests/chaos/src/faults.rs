@@ -14,10 +14,10 @@ use crate::Error;
 use crate::caller::Calls;
 use crate::forwarder::Forwarder;
 use crate::platform::Platform;
-use crate::processes::{Environment, REPLICAS, Service};
+use crate::processes::{Environment, Service};
 use crate::receiver::Receiver;
 use crate::report::millis;
-use crate::schedule::{Fault, Mood, Planned, Trouble};
+use crate::schedule::{Fault, Mood, Planned, REPLICAS, Trouble};
 use crate::sessions;
 
 /// How long the first success after a restart is waited for.
@@ -163,11 +163,11 @@ impl Injector {
                 }
             }
             Fault::OpenTransaction { service, time_ms } => {
-                let url = platform.servers.database_url(&service.database());
+                let url = platform.database_url(*service);
                 sessions::open_transaction(&url, ms(*time_ms)).await?;
             }
             Fault::Locks { service, time_ms } => {
-                let url = platform.servers.database_url(&service.database());
+                let url = platform.database_url(*service);
                 sessions::lock_rows(*service, &url, ms(*time_ms)).await?;
             }
             Fault::ConnectionsTaken { time_ms } => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use book::Book;
-pub use plan::{Kind, Plan};
+pub use plan::{Kind, Line, Plan, RefundPlan};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,11 @@ use crate::shop::Shop;
 pub struct Load {
     clients: JoinSet<()>,
     stop: CancellationToken,
+}
+
+/// Plays one journey to its end.
+pub async fn play(caller: &Caller, shop: &Shop, book: &Arc<Book>, seed: u64, plan: Plan) {
+    journey::Journey::new(caller.clone(), shop.clone(), book.clone(), seed, plan).play().await;
 }
 
 impl Load {

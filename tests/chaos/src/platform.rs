@@ -9,13 +9,31 @@ use secrecy::ExposeSecret as _;
 use crate::Error;
 use crate::caller::Addresses;
 use crate::forwarder::{Forwarder, Protocol};
-use crate::processes::{Environment, Process, REPLICAS, Service, free_addresses};
+use crate::processes::{Environment, Process, Service, free_addresses};
 use crate::servers::Servers;
 
 /// Small, so that all replicas together leave PostgreSQL connections for everything else.
 const DATABASE_CONNECTIONS: u32 = 8;
 /// The shift of a replica's clock, in builds with fault points.
 const CLOCK_SKEW: &str = "TAEL_FAULT_CLOCK_SKEW_SECONDS";
+
+/// How a platform is started.
+#[derive(Clone, Debug)]
+pub struct Setup<'a> {
+    /// PostgreSQL and Redis.
+    pub servers: Servers,
+    /// Where the services' binaries are.
+    pub binaries: &'a Path,
+    /// Where logs go.
+    pub logs: &'a Path,
+    /// The databases are named `<prefix>_<service>`; those that exist are dropped first.
+    pub prefix: &'a str,
+    /// How many replicas each service has.
+    pub replicas: usize,
+}
+
+/// The crash point at which a process ends itself, in such builds.
+const CRASH_AT: &str = "TAEL_FAULT_CRASH_AT";
 
 /// The running platform.
 #[derive(Debug)]
@@ -26,6 +44,7 @@ pub struct Platform {
     pub addresses: Addresses,
     /// Where logs go.
     pub logs: PathBuf,
+    prefix: String,
     replicas: Vec<Vec<Process>>,
     sandbox: Process,
     services: Vec<Forwarder>,
@@ -35,11 +54,12 @@ pub struct Platform {
 
 impl Platform {
     /// Creates the databases and starts everything; all of it serves when this returns.
-    pub async fn start(servers: Servers, binaries: &Path, logs: &Path) -> Result<Self, Error> {
+    pub async fn start(setup: Setup<'_>) -> Result<Self, Error> {
+        let Setup { servers, binaries, logs, prefix, replicas } = setup;
         std::fs::create_dir_all(logs)?;
-        let addresses = free_addresses(Service::ALL.len() * REPLICAS + 1)?;
-        let (listen, sandbox) = addresses.split_at(Service::ALL.len() * REPLICAS);
-        let listen: Vec<&[SocketAddr]> = listen.chunks(REPLICAS).collect();
+        let addresses = free_addresses(Service::ALL.len() * replicas + 1)?;
+        let (listen, sandbox) = addresses.split_at(Service::ALL.len() * replicas);
+        let listen: Vec<&[SocketAddr]> = listen.chunks(replicas).collect();
 
         let mut services = Vec::new();
         let mut databases = Vec::new();
@@ -48,7 +68,7 @@ impl Platform {
             services.push(Forwarder::start(protocol, listen[service as usize].to_vec()).await?);
         }
         for service in Service::WITH_DATABASE {
-            servers.create_database(&service.database()).await?;
+            servers.create_database(&format!("{prefix}_{service}")).await?;
             let postgres = servers.postgres_address().parse()?;
             databases.push(Forwarder::start(Protocol::Postgres, vec![postgres]).await?);
         }
@@ -73,6 +93,7 @@ impl Platform {
             },
             servers,
             logs: logs.to_owned(),
+            prefix: prefix.to_owned(),
             replicas: Vec::new(),
             sandbox,
             services,
@@ -86,7 +107,8 @@ impl Platform {
                 let mut environment = common.clone();
                 environment.insert("TAEL_LISTEN".to_owned(), addr.to_string());
                 if let Some(database) = platform.database(service) {
-                    let url = format!("postgres://tael@{}/{}", database.addr, service.database());
+                    let url =
+                        platform.servers.database_url_at(database.addr, &platform.database_name(service));
                     environment.insert("TAEL_DATABASE_URL".to_owned(), url);
                 }
                 let name = service.name();
@@ -164,6 +186,15 @@ impl Platform {
         Some(&self.databases[index])
     }
 
+    /// A service's database, past any forwarder.
+    pub fn database_url(&self, service: Service) -> String {
+        self.servers.database_url(&self.database_name(service))
+    }
+
+    fn database_name(&self, service: Service) -> String {
+        format!("{}_{service}", self.prefix)
+    }
+
     /// The forwarder before the channel.
     pub fn channel(&self) -> &Forwarder {
         &self.channel
@@ -188,6 +219,11 @@ impl Platform {
     /// What a replica is started with so that its clock is wrong.
     pub fn skew(seconds: i64) -> Environment {
         Environment::from([(CLOCK_SKEW.to_owned(), seconds.to_string())])
+    }
+
+    /// What a replica is started with so that it ends itself at a crash point.
+    pub fn crash_at(point: &str) -> Environment {
+        Environment::from([(CRASH_AT.to_owned(), point.to_owned())])
     }
 
     /// How processes ended by themselves when they should not have.

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,12 +19,13 @@ use tokio::time::Instant;
 
 use crate::Error;
 
-/// How many replicas each service has.
-pub const REPLICAS: usize = 2;
 /// The exit code of a service that could not start, for example because its database does not answer.
 const COULD_NOT_START: i32 = 3;
 /// How long after it ended by itself a process is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
+/// Where processes listen.
+const FIRST_PORT: u16 = 10_000;
+const LAST_PORT: u16 = 19_999;
 /// How long a process may take until it serves.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -73,11 +75,6 @@ impl Service {
             Self::Notification => "notification",
             Self::Gateway => "gateway",
         }
-    }
-
-    /// The name of its database.
-    pub fn database(self) -> String {
-        format!("chaos_{}", self.name())
     }
 }
 
@@ -246,20 +243,22 @@ fn signal(child: &Child, signal: Signal) {
     }
 }
 
-/// Ports that stay free for processes that come and go: below those that systems give to outgoing connections.
+/// Ports that stay free for processes that come and go: below those that systems give to outgoing connections, each
+/// given once.
 pub fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Error> {
-    let mut held = Vec::new();
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Programs that run at once begin at different places.
+    let first = FIRST_PORT + u16::try_from(std::process::id() % 8_000)?;
     let mut addresses = Vec::new();
-    let start = 10_000 + u16::try_from(std::process::id() % 8_000)?;
-    for port in start..20_000 {
+    while addresses.len() < count {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if port > LAST_PORT {
+            return Err(format!("no free ports up to {LAST_PORT}").into());
+        }
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if let Ok(listener) = TcpListener::bind(addr) {
-            held.push(listener);
+        if TcpListener::bind(addr).is_ok() {
             addresses.push(addr);
         }
-        if addresses.len() == count {
-            return Ok(addresses);
-        }
     }
-    Err("no free ports between 10000 and 20000".into())
+    Ok(addresses)
 }

@@ -102,7 +102,10 @@ async fn receive(
         Mood::Good => take(&inbox, merchant_id, &headers, &body).into_response(),
         Mood::Refusing => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Mood::Hanging => std::future::pending().await,
-        Mood::Endless => endless(),
+        Mood::Endless => match take(&inbox, merchant_id, &headers, &body) {
+            StatusCode::NO_CONTENT => endless(), // a success as soon as its status is sent
+            refused => refused.into_response(),
+        },
     }
 }
 

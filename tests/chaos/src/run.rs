@@ -11,7 +11,7 @@ use crate::audit::audit;
 use crate::caller::{Caller, Calls};
 use crate::faults::Injector;
 use crate::load::{Book, Kind, Load};
-use crate::platform::Platform;
+use crate::platform::{Platform, Setup};
 use crate::receiver::Receiver;
 use crate::report::{Report, millis};
 use crate::schedule;
@@ -56,7 +56,16 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
 
     let servers = Servers::at(&options.servers)?;
     servers.recover_quickly().await?;
-    let platform = Arc::new(Platform::start(servers, &options.binaries, &options.folder).await?);
+    let platform = Arc::new(
+        Platform::start(Setup {
+            servers,
+            binaries: &options.binaries,
+            logs: &options.folder,
+            prefix: "chaos",
+            replicas: schedule::REPLICAS,
+        })
+        .await?,
+    );
     let receiver = Receiver::start().await?;
     let calls: Arc<Calls> = Arc::default();
     let caller = Caller::connect(&platform.addresses, &calls)?;
@@ -111,15 +120,15 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Waits until every consumer has read all of every log, and returns how long that took; `None` when the logs do not
-/// say, or it did not happen.
+/// Waits until every consumer has read all of every log, and returns how long that took; `None` when it did not
+/// happen.
 async fn caught_up(caller: Caller) -> Option<Duration> {
     let begin = Instant::now();
     while begin.elapsed() < SETTLE {
         match verdict::events_behind(&caller).await {
-            Ok(Some(0)) => return Some(begin.elapsed()),
-            Ok(Some(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
-            Ok(None) | Err(_) => return None,
+            Ok(0) => return Some(begin.elapsed()),
+            Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(_) => return None,
         }
     }
     None
@@ -145,8 +154,8 @@ async fn warmed_up(book: &Book) -> Result<(), Error> {
     }
 }
 
-/// Waits until nothing moves and nothing is wrong, as long as there is hope.
-async fn settle(
+/// Waits until nothing moves and nothing is wrong, as long as there is hope. The moment is that of the last fault.
+pub async fn settle(
     caller: &Caller,
     shops: &[Shop],
     book: &Book,

@@ -7,8 +7,10 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde::Serialize;
 
-use crate::processes::{REPLICAS, Service};
+use crate::processes::Service;
 
+/// How many replicas each service has.
+pub const REPLICAS: usize = 2;
 /// Single kills per minute, before what `minimum_kills` asks for.
 const KILLS_PER_MINUTE: u64 = 24;
 /// Other faults per minute.

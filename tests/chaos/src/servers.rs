@@ -1,5 +1,6 @@
 //! PostgreSQL and Redis of the run, through `scripts/local.sh`, which knows where they are and as whom to run them.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -27,6 +28,11 @@ pub struct Servers {
 }
 
 impl Servers {
+    /// Takes servers that are used by others, too, and may not be crashed.
+    pub fn shared(database_url: String, redis_url: String) -> Self {
+        Self { script: PathBuf::new(), folder: PathBuf::new(), database_url, redis_url }
+    }
+
     /// Takes the servers that `scripts/local.sh with FOLDER` has started.
     pub fn at(folder: &Path) -> Result<Self, Error> {
         let env = std::fs::read_to_string(folder.join("env")).map_err(|e| {
@@ -57,7 +63,10 @@ impl Servers {
 
     /// A database, past any forwarder.
     pub fn database_url(&self, database: &str) -> String {
-        format!("postgres://tael@{}/{database}", self.postgres_address())
+        match self.database_url.rsplit_once('/') {
+            Some((server, _)) => format!("{server}/{database}"),
+            None => self.database_url.clone(),
+        }
     }
 
     /// Lets a crashed server come back soon: only its processes crash here, so that one flush of the file system does
@@ -70,6 +79,11 @@ impl Servers {
             tracing::info!(%error, "PostgreSQL recovers file by file");
         }
         Ok(())
+    }
+
+    /// A database, reached through a forwarder.
+    pub fn database_url_at(&self, forwarder: SocketAddr, database: &str) -> String {
+        self.database_url(database).replacen(self.postgres_address(), &forwarder.to_string(), 1)
     }
 
     /// Flushes everything that was written so far, so that a crash soon after has little to recover.

@@ -16,6 +16,8 @@ pub enum Kind {
     CancelUnpaid,
     /// Cancelled while the payer pays.
     CancelRace,
+    /// Cancelled, and then paid: the channel refuses that, unless it only pretended to have closed the payment.
+    LatePayer,
     /// Left to expire; some payers come too late.
     Expire,
 }
@@ -78,10 +80,11 @@ impl Plan {
             })
             .collect();
         let kind = match rng.random_range(0..100) {
-            0..74 => Kind::Sell,
-            74..78 => Kind::CancelBare,
-            78..84 => Kind::CancelUnpaid,
-            84..94 => Kind::CancelRace,
+            0..70 => Kind::Sell,
+            70..74 => Kind::CancelBare,
+            74..80 => Kind::CancelUnpaid,
+            80..90 => Kind::CancelRace,
+            90..95 => Kind::LatePayer,
             _ => Kind::Expire,
         };
         let refunds = match rng.random_range(0..10) {
@@ -125,6 +128,6 @@ mod tests {
     fn all_kinds_come() {
         let kinds: std::collections::BTreeSet<Kind> =
             (0..200).map(|number| Plan::new(1, number, 4).kind).collect();
-        assert_eq!(kinds.len(), 5);
+        assert_eq!(kinds.len(), 6);
     }
 }

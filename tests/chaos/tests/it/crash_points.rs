@@ -1,0 +1,158 @@
+//! At every step between two effects the process is stopped, and everything comes to the same end all the same.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tael_chaos::audit::audit;
+use tael_chaos::caller::{Caller, Calls};
+use tael_chaos::load::{self, Book, Kind, Line, Plan, RefundPlan};
+use tael_chaos::platform::{Platform, Setup};
+use tael_chaos::processes::Service;
+use tael_chaos::receiver::Receiver;
+use tael_chaos::run::settle;
+use tael_chaos::servers::Servers;
+use tael_chaos::shop::Shop;
+use tael_sandbox::control::{AddFault, Fault, NotificationEvent};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How long it may take until a process comes to its crash point. Everything else has three times as long.
+const PATIENCE: Duration = Duration::from_mins(1);
+const SEED: u64 = 1;
+/// The shop that wants late money refunded.
+const SHOP: usize = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payment_recovers_from_a_crash_at_any_step() {
+    Box::pin(recovers_at(Service::Payment, tael_payment::crash_points::CRASH_POINTS)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refund_recovers_from_a_crash_at_any_step() {
+    // What a person decides is nobody's journey here: the refund service's own tests have it.
+    let points = without(tael_refund::crash_points::CRASH_POINTS, &[".approve.", ".reject."]);
+    Box::pin(recovers_at(Service::Refund, &points)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notification_recovers_from_a_crash_at_any_step() {
+    Box::pin(recovers_at(Service::Notification, tael_notification::crash_points::CRASH_POINTS)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_recovers_from_a_crash_at_any_step() {
+    // Orders take a minute to expire, and held money that a person decides about is no journey: the service's own
+    // tests have both.
+    let points = without(tael_order::crash_points::CRASH_POINTS, &[".expire.", ".resolve_held."]);
+    Box::pin(recovers_at(Service::Order, &points)).await;
+}
+
+fn without<'a>(points: &[&'a str], left_out: &[&str]) -> Vec<&'a str> {
+    points.iter().copied().filter(|point| !left_out.iter().any(|part| point.contains(part))).collect()
+}
+
+/// Journeys that pass every step of every flow: two are sold, one of them refunded in two parts; one is cancelled while
+/// its payer looks at the code, and one is paid after it was cancelled.
+fn journeys(first: u64) -> [Plan; 4] {
+    let plan = |number, kind, refunds: &[RefundPlan]| Plan {
+        number,
+        shop: 0,
+        kind,
+        lines: vec![
+            Line { quantity: 3, price_minor: 33_30, voucher: false },
+            Line { quantity: 1, price_minor: 50_00, voucher: true },
+        ],
+        redeem: true,
+        double_scan: false,
+        refunds: refunds.to_vec(),
+        double_click: false,
+        late_payer: false,
+    };
+    [
+        plan(first, Kind::Sell, &[RefundPlan::Unit, RefundPlan::Rest]),
+        plan(first + 1, Kind::Sell, &[]),
+        plan(first + 2, Kind::CancelUnpaid, &[]),
+        plan(first + 3, Kind::LatePayer, &[]),
+    ]
+}
+
+async fn recovers_at(service: Service, points: &[&str]) {
+    let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("crash-points-{service}"));
+    let _ = std::fs::remove_dir_all(&logs);
+    let (platform, receiver) = start(service, &logs).await;
+    let calls: Arc<Calls> = Arc::default();
+    let caller = Caller::connect(&platform.addresses, &calls).expect("the addresses are valid");
+    let channel = platform.channel().addr;
+    // Redis is shared with other runs, whose recorded answers must not be ours.
+    let run = format!("crash-points-{:016x}", rand::random::<u64>());
+    let shop = Shop::open(&caller, &receiver, &run, channel, SHOP).await.expect("a shop opens");
+    let book: Arc<Book> = Arc::default();
+
+    let log = logs.join(format!("{service}-0.log"));
+    let process = platform.replica(service, 0);
+    let mut playing = JoinSet::new();
+    for (point, number) in points.iter().zip(0_u32..) {
+        process.kill(Duration::ZERO, Platform::crash_at(point)).await;
+        process.serving().await.expect("the armed process starts");
+        for fault in channel_troubles() {
+            caller.payer.add_fault(&fault).await.expect("a fault can be ordered");
+        }
+        for plan in journeys(u64::from(number) * 10) {
+            let (caller, shop, book) = (caller.clone(), shop.clone(), book.clone());
+            playing.spawn(async move { load::play(&caller, &shop, &book, SEED, plan).await });
+        }
+        // The next point need not wait for the journeys: a crash may hold them up for as long as a lease lasts.
+        let begin = Instant::now();
+        while process.exits().len() <= number as usize {
+            assert!(begin.elapsed() < PATIENCE, "nobody comes to {point}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let said = std::fs::read_to_string(&log).expect("there is a log");
+        assert!(said.contains(&format!("crash point {point}")), "{point}: {:?}", process.exits());
+    }
+
+    caller.payer.clear_faults(None).await.expect("faults can be lifted");
+    calls.give_up_from(Instant::now() + 3 * PATIENCE);
+    while playing.join_next().await.is_some() {}
+    assert_eq!(book.findings(), Vec::<String>::new());
+    let verdict = settle(&caller, std::slice::from_ref(&shop), &book, &receiver, Instant::now()).await;
+    let verdict = verdict.expect("everything can be read");
+    assert!(verdict.is_clean(), "{verdict:#?}");
+    assert_eq!(verdict.counts["journeys"], i64::try_from(points.len() * 4).expect("a few"));
+    let audit = audit(caller.money_audit()).await.expect("the audit ends");
+    if let Some(audit) = audit {
+        assert_eq!(audit.disagreements, Vec::<String>::new());
+    }
+}
+
+/// One of each service on the servers that `make test` has started.
+async fn start(service: Service, logs: &Path) -> (Platform, Receiver) {
+    let variable = |name| std::env::var(name).expect("set as `make test` does");
+    let servers = Servers::shared(variable("TAEL_DATABASE_URL"), variable("TAEL_REDIS_URL"));
+    // Test binaries are in a folder below that of the others.
+    let binaries = std::env::current_exe().expect("this program is somewhere");
+    let binaries = binaries.ancestors().nth(2).expect("test binaries are in target/*/deps");
+    let prefix = format!("crash_points_{service}");
+    let setup = Setup { servers, binaries, logs, prefix: &prefix, replicas: 1 };
+    let platform = Platform::start(setup).await.expect("the platform starts");
+    (platform, Receiver::start().await.expect("a receiver starts"))
+}
+
+/// So that the ways are taken that are only taken when an answer or a notification does not come.
+fn channel_troubles() -> [AddFault; 4] {
+    let times = |times, method: Option<&str>, event, fault| AddFault {
+        app_id: None,
+        method: method.map(str::to_owned),
+        event,
+        times: Some(times),
+        fault,
+    };
+    // Two journeys close, and the one that is paid afterwards must be among those to whom it is pretended.
+    [
+        times(1, Some("alipay.trade.refund"), None, Fault::TimeOutAfter { hang_ms: 0 }),
+        times(1, None, Some(NotificationEvent::Payment), Fault::LoseNotification { attempts: Some(4) }),
+        times(2, Some("alipay.trade.close"), None, Fault::PretendClosed),
+        times(2, Some("alipay.trade.cancel"), None, Fault::PretendClosed),
+    ]
+}

@@ -1,0 +1,3 @@
+//! What must hold of the platform as processes.
+
+mod crash_points;
