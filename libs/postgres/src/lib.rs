@@ -78,8 +78,14 @@ pub async fn create_database(url: &SecretString) -> Result<(), sqlx::Error> {
 }
 
 /// Brings the schema up to date. Replicas that start at once wait for one another.
+///
+/// Migrations of a newer build are left alone: while a release is rolled out, or taken back, an old replica has to start
+/// beside it. (Migrations expand first, so that the old build finds what it knows.)
 pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> Result<(), sqlx::migrate::MigrateError> {
-    migrator.run(pool).await
+    let mut known = Migrator::with_migrations(migrator.migrations.to_vec());
+    known.dangerous_set_table_name(migrator.table_name.clone());
+    known.set_ignore_missing(true);
+    known.run(pool).await
 }
 
 /// Says whether the database answers, for readiness.
