@@ -39,6 +39,8 @@ pub struct Shop {
     pub app_id: String,
     /// The merchant's account at the channel.
     pub seller_id: String,
+    /// The platform's id of that account.
+    pub channel_account_id: String,
     /// Where the merchant is told.
     pub webhook_endpoint_id: String,
 }
@@ -88,11 +90,14 @@ impl Shop {
                 alipay_public_key: app.alipay_public_key,
             }),
         };
-        caller
+        let channel_account_id = caller
             .ask("CreateChannelAccount", Some(&key("account")), account, |mut c, r| async move {
                 c.payment.create_channel_account(r).await
             })
-            .await?;
+            .await?
+            .channel_account
+            .ok_or("no channel account")?
+            .channel_account_id;
 
         let fees = SetFeeScheduleRequest {
             merchant_id: merchant_id.clone(),
@@ -131,7 +136,13 @@ impl Shop {
             .await?;
         receiver.trust(&merchant_id, &created.secret)?;
         let webhook_endpoint_id = created.webhook_endpoint.ok_or("no endpoint")?.webhook_endpoint_id;
-        Ok(Self { merchant_id, app_id: app.app_id, seller_id: app.seller_id, webhook_endpoint_id })
+        Ok(Self {
+            merchant_id,
+            app_id: app.app_id,
+            seller_id: app.seller_id,
+            channel_account_id,
+            webhook_endpoint_id,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tael_chaos::audit::audit;
-use tael_chaos::caller::{Caller, Calls};
+use tael_chaos::caller::{Caller, Calls, reason, words};
 use tael_chaos::load::{self, Book, Kind, Line, Plan, RefundPlan};
 use tael_chaos::platform::{Platform, Setup};
 use tael_chaos::processes::Service;
@@ -13,6 +13,7 @@ use tael_chaos::receiver::Receiver;
 use tael_chaos::run::settle;
 use tael_chaos::servers::Servers;
 use tael_chaos::shop::Shop;
+use tael_proto::settlement::v1::{CloseBatchRequest, ReconcileRequest};
 use tael_sandbox::control::{AddFault, Fault, NotificationEvent};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -46,6 +47,11 @@ async fn order_recovers_from_a_crash_at_any_step() {
     // tests have both.
     let points = without(tael_order::crash_points::CRASH_POINTS, &[".expire.", ".resolve_held."]);
     Box::pin(recovers_at(Service::Order, &points)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settlement_recovers_from_a_crash_at_any_step() {
+    Box::pin(recovers_at(Service::Settlement, tael_settlement::crash_points::CRASH_POINTS)).await;
 }
 
 fn without<'a>(points: &[&'a str], left_out: &[&str]) -> Vec<&'a str> {
@@ -102,6 +108,10 @@ async fn recovers_at(service: Service, points: &[&str]) {
             let (caller, shop, book) = (caller.clone(), shop.clone(), book.clone());
             playing.spawn(async move { load::play(&caller, &shop, &book, SEED, plan).await });
         }
+        if service == Service::Settlement {
+            let (caller, shop, key) = (caller.clone(), shop.clone(), format!("{run}-{number}"));
+            playing.spawn(async move { settle_batch(&caller, &shop, &key).await });
+        }
         // The next point need not wait for the journeys: a crash may hold them up for as long as a lease lasts.
         let begin = Instant::now();
         while process.exits().len() <= number as usize {
@@ -114,7 +124,9 @@ async fn recovers_at(service: Service, points: &[&str]) {
 
     caller.payer.clear_faults(None).await.expect("faults can be lifted");
     calls.give_up_from(Instant::now() + 3 * PATIENCE);
-    while playing.join_next().await.is_some() {}
+    while let Some(played) = playing.join_next().await {
+        played.expect("what is played does not panic");
+    }
     assert_eq!(book.findings(), Vec::<String>::new());
     let verdict = settle(&caller, std::slice::from_ref(&shop), &book, &receiver, Instant::now()).await;
     let verdict = verdict.expect("everything can be read");
@@ -124,6 +136,43 @@ async fn recovers_at(service: Service, points: &[&str]) {
     if let Some(audit) = audit {
         assert_eq!(audit.disagreements, Vec::<String>::new());
     }
+}
+
+/// What an operator does at the end of a day: a batch, as soon as there is something to settle, and the comparison with
+/// the channel's bill.
+async fn settle_batch(caller: &Caller, shop: &Shop, key: &str) {
+    let clock = tael_clock::Clock::system();
+    for number in 0.. {
+        let cut_off = prost_types::Timestamp { seconds: clock.now().as_second(), nanos: 0 };
+        let close = CloseBatchRequest {
+            merchant_id: shop.merchant_id.clone(),
+            currency: "CNY".to_owned(),
+            cut_off_time: Some(cut_off),
+        };
+        let key = format!("{key}-batch-{number}");
+        let closed = caller
+            .ask("CloseBatch", Some(&key), close, |mut c, r| async move { c.settlement.close_batch(r).await })
+            .await;
+        match closed {
+            Ok(_) => break,
+            Err(status) if reason(&status).as_deref() == Some("NOTHING_TO_SETTLE") => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(status) => panic!("no batch: {}", words(&status)),
+        }
+    }
+    let zone = jiff::tz::TimeZone::get("Asia/Shanghai").expect("a known time zone");
+    let reconcile = ReconcileRequest {
+        merchant_id: shop.merchant_id.clone(),
+        channel_account_id: shop.channel_account_id.clone(),
+        bill_date: clock.now().to_zoned(zone).date().to_string(),
+    };
+    caller
+        .ask("Reconcile", Some(&format!("{key}-bill")), reconcile, |mut c, r| async move {
+            c.settlement.reconcile(r).await
+        })
+        .await
+        .unwrap_or_else(|status| panic!("no reconciliation: {}", words(&status)));
 }
 
 /// One of each service on the servers that `make test` has started.
