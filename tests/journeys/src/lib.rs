@@ -169,4 +169,10 @@ impl Seller {
         };
         self.clients.payer.add_fault(&add).await.expect("a fault can be ordered");
     }
+
+    /// Says whether everything that was to go wrong for this merchant did.
+    pub async fn faults_are_used_up(&self) -> bool {
+        let faults = self.clients.payer.faults().await.expect("the faults can be listed");
+        faults.iter().all(|fault| fault.rule.app_id.as_deref() != Some(&self.shop.app.app_id))
+    }
 }

@@ -10,7 +10,7 @@ use tael_proto::settlement::v1::{AccountKind, Direction, StatementLine, Transfer
 
 use crate::peers::Bill;
 use crate::statement::lines;
-use crate::support::{Shop, World, cny, event, event_at, money, start};
+use crate::support::{Paid, Shop, World, cny, event, event_at, money, start};
 
 /// What the merchant is owed in yuan, and what is in suspense.
 async fn owed_and_suspense(world: &World, shop: &Shop) -> (i64, i64) {
@@ -111,8 +111,8 @@ async fn two_replicas_hold_once() {
     let replica = tael_testkit::run::<tael_settlement::App>(world.config.clone(), world.clock.clone()).await;
     let payments: Vec<_> = (0..200).map(|_| shop.paid(100)).collect();
     for some in payments.chunks(20) {
-        world.payment.append(some.iter().map(|paid| paid.event()));
-        world.orders.append_all(some.iter().map(|paid| paid.held()));
+        world.payment.append(some.iter().map(Paid::event));
+        world.orders.append_all(some.iter().map(Paid::held));
         world.orders.append_all(some.iter().take(5).map(|paid| paid.released(true)));
     }
     world.consumed().await;

@@ -1,6 +1,5 @@
 //! What must hold across services.
 
-mod audit;
 mod late;
 mod ledger;
 mod notifications;

@@ -1,4 +1,6 @@
 //! The money audit over real services: journeys are clean, and faults planted in each database are named.
+//!
+//! In a process of its own, for its platform's books are wrong from then on.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
