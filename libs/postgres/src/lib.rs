@@ -1,5 +1,7 @@
 //! PostgreSQL plumbing: pools with bounds, databases and migrations at start, and what an error means to a caller.
 
+use std::future::Future;
+use std::io::ErrorKind;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -26,12 +28,14 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// holding its place until TCP gives up, a quarter of an hour later.
 ///
 /// A statement whose connection falls silent while it runs ends when its future is dropped. A call's deadline does that;
-/// a worker must set an end itself.
+/// a worker must set an end itself, as with [`within`].
 pub fn connect(url: &SecretString, application: &str, max_connections: u32) -> Result<PgPool, sqlx::Error> {
     let options = PgConnectOptions::from_str(url.expose_secret())?.application_name(application).options([
         ("statement_timeout", "15s"),
         ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "30s"),
+        // Migrations that find their own table are no news.
+        ("client_min_messages", "warning"),
         ("tcp_keepalives_idle", "10"),
         ("tcp_keepalives_interval", "5"),
         ("tcp_keepalives_count", "4"),
@@ -49,11 +53,24 @@ pub fn connect(url: &SecretString, application: &str, max_connections: u32) -> R
         .connect_lazy_with(options))
 }
 
+/// Gives work on the database an end, for those who have no caller whose deadline would do that: after `limit` it fails as
+/// if its connection had broken, and that connection is not used again.
+///
+/// What was asked for may have happened all the same, or may still: a COMMIT whose answer is lost is a commit.
+pub async fn within<T, E: From<sqlx::Error>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_elapsed| Err(sqlx::Error::Io(ErrorKind::TimedOut.into()).into()))
+}
+
 /// Says whether a connection's server answers. An error closes the connection without a farewell, which could hang.
 async fn answers(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     match tokio::time::timeout(PING_TIMEOUT, conn.ping()).await {
         Ok(answer) => answer.map(|()| true),
-        Err(_elapsed) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+        Err(_elapsed) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
     }
 }
 
