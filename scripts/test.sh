@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+scripts/claims.sh
 scripts/sqlx.sh check
 
 results=$(mktemp "${TMPDIR:-/tmp}/tael-test.XXXXXXXX")
