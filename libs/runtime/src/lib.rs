@@ -28,7 +28,7 @@ pub trait Service: Sized + Send + 'static {
     const NAME: &'static str;
 
     /// What it needs to know to start.
-    type Config: Send;
+    type Config: Clone + Send;
 
     /// Reads the configuration; all errors are reported at once.
     fn config(env: &mut Env) -> Result<Self::Config, ConfigErrors>;

@@ -3,9 +3,11 @@
 use std::process::{Output, Stdio};
 
 use secrecy::ExposeSecret as _;
+use tael_grpc::client::Channel;
 use tael_proto::event::v1::ReadEventsRequest;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_testkit::{TestDatabase, eventually, redis_url};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -21,6 +23,22 @@ fn terminate(child: &Child) {
     let id = child.id().expect("the process runs").to_string();
     let sent = std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
     assert!(sent.success());
+}
+
+fn free_port() -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
+}
+
+async fn becomes_healthy(channel: &Channel, service: &str) {
+    eventually(&format!("health of {service:?}"), || {
+        let mut health = HealthClient::new(channel.clone());
+        async move {
+            let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.ok()?;
+            (answer.into_inner().status() == ServingStatus::Serving).then_some(())
+        }
+    })
+    .await;
 }
 
 fn complaint(output: &Output) -> String {
@@ -41,6 +59,7 @@ async fn all_errors_of_the_configuration_are_told_at_once() {
 async fn a_database_that_is_away_is_no_start() {
     let output = binary()
         .env("TAEL_LISTEN", "127.0.0.1:0")
+        .env("TAEL_START_PATIENCE", "1s")
         .env("TAEL_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
         .env("TAEL_REDIS_URL", redis_url().expose_secret())
         .output()
@@ -50,12 +69,29 @@ async fn a_database_that_is_away_is_no_start() {
 }
 
 #[tokio::test]
+async fn a_database_that_comes_late_is_waited_for() {
+    let database = TestDatabase::create().await;
+    let (mut link, url) = database.link().await;
+    link.cut().await;
+    let port = free_port();
+    let mut child = binary()
+        .env("TAEL_LISTEN", format!("127.0.0.1:{port}"))
+        .env("TAEL_DATABASE_URL", url.expose_secret())
+        .env("TAEL_REDIS_URL", redis_url().expose_secret())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    while !log.next_line().await.unwrap().expect("it has not ended").contains("could not start yet") {}
+    link.restore().await;
+    while !log.next_line().await.unwrap().expect("it has not ended").contains("serving") {}
+    let channel = tael_grpc::client::connect(&format!("http://127.0.0.1:{port}")).unwrap();
+    becomes_healthy(&channel, "").await;
+}
+
+#[tokio::test]
 async fn it_serves_and_told_to_end_it_answers_who_waits_and_ends_well() {
     let database = TestDatabase::create().await;
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let port = free_port();
     let mut child = binary()
         .env("TAEL_LISTEN", format!("127.0.0.1:{port}"))
         .env("TAEL_DATABASE_URL", database.url().expose_secret())
@@ -66,14 +102,7 @@ async fn it_serves_and_told_to_end_it_answers_who_waits_and_ends_well() {
         .unwrap();
     let channel = tael_grpc::client::connect(&format!("http://127.0.0.1:{port}")).unwrap();
     for service in ["", "postgres", "redis"] {
-        eventually(&format!("health of {service:?}"), || {
-            let mut health = HealthClient::new(channel.clone());
-            async move {
-                let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.ok()?;
-                (answer.into_inner().status() == ServingStatus::Serving).then_some(())
-            }
-        })
-        .await;
+        becomes_healthy(&channel, service).await;
     }
 
     let waiting = tokio::spawn({
