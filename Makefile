@@ -44,6 +44,10 @@ chaos: install ## Kill, freeze and cut off everything while clients buy, then ch
 	  target/$(if $(filter dev,$(CHAOS_PROFILE)),debug,$(CHAOS_PROFILE))/tael-chaos \
 	  --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) $(ARGS)
 
+.PHONY: chaos-minute
+chaos-minute:
+	$(MAKE) chaos CHAOS_SECONDS=60
+
 .PHONY: test
 test: install ## Check formatting, lints and SQL, and run all tests
 	cargo fmt --all --check
@@ -55,7 +59,7 @@ sqlx: install ## Renew the committed descriptions of our SQL queries, after chan
 	scripts/local.sh with --disposable .tael/sqlx -- scripts/sqlx.sh prepare
 
 .PHONY: ci
-ci: locked test demo buf deny ## Everything that continuous integration runs
+ci: locked test demo chaos-minute buf deny ## Everything that continuous integration runs
 
 .PHONY: locked
 locked: ## Check that Cargo.lock is up to date

@@ -175,6 +175,10 @@ impl Injector {
                 let cut = || platform.databases().for_each(Forwarder::cut_connections);
                 sessions::take_connections(&url, ms(*time_ms), cut).await?;
             }
+            Fault::DiskFull { service, time_ms } => {
+                let url = platform.database_url(*service);
+                sessions::fill_disk(*service, &url, ms(*time_ms)).await?;
+            }
             Fault::Receiver { mood, time_ms } => {
                 self.receiver.set_mood(*mood);
                 tokio::time::sleep(ms(*time_ms)).await;

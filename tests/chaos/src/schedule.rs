@@ -78,6 +78,8 @@ pub enum Fault {
     Locks { service: Service, time_ms: u64 },
     /// Idle sessions take all connections of PostgreSQL, and the services lose theirs.
     ConnectionsTaken { time_ms: u64 },
+    /// The disk under a service's database is full: nothing can be written.
+    DiskFull { service: Service, time_ms: u64 },
     /// The merchant's webhook receiver behaves badly.
     Receiver { mood: Mood, time_ms: u64 },
     /// Something goes wrong at the channel.
@@ -160,6 +162,7 @@ impl Fault {
             | Self::OpenTransaction { time_ms, .. }
             | Self::Locks { time_ms, .. }
             | Self::ConnectionsTaken { time_ms }
+            | Self::DiskFull { time_ms, .. }
             | Self::Receiver { time_ms, .. } => *time_ms,
             Self::RedisFlush
             | Self::CutConnections { .. }
@@ -190,6 +193,7 @@ impl Fault {
             Self::OpenTransaction { .. } => "transaction left open".to_owned(),
             Self::Locks { .. } => "rows locked".to_owned(),
             Self::ConnectionsTaken { .. } => "PostgreSQL out of connections".to_owned(),
+            Self::DiskFull { .. } => "disk full".to_owned(),
             Self::Receiver { mood, .. } => format!("webhook receiver {mood:?}").to_lowercase(),
             Self::Channel { trouble, .. } => format!("channel {trouble:?}"),
         }
@@ -275,7 +279,8 @@ fn other(rng: &mut StdRng) -> Fault {
         54..58 => Fault::OpenTransaction { service: with_database, time_ms: ms(millis(rng, 1000, 6000)) },
         58..63 => Fault::Locks { service: with_database, time_ms: ms(millis(rng, 300, 2500)) },
         63..65 => Fault::ConnectionsTaken { time_ms: ms(millis(rng, 500, 3000)) },
-        65..71 => Fault::Receiver {
+        65..68 => Fault::DiskFull { service: with_database, time_ms: ms(millis(rng, 500, 4000)) },
+        68..73 => Fault::Receiver {
             mood: *pick(rng, &[Mood::Refusing, Mood::Hanging, Mood::Endless]),
             time_ms: ms(millis(rng, 1000, 6000)),
         },
@@ -329,7 +334,7 @@ mod tests {
     fn ten_minutes_hold_every_kind_of_fault() {
         let plan = plan(1, 600, 100);
         let names: std::collections::BTreeSet<String> = plan.iter().map(|p| p.fault.name()).collect();
-        // 7 services to be killed, 16 kinds of their own, 3 moods of the receiver, 11 troubles of the channel.
-        assert_eq!(names.len(), 7 + 16 + 3 + 11, "{names:#?}");
+        // 7 services to be killed, 17 kinds of their own, 3 moods of the receiver, 11 troubles of the channel.
+        assert_eq!(names.len(), 7 + 17 + 3 + 11, "{names:#?}");
     }
 }

@@ -47,6 +47,34 @@ pub async fn lock_rows(service: Service, url: &str, time: Duration) -> Result<()
     Ok(())
 }
 
+/// Lets PostgreSQL refuse every new row of the service's busiest table as it does when the disk has no room for it. (A disk
+/// that really is full would stop every service at once, and could not be had without mounting one.)
+pub async fn fill_disk(service: Service, url: &str, time: Duration) -> Result<(), Error> {
+    let table = if service == Service::Notification { "delivery" } else { "event_log" };
+    let full = format!(
+        "create or replace function disk_is_full() returns trigger language plpgsql as $$
+         begin
+             raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
+         end $$;
+         create or replace trigger disk_is_full before insert on {table}
+             for each statement execute function disk_is_full()"
+    );
+    let room = format!("drop trigger if exists disk_is_full on {table}");
+    let mut session = PgConnection::connect(url).await?;
+    // Behind a transaction that was left open it would hold up everybody else.
+    sqlx::raw_sql("set lock_timeout = '1s'").execute(&mut session).await?;
+    sqlx::raw_sql(AssertSqlSafe(full)).execute(&mut session).await?;
+    tokio::time::sleep(time).await;
+    // Whatever happens to PostgreSQL meanwhile.
+    while sqlx::raw_sql(AssertSqlSafe(room.clone())).execute(&mut session).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if let Ok(new) = PgConnection::connect(url).await {
+            session = new;
+        }
+    }
+    Ok(())
+}
+
 /// Takes every connection that PostgreSQL has, and each that becomes free meanwhile.
 pub async fn take_connections(url: &str, time: Duration, all_taken: impl FnOnce()) -> Result<(), Error> {
     let end = Instant::now() + time;
