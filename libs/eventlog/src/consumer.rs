@@ -31,6 +31,10 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_millis(5);
 /// How often a cursor is stored that moves over nothing but events of no concern.
 const STORED_EVERY: Duration = Duration::from_secs(1);
+/// How long the database may take for a step at first; then its connection counts as lost, although nobody said so. What
+/// is only slow must come to its end as well, so the next time it has twice as long.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+const LAST_PATIENCE: Duration = Duration::from_secs(80);
 /// How often a replica that stands by looks whether it is wanted.
 const STANDBY: Duration = Duration::from_millis(250);
 
@@ -45,6 +49,8 @@ pub struct Consumer<H> {
     handler: Arc<H>,
     lease: Lease,
     progress: Progress,
+    /// How long the database may take for a step.
+    patience: Duration,
     place: Option<Place>,
     /// What was read while the batch before it was applied.
     ahead: Option<Batch>,
@@ -88,6 +94,7 @@ impl<H: Handler> Consumer<H> {
             progress: Progress::new(name, source),
             pool,
             handler: Arc::new(handler),
+            patience: FIRST_PATIENCE,
             place: None,
             ahead: None,
         }
@@ -124,6 +131,7 @@ impl<H: Handler> Consumer<H> {
                 Ok(Some(batch)) => match self.apply_and_read_on(batch).await {
                     Ok(rest) => {
                         pause = FIRST_PAUSE;
+                        self.patience = FIRST_PATIENCE;
                         rest
                     }
                     Err(error) => self.failed(&error, &mut pause),
@@ -152,6 +160,9 @@ impl<H: Handler> Consumer<H> {
     fn failed(&mut self, error: &ConsumeError, pause: &mut Duration) -> Duration {
         self.place = None;
         self.ahead = None;
+        if matches!(error, ConsumeError::Silent(_)) {
+            self.patience = (self.patience * 2).min(LAST_PATIENCE);
+        }
         let chain = Chain(error);
         if matches!(error, ConsumeError::Read(status) if status.code() == Code::OutOfRange) {
             tracing::error!(source = self.source, error = %chain, "the log no longer has what comes next");
@@ -167,7 +178,7 @@ impl<H: Handler> Consumer<H> {
             // Another replica may have worked meanwhile.
             self.place = None;
         }
-        if !self.lease.hold().await? {
+        if !in_time(self.patience, self.lease.hold()).await? {
             return Ok(None);
         }
         let place = self.place().await?;
@@ -186,7 +197,7 @@ impl<H: Handler> Consumer<H> {
         loop {
             tokio::select! {
                 batch = &mut read => return batch.map(Some),
-                () = tokio::time::sleep_until(self.lease.renew_at()) => if !self.lease.hold().await? {
+                () = tokio::time::sleep_until(self.lease.renew_at()) => if !in_time(self.patience, self.lease.hold()).await? {
                     return Ok(None);
                 },
             }
@@ -208,11 +219,11 @@ impl<H: Handler> Consumer<H> {
         Ok(if count > 0 { REST } else { Duration::ZERO })
     }
 
-    async fn place(&mut self) -> Result<Place, sqlx::Error> {
+    async fn place(&mut self) -> Result<Place, ConsumeError> {
         if let Some(place) = self.place {
             return Ok(place);
         }
-        let stored = self.cursor().await?;
+        let stored = in_time(self.patience, self.cursor()).await?;
         Ok(*self.place.insert(Place { stored, read: stored, stored_at: Instant::now() }))
     }
 
@@ -257,7 +268,8 @@ impl<H: Handler> Consumer<H> {
 
     /// Applies a batch that follows on the place; returns how many events it had.
     async fn apply(&mut self, batch: Batch) -> Result<usize, ConsumeError> {
-        // Set again when it is known where the database stands.
+        // Set again when it is known where the database stands. After an answer that did not come it is not: the batch may
+        // have been committed.
         let Some(place) = self.place.take() else {
             return Ok(0);
         };
@@ -272,7 +284,7 @@ impl<H: Handler> Consumer<H> {
             self.progress.ended(head_sequence);
             return Ok(count);
         }
-        if self.apply_between(place.stored, to, &received).await? {
+        if in_time(self.patience, self.apply_between(place.stored, to, &received)).await? {
             self.place = Some(Place { stored: to, read: to, stored_at: Instant::now() });
             self.lease.renewed();
             self.progress.ended(head_sequence);
@@ -287,6 +299,18 @@ impl<H: Handler> Consumer<H> {
     }
 }
 
+/// Gives up a step whose answer does not come. Its transaction, if it had begun one, takes effect as a whole or not at
+/// all, and the cursor tells which.
+async fn in_time<T, E: Into<ConsumeError>>(
+    patience: Duration,
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, ConsumeError> {
+    match tokio::time::timeout(patience, step).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_elapsed) => Err(ConsumeError::Silent(patience)),
+    }
+}
+
 /// Why a log could not be consumed; it is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumeError {
@@ -296,6 +320,9 @@ pub enum ConsumeError {
     /// The own database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+    /// The own database did not answer. What was asked of it may have happened.
+    #[error("the database did not answer within {0:?}")]
+    Silent(Duration),
     /// The handler failed.
     #[error("the events could not be applied")]
     Apply(#[from] ApplyError),

@@ -9,6 +9,9 @@ use crate::log::EventLog;
 
 /// So many events are removed in one transaction at most.
 const BATCH: i64 = 2000;
+/// How long a batch may take before its connection counts as lost. Whatever becomes of its transaction, the next batch
+/// begins where the log begins then.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The pause when nothing more is due.
 const PAUSE: Duration = Duration::from_mins(1);
 
@@ -20,7 +23,7 @@ impl EventLog {
             return shutdown.cancelled().await;
         }
         while !shutdown.is_cancelled() {
-            match self.retain_once().await {
+            match tael_postgres::within(PATIENCE, self.retain_once()).await {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(error) => {

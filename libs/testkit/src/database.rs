@@ -5,6 +5,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use url::Url;
 use uuid::Uuid;
 
+use crate::Link;
+
 /// An empty database of a test's own, dropped with the value.
 #[derive(Debug)]
 pub struct TestDatabase {
@@ -30,6 +32,17 @@ impl TestDatabase {
         let mut url = self.server.clone();
         url.set_path(&self.name);
         url.as_str().into()
+    }
+
+    /// Puts a link before the server; returns it and the database's address over it.
+    pub async fn link(&self) -> (Link, SecretString) {
+        let server = self.server.socket_addrs(|| Some(5432)).expect("the server has an address");
+        let link = Link::to(server[0]).await;
+        let mut url = self.server.clone();
+        url.set_path(&self.name);
+        url.set_ip_host(link.addr().ip()).expect("an address of PostgreSQL has a host");
+        url.set_port(Some(link.addr().port())).expect("an address of PostgreSQL has a port");
+        (link, url.as_str().into())
     }
 
     /// Connects to it.

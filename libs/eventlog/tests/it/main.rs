@@ -15,5 +15,6 @@ mod read;
 mod registry;
 mod retention;
 mod set_aside;
+mod silent;
 mod source;
 mod wait;

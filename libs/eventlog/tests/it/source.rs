@@ -23,7 +23,7 @@ use tonic::service::Routes;
 pub(crate) struct Database {
     pub(crate) pool: PgPool,
     // Dropped after the pool.
-    _database: TestDatabase,
+    pub(crate) database: TestDatabase,
 }
 
 impl Database {
@@ -31,7 +31,7 @@ impl Database {
         let database = TestDatabase::create().await;
         let pool = database.pool();
         tael_postgres::migrate(&pool, &tael_eventlog::MIGRATOR).await.unwrap();
-        Self { pool, _database: database }
+        Self { pool, database }
     }
 }
 
