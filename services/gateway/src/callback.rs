@@ -11,13 +11,13 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tael_grpc::client::Channel;
 use tael_ids::ChannelAccountId;
-use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::payment::v1::{HandleNotificationRequest, HandleNotificationResponse};
 use tael_proto::r#type::v1::Channel as PaymentChannel;
 use tonic::{Code, Status};
 use tracing::Span;
+
+use crate::clients::Payments;
 
 /// The largest body taken, in bytes. Real ones have a few kilobytes.
 pub(crate) const MAX_BODY: usize = 64 << 10;
@@ -28,7 +28,7 @@ const HANDED_ON: [HeaderName; 2] = [CONTENT_TYPE, USER_AGENT];
 
 /// Takes a callback of Alipay.
 pub(crate) async fn alipay(
-    State(payment): State<PaymentServiceClient<Channel>>,
+    State(payments): State<Payments>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -39,7 +39,7 @@ pub(crate) async fn alipay(
         (Some(_), Err(rejection)) => unreadable(&rejection),
         (Some(account), Ok(body)) => {
             Span::current().record("channel_account_id", account.to_string());
-            hand_over(payment, PaymentChannel::Alipay, account, &headers, body).await
+            hand_over(&payments, PaymentChannel::Alipay, account, &headers, body).await
         }
     };
     tracing::info!(channel = "alipay", status = response.status().as_u16(), "a callback was answered");
@@ -47,7 +47,7 @@ pub(crate) async fn alipay(
 }
 
 async fn hand_over(
-    mut payment: PaymentServiceClient<Channel>,
+    payments: &Payments,
     channel: PaymentChannel,
     account: ChannelAccountId,
     headers: &HeaderMap,
@@ -59,8 +59,8 @@ async fn hand_over(
         headers: handed_on(headers),
         body,
     };
-    match payment.handle_notification(request).await {
-        Ok(reply) => as_told(reply.into_inner()).unwrap_or_else(|| {
+    match payments.handle_notification(request).await {
+        Ok(reply) => as_told(reply).unwrap_or_else(|| {
             tracing::error!("the payment service's answer to a callback is no HTTP answer");
             not_now()
         }),

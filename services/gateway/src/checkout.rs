@@ -14,11 +14,8 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::ACCEPT_LANGUAGE;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use tael_grpc::client::Channel;
 use tael_grpc::status::Chain;
 use tael_ids::PaymentId;
-use tael_proto::payment::v1::GetCheckoutRequest;
-use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tonic::Code;
 use tracing::Span;
 
@@ -26,6 +23,7 @@ use crate::checkout::language::Language;
 use crate::checkout::page::Problem;
 use crate::checkout::view::Checkout;
 use crate::checkout::words::notice;
+use crate::clients::Payments;
 
 /// What may be asked for in the query.
 #[derive(Debug, Default, Deserialize)]
@@ -38,13 +36,13 @@ type Named = Result<Path<String>, PathRejection>;
 
 /// Shows the page of a payment.
 pub(crate) async fn page(
-    State(payment): State<PaymentServiceClient<Channel>>,
+    State(payments): State<Payments>,
     path: Named,
     query: Wished,
     headers: HeaderMap,
 ) -> Response {
     let language = language(query, &headers);
-    match load(payment, path).await {
+    match load(&payments, path).await {
         Ok((id, checkout)) => page::checkout(language, id, &checkout),
         Err(problem) => page::problem(language, problem),
     }
@@ -52,7 +50,7 @@ pub(crate) async fn page(
 
 /// Tells a page that is open where its payment stands.
 pub(crate) async fn state(
-    State(payment): State<PaymentServiceClient<Channel>>,
+    State(payments): State<Payments>,
     path: Named,
     query: Wished,
     headers: HeaderMap,
@@ -62,7 +60,7 @@ pub(crate) async fn state(
         error: &'static str,
     }
     let language = language(query, &headers);
-    match load(payment, path).await {
+    match load(&payments, path).await {
         Ok((_, checkout)) => Json(notice(language, &checkout)).into_response(),
         Err(Problem::Unknown) => (StatusCode::NOT_FOUND, Json(Failed { error: "not_found" })).into_response(),
         Err(Problem::NotNow) => {
@@ -77,23 +75,17 @@ fn language(query: Wished, headers: &HeaderMap) -> Language {
     Language::choose(wishes.lang.as_deref(), accepted)
 }
 
-async fn load(
-    mut payment: PaymentServiceClient<Channel>,
-    path: Named,
-) -> Result<(PaymentId, Checkout), Problem> {
+async fn load(payments: &Payments, path: Named) -> Result<(PaymentId, Checkout), Problem> {
     let id: PaymentId = path.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Problem::Unknown)?;
     Span::current().record("payment_id", id.to_string());
-    let reply =
-        payment.get_checkout(GetCheckoutRequest { payment_id: id.to_string() }).await.map_err(|status| {
-            match status.code() {
-                Code::NotFound | Code::InvalidArgument => Problem::Unknown,
-                code => {
-                    tracing::warn!(?code, "a checkout could not be loaded");
-                    Problem::NotNow
-                }
-            }
-        })?;
-    let checkout = Checkout::try_from(reply.into_inner()).map_err(|error| {
+    let reply = payments.checkout(id).await.map_err(|status| match status.code() {
+        Code::NotFound | Code::InvalidArgument => Problem::Unknown,
+        code => {
+            tracing::warn!(?code, "a checkout could not be loaded");
+            Problem::NotNow
+        }
+    })?;
+    let checkout = Checkout::try_from(reply).map_err(|error| {
         tracing::error!(payment_id = %id, error = %Chain(&error), "a checkout can't be shown");
         Problem::NotNow
     })?;

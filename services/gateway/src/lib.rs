@@ -7,6 +7,7 @@
 mod app;
 mod callback;
 mod checkout;
+mod clients;
 mod config;
 mod edge;
 mod health;

@@ -5,9 +5,9 @@ use axum::middleware;
 use axum::routing::{get, post};
 use axum::{Router, http::StatusCode};
 use tael_grpc::client::Channel;
-use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::clients::Payments;
 use crate::config::Limits;
 use crate::edge::{self, Edge};
 use crate::{callback, checkout, health};
@@ -31,6 +31,6 @@ pub(crate) fn router(payment: Channel, limits: Limits) -> Router {
         .route(CHECKOUT_STATE, get(checkout::state))
         .fallback(async || (StatusCode::NOT_FOUND, "not found\n"))
         .layer(middleware::from_fn_with_state(Edge::new(limits), edge::around))
-        .with_state(PaymentServiceClient::new(payment))
+        .with_state(Payments::new(payment))
         .merge(health)
 }

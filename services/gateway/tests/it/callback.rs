@@ -1,9 +1,14 @@
+use std::time::Duration;
+
+use tael_gateway::Limits;
 use tael_grpc::status::unavailable;
 use tael_ids::{ChannelAccountId, PaymentId};
 use tael_proto::r#type::v1::Channel;
+use tael_testkit::Link;
 use tonic::{Code, Status};
 
-use crate::{Site, header};
+use crate::payment::Payment;
+use crate::{Site, gateway, header};
 
 fn path() -> String {
     format!("/callbacks/alipay/{}", ChannelAccountId::new())
@@ -138,6 +143,26 @@ async fn refusals_become_answers_without_internals() {
     }
     site.payment.script.refuse(unavailable("postgres", &std::io::Error::other(secret)));
     assert_eq!(site.post(&path()).body("a=1").send().await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn a_channel_does_not_notice_that_the_payment_service_restarts() {
+    let payment = Payment::start().await;
+    payment.script.answer(200, "text/plain", b"success");
+    let mut link = Link::to(payment.url().strip_prefix("http://").unwrap().parse().unwrap()).await;
+    let gateway = gateway(format!("http://{}", link.addr()), Limits::default()).await;
+    let post = async || {
+        let client = reqwest::Client::new();
+        client.post(format!("{}{}", gateway.url(), path())).body("a=1").send().await.unwrap().status()
+    };
+    assert_eq!(post().await, 200);
+    link.cut().await;
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        link.restore().await;
+    };
+    assert_eq!(tokio::join!(post(), back).0, 200);
+    assert_eq!(payment.script.notifications().len(), 2);
 }
 
 #[tokio::test]
