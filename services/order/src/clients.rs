@@ -2,6 +2,7 @@
 
 use tael_grpc::client::Channel;
 use tael_grpc::convert;
+use tael_grpc::retry::{Budget, repeat};
 use tael_grpc::status::{self, Chain};
 use tael_ids::{EventId, MerchantId, OrderId};
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
@@ -28,20 +29,20 @@ pub(crate) enum Closing {
     InDoubt,
 }
 
-/// Calls to the payment service.
+/// Calls to the payment service, repeated when it could not take them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Payments {
     client: PaymentServiceClient<Channel>,
+    budget: Budget,
 }
 
 impl Payments {
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { client: PaymentServiceClient::new(channel) }
+        Self { client: PaymentServiceClient::new(channel), budget: Budget::default() }
     }
 
     /// Closes whatever could still pay the order.
     pub(crate) async fn close(&self, merchant_id: MerchantId, order_id: OrderId) -> Result<Closing, Status> {
-        let mut client = self.client.clone();
         // One page, the newest: the payment service starts no payment while an older one may still bring money.
         let request = ListPaymentsRequest {
             merchant_id: merchant_id.to_string(),
@@ -49,20 +50,16 @@ impl Payments {
             page_size: 100,
             page_token: String::new(),
         };
-        let payments = client.list_payments(request).await?.into_inner().payments;
+        let payments = repeat(&self.budget, || {
+            let (mut client, request) = (self.client.clone(), request.clone());
+            async move { client.list_payments(request).await }
+        });
+        let payments = payments.await?.into_inner().payments;
         let mut closing = Closing::Closed;
         for payment in payments {
             let one = match payment.state() {
                 PaymentState::Created | PaymentState::Pending => {
-                    let mut request = Request::new(ClosePaymentRequest {
-                        merchant_id: merchant_id.to_string(),
-                        payment_id: payment.payment_id,
-                    });
-                    // A key of its own for each try: the answer "in doubt" must not be replayed to the next one.
-                    let key = EventId::new().channel_number().parse().expect("letters and digits");
-                    request.metadata_mut().insert("idempotency-key", key);
-                    let closed = client.close_payment(request).await?.into_inner().payment;
-                    closed.as_ref().map_or(Closing::InDoubt, outcome)
+                    self.close_payment(merchant_id, payment.payment_id).await?
                 }
                 PaymentState::Succeeded
                 | PaymentState::Closed
@@ -78,21 +75,34 @@ impl Payments {
         Ok(closing)
     }
 
+    async fn close_payment(&self, merchant_id: MerchantId, payment_id: String) -> Result<Closing, Status> {
+        let message = ClosePaymentRequest { merchant_id: merchant_id.to_string(), payment_id };
+        // One of its own each time that an order is given up: the answer "in doubt" must not be replayed to the next.
+        let key = EventId::new().channel_number();
+        let closed = repeat(&self.budget, || {
+            let (mut client, request) = (self.client.clone(), keyed(&key, message.clone()));
+            async move { client.close_payment(request).await }
+        });
+        Ok(closed.await?.into_inner().payment.as_ref().map_or(Closing::InDoubt, outcome))
+    }
+
     /// Asks for a refund of held money. However often it is asked for, it moves money once. None when its outcome is
     /// not known yet.
     #[tracing::instrument(name = "payment.refund_payment", skip_all)]
     pub(crate) async fn refund(&self, refund: &DueRefund) -> Option<Outcome> {
         let (merchant_id, _, payment_id) = refund.key;
-        let mut request = Request::new(RefundPaymentRequest {
+        let message = RefundPaymentRequest {
             merchant_id: merchant_id.to_string(),
             payment_id: payment_id.to_string(),
             refund_id: refund.refund_id.to_string(),
             amount: Some(convert::money(refund.amount)),
             reason: REFUND_REASON.to_owned(),
+        };
+        let answer = repeat(&self.budget, || {
+            let (mut client, request) = (self.client.clone(), keyed(&message.refund_id, message.clone()));
+            async move { client.refund_payment(request).await }
         });
-        let key = refund.refund_id.to_string().parse().expect("an id is visible ASCII");
-        request.metadata_mut().insert("idempotency-key", key);
-        match self.client.clone().refund_payment(request).await {
+        match answer.await {
             Ok(answer) => answer.into_inner().refund.as_ref().and_then(refund_outcome),
             Err(status) => {
                 let outcome = refusal(&status);
@@ -103,6 +113,12 @@ impl Payments {
             }
         }
     }
+}
+
+fn keyed<T>(key: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("idempotency-key", key.parse().expect("a key of ours is visible ASCII"));
+    request
 }
 
 fn refund_outcome(refund: &PaymentRefund) -> Option<Outcome> {

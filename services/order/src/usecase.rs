@@ -9,6 +9,7 @@ pub(crate) mod refunded;
 mod voucher;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tael_clock::Clock;
@@ -19,6 +20,12 @@ use tonic::Status;
 
 use crate::clients::Payments;
 use crate::domain::code::NoRandomness;
+
+/// How long a worker waits for the database to say what is due, and to write what became of it, before the connection
+/// counts as lost. Work is not lost with it: it is due again when its lease ends. The first asks for nothing that is
+/// locked; the second may wait as long as the server lets it.
+const CLAIM_LIMIT: Duration = Duration::from_secs(5);
+const WRITE_LIMIT: Duration = Duration::from_secs(20);
 
 /// The use cases and what they need.
 #[derive(Clone, Debug)]

@@ -5,9 +5,10 @@ use jiff::SignedDuration;
 use tael_fault::crash_point;
 use tael_grpc::status::Chain;
 use tael_ids::{MerchantId, OrderId};
+use tael_postgres::within;
 use tracing::Instrument as _;
 
-use super::{Error, Orders};
+use super::{CLAIM_LIMIT, Error, Orders, WRITE_LIMIT};
 use crate::clients::Closing;
 use crate::domain::order::{Decision, GiveUp};
 use crate::{events, store};
@@ -26,9 +27,11 @@ impl Orders {
     /// transaction; the others are tried again later. Returns how many were taken.
     pub(crate) async fn expire_due(&self) -> Result<usize, Error> {
         let now = self.clock.now();
-        let mut conn = self.pool.acquire().await?;
-        let due = store::order::claim_due(&mut conn, now, now + LEASE, BATCH_LIMIT).await?;
-        drop(conn);
+        let claim = async {
+            let mut conn = self.pool.acquire().await?;
+            store::order::claim_due(&mut conn, now, now + LEASE, BATCH_LIMIT).await
+        };
+        let due = within::<_, sqlx::Error>(CLAIM_LIMIT, claim).await?;
         let taken = due.len();
         if taken > 0 {
             let span = tracing::info_span!("order.expire", orders = taken);
@@ -64,10 +67,15 @@ impl Orders {
             return Ok(());
         }
         crash_point("order.expire.closed");
+        within(WRITE_LIMIT, self.expire_closed(&closed)).await
+    }
+
+    /// Expires orders whose payments are closed.
+    async fn expire_closed(&self, closed: &[(MerchantId, OrderId)]) -> Result<(), Error> {
         // As when cancelling: a payment that slips in between is refused, or its money is held.
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
-        let expired: Vec<_> = store::received::lock(&mut tx, &closed)
+        let expired: Vec<_> = store::received::lock(&mut tx, closed)
             .await?
             .into_iter()
             .filter(|order| order.state.give_up(GiveUp::Expire) == Decision::Move)

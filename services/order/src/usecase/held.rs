@@ -12,11 +12,12 @@ use tael_fault::crash_point;
 use tael_grpc::status::Chain;
 use tael_idempotency::Guard;
 use tael_ids::{MerchantId, OrderId, PaymentId, RefundId};
+use tael_postgres::within;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::received::{IssueError, Receipt, pay, pay_orders};
-use super::{Error, Orders};
+use super::{CLAIM_LIMIT, Error, Orders, WRITE_LIMIT};
 use crate::domain::backoff;
 use crate::domain::held::{Decision, HeldPayment, Outcome, Policy, Resolution, State};
 use crate::store::held::{DueRefund, Held, Key};
@@ -157,7 +158,8 @@ impl Orders {
     /// Asks for a batch of refunds of held money whose time has come. Returns how many there were.
     pub(crate) async fn refund_due(&self) -> Result<usize, Error> {
         let now = self.clock.now();
-        let due = store::held::claim_due(&self.pool, now, now + LEASE, BATCH_LIMIT).await?;
+        let claim = store::held::claim_due(&self.pool, now, now + LEASE, BATCH_LIMIT);
+        let due = within(CLAIM_LIMIT, claim).await?;
         let taken = due.len();
         if taken > 0 {
             crash_point("order.refund_held.claimed");
@@ -186,6 +188,10 @@ impl Orders {
     async fn ask_refund(&self, refund: &DueRefund) -> Result<(), Error> {
         let outcome = self.payments.refund(refund).await;
         crash_point("order.refund_held.called");
+        within(WRITE_LIMIT, self.record_refund(refund, outcome)).await
+    }
+
+    async fn record_refund(&self, refund: &DueRefund, outcome: Option<Outcome>) -> Result<(), Error> {
         let Some(outcome) = outcome else {
             let pause = backoff::pause(refund.tries.saturating_add(1), refund.refund_id);
             let next = self.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);

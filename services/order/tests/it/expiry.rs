@@ -51,6 +51,35 @@ async fn the_payment_is_closed_first_and_doubt_or_failure_put_the_expiry_off() {
 }
 
 #[tokio::test]
+async fn a_close_whose_answer_is_lost_is_repeated_at_once_under_the_same_key() {
+    let fixture = Fixture::start().await;
+    let order = fixture.order().await;
+    fixture.payments.add(&order.order_id, PaymentState::Pending);
+    fixture.payments.on_next_close(OnClose::LosesAnswer);
+    fixture.clock.advance(SignedDuration::from_mins(30));
+    fixture.until_state(&order, OrderState::Expired).await;
+    let closed = fixture.payments.closed();
+    assert_eq!((closed.len(), &closed[0]), (2, &closed[1]));
+}
+
+/// Nobody tells the worker that its connection is dead.
+#[tokio::test]
+async fn a_database_that_falls_silent_does_not_stop_the_expiry() {
+    let (fixture, link) = Fixture::over_a_link().await;
+    let order = fixture.order().await;
+    link.freeze();
+    fixture.clock.advance(SignedDuration::from_mins(30));
+    let direct = fixture.database.pool();
+    eventually("the order to expire", async || {
+        let expired = "select count(*) from orders where state = 'expired'";
+        let expired: i64 = sqlx::query_scalar(expired).fetch_one(&direct).await.unwrap();
+        (expired == 1).then_some(())
+    })
+    .await;
+    fixture.until_state(&order, OrderState::Expired).await;
+}
+
+#[tokio::test]
 async fn an_order_whose_payer_was_faster_does_not_expire() {
     let fixture = Fixture::start().await;
     let order = fixture.order().await;

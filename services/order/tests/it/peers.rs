@@ -67,6 +67,8 @@ pub(crate) enum OnClose {
     GivesBack(Money),
     /// The call fails.
     Fails,
+    /// The payment is closed, and the answer is lost.
+    LosesAnswer,
 }
 
 /// What becomes of a call of `RefundPayment`.
@@ -80,8 +82,8 @@ pub(crate) enum OnRefund {
     Exceeds,
     /// The money moves, and the answer is lost.
     LosesAnswer,
-    /// The call fails, and nothing was done.
-    Unavailable,
+    /// The call fails, and nobody knows what was done: nothing.
+    Breaks,
 }
 
 /// A payment service whose payments a test decides on.
@@ -186,17 +188,21 @@ impl PaymentService for FakePayments {
         let id = request.into_inner().payment_id;
         self.closed.lock().unwrap().push((id.clone(), key));
         let answer = self.on_close.lock().unwrap().pop_front();
+        let lost = matches!(answer, Some(OnClose::LosesAnswer));
         let (state, given_back) = match answer {
-            None => (PaymentState::Closed, None),
+            None | Some(OnClose::LosesAnswer) => (PaymentState::Closed, None),
             Some(OnClose::Becomes(state)) => (state, None),
             Some(OnClose::GivesBack(money)) => (PaymentState::Succeeded, Some(money)),
-            Some(OnClose::Fails) => return Err(Status::unavailable("as the test wants it")),
+            Some(OnClose::Fails) => return Err(Status::internal("as the test wants it")),
         };
         let mut known = self.known.lock().unwrap();
         let payment = known.iter_mut().find(|p| p.payment_id == id).expect("only payments that were listed");
         payment.set_state(state);
         if given_back.is_some() {
             payment.refunded = given_back;
+        }
+        if lost {
+            return Err(Status::unavailable("the connection was lost"));
         }
         Ok(Response::new(ClosePaymentResponse { payment: Some(payment.clone()) }))
     }
@@ -276,7 +282,7 @@ impl PaymentService for FakePayments {
                 let code = Code::FailedPrecondition;
                 return Err(tael_grpc::status::error(code, "tael.payment", reason, "too much", []));
             }
-            Some(OnRefund::Unavailable) => return Err(Status::unavailable("as the test wants it")),
+            Some(OnRefund::Breaks) => return Err(Status::internal("as the test wants it")),
         };
         let refund = PaymentRefund { state: state.into(), failure, ..refund };
         refunds.insert(request.refund_id, refund.clone());

@@ -24,7 +24,7 @@ use tael_proto::order::v1::{
 use tael_proto::r#type::v1::{Channel as PaymentChannel, Method, Money};
 use tael_runtime::Base;
 use tael_sealed::Keyring;
-use tael_testkit::{Running, TestDatabase, eventually, keyed};
+use tael_testkit::{Link, Running, TestDatabase, eventually, keyed};
 use tonic::{Code, Status};
 
 use crate::peers::{FakeLog, FakePayments};
@@ -50,12 +50,24 @@ impl Fixture {
 
     pub(crate) async fn with_redis(redis_url: SecretString) -> Self {
         let database = TestDatabase::create().await;
+        let url = database.url();
+        Self::with(database, url, redis_url).await
+    }
+
+    /// Starts with a link before the database.
+    pub(crate) async fn over_a_link() -> (Self, Link) {
+        let database = TestDatabase::create().await;
+        let (link, url) = database.link().await;
+        (Self::with(database, url, tael_testkit::redis_url()).await, link)
+    }
+
+    async fn with(database: TestDatabase, database_url: SecretString, redis_url: SecretString) -> Self {
         let payments = FakePayments::default();
         let refunds = FakeLog::default();
         let config = Config {
             base: Base {
                 listen: "127.0.0.1:0".parse().unwrap(),
-                database_url: database.url(),
+                database_url,
                 database_connections: 8,
                 redis_url,
                 event_retention_days: None,
