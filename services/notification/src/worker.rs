@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tael_fault::crash_point;
 use tael_grpc::status::Chain;
 use tael_ids::WebhookEndpointId;
+use tael_postgres::within;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,10 @@ const BATCH_PER_ENDPOINT: usize = 8;
 const LINGER: Duration = Duration::from_millis(5);
 /// A delivery is another worker's when it was not recorded so long after its request has timed out.
 const LEASE_MARGIN: Duration = Duration::from_secs(20);
+/// How long the database may take before its connection counts as lost. What was taken with it is due again when its lease
+/// ends. A result that was recorded all the same is recorded once more: one line too many in a history is better than one
+/// more delivery.
+const DATABASE_LIMIT: Duration = Duration::from_secs(5);
 /// How long to wait before the database is asked again to record results.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
 
@@ -83,7 +88,8 @@ impl Worker {
         };
         let now = self.notifications.clock.now();
         let lease_end = now.saturating_add(self.timeout + LEASE_MARGIN).unwrap_or(Timestamp::MAX);
-        let taken = outbox::claim(&self.notifications.pool, now, lease_end, &capacity).await?;
+        let claim = outbox::claim(&self.notifications.pool, now, lease_end, &capacity);
+        let taken = within(DATABASE_LIMIT, claim).await?;
         if !taken.is_empty() {
             crash_point("notification.deliver.claimed");
         }
@@ -126,7 +132,8 @@ impl Worker {
     /// a second delivery.
     async fn record_batch(&self, tried: &[Tried]) {
         let give_up = Instant::now() + LEASE_MARGIN;
-        while let Err(error) = outbox::record(&self.notifications.pool, tried).await {
+        let record = || within(DATABASE_LIMIT, outbox::record(&self.notifications.pool, tried));
+        while let Err(error) = record().await {
             tracing::warn!(error = %Chain(&error), "results of deliveries could not be recorded");
             if Instant::now() + RECORD_PAUSE > give_up {
                 return;

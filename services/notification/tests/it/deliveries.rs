@@ -179,3 +179,14 @@ async fn what_was_sent_is_recorded_before_the_end() {
     assert_eq!(told.len(), 20);
     replica.stop().await;
 }
+
+/// Nobody tells consumers and worker that their connections are dead.
+#[tokio::test]
+async fn a_database_that_falls_silent_does_not_stop_deliveries() {
+    let (world, link) = World::over_a_link().await;
+    let receiver = Receiver::start().await;
+    world.endpoint(&receiver, &[]).await;
+    link.freeze();
+    world.order_paid();
+    eventually("the delivery", async || (receiver.told().len() == 1).then_some(())).await;
+}

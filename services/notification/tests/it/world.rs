@@ -20,7 +20,7 @@ use tael_proto::notification::v1::{
 use tael_proto::r#type::v1::Money;
 use tael_runtime::Base;
 use tael_sealed::Keyring;
-use tael_testkit::{Running, TestDatabase, eventually, keyed, redis_url};
+use tael_testkit::{Link, Running, TestDatabase, eventually, keyed, redis_url};
 use tonic::Status;
 
 use crate::logs::FakeLog;
@@ -48,6 +48,23 @@ impl World {
     /// 5 s for its answer.
     pub(crate) async fn with(redis_url: SecretString, change: impl FnOnce(&mut Webhooks)) -> Self {
         let database = TestDatabase::create().await;
+        let url = database.url();
+        Self::build(database, url, redis_url, change).await
+    }
+
+    /// Starts with a link before the database.
+    pub(crate) async fn over_a_link() -> (Self, Link) {
+        let database = TestDatabase::create().await;
+        let (link, url) = database.link().await;
+        (Self::build(database, url, redis_url(), |_| {}).await, link)
+    }
+
+    async fn build(
+        database: TestDatabase,
+        database_url: SecretString,
+        redis_url: SecretString,
+        change: impl FnOnce(&mut Webhooks),
+    ) -> Self {
         let logs: [FakeLog; 4] = Default::default();
         let mut webhooks = Webhooks {
             allow_http: true,
@@ -60,7 +77,7 @@ impl World {
         let config = Config {
             base: Base {
                 listen: ([127, 0, 0, 1], 0).into(),
-                database_url: database.url(),
+                database_url,
                 database_connections: 16,
                 redis_url,
                 event_retention_days: None,
