@@ -10,14 +10,13 @@ use tael_eventlog::{Consumer, EventLog, SetAside};
 use tael_grpc::client::{self, Channel};
 use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
-use tael_proto::order::v1::order_service_client::OrderServiceClient;
-use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_server::RefundServiceServer;
 use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::Config;
+use crate::clients::Clients;
 use crate::domain::Backoff;
 use crate::events::PaymentLog;
 use crate::facts::RefundFacts;
@@ -67,8 +66,7 @@ impl Service for App {
         let refunds = Refunds {
             pool: self.pool.clone(),
             log: log.clone(),
-            order: OrderServiceClient::new(self.order.clone()),
-            payment: PaymentServiceClient::new(self.payment.clone()),
+            clients: Clients::new(self.order.clone(), self.payment.clone()),
             clock: self.clock.clone(),
             backoff: Backoff { first: self.config.retry_first },
         };

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use tael_grpc::client::Channel;
+use tael_grpc::retry::{Budget, repeat};
 use tael_grpc::{convert, status};
 use tael_ids::{LineId, MerchantId, OrderId, PaymentId, RefundId};
 use tael_money::{Currency, Money};
@@ -13,6 +14,15 @@ use tael_proto::r#type::v1 as wire;
 use tonic::{Code, Request, Status};
 
 use crate::domain::{Outcome, Refund};
+
+/// Calls to both, repeated when they could not be taken. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    orders: OrderServiceClient<Channel>,
+    order_budget: Budget,
+    payments: PaymentServiceClient<Channel>,
+    payment_budget: Budget,
+}
 
 /// What matters of an order that was paid.
 #[derive(Clone, Debug)]
@@ -55,20 +65,56 @@ pub(crate) enum OrderError {
     Malformed(&'static str),
 }
 
-/// Gets an order that was paid.
-#[tracing::instrument(name = "order.get_order", skip_all)]
-pub(crate) async fn paid_order(
-    client: &OrderServiceClient<Channel>,
-    merchant_id: MerchantId,
-    order_id: OrderId,
-) -> Result<PaidOrder, OrderError> {
-    let request = GetOrderRequest { merchant_id: merchant_id.to_string(), order_id: order_id.to_string() };
-    let answer = client.clone().get_order(request).await.map_err(|status| match status.code() {
-        Code::NotFound => OrderError::NotFound,
-        _ => OrderError::Unavailable(status),
-    })?;
-    let order = answer.into_inner().order.ok_or(OrderError::Malformed("order"))?;
-    read_order(merchant_id, order_id, &order)
+impl Clients {
+    pub(crate) fn new(order: Channel, payment: Channel) -> Self {
+        Self {
+            orders: OrderServiceClient::new(order),
+            order_budget: Budget::default(),
+            payments: PaymentServiceClient::new(payment),
+            payment_budget: Budget::default(),
+        }
+    }
+
+    /// Gets an order that was paid.
+    #[tracing::instrument(name = "order.get_order", skip_all)]
+    pub(crate) async fn paid_order(
+        &self,
+        merchant_id: MerchantId,
+        order_id: OrderId,
+    ) -> Result<PaidOrder, OrderError> {
+        let request =
+            GetOrderRequest { merchant_id: merchant_id.to_string(), order_id: order_id.to_string() };
+        let answer = repeat(&self.order_budget, || {
+            let (mut orders, request) = (self.orders.clone(), request.clone());
+            async move { orders.get_order(request).await }
+        });
+        let answer = answer.await.map_err(|status| match status.code() {
+            Code::NotFound => OrderError::NotFound,
+            _ => OrderError::Unavailable(status),
+        })?;
+        let order = answer.into_inner().order.ok_or(OrderError::Malformed("order"))?;
+        read_order(merchant_id, order_id, &order)
+    }
+
+    /// Asks the payment service to refund. None is no final answer: the refund may have happened or may still happen,
+    /// and is to be asked for again under its id.
+    #[tracing::instrument(name = "payment.refund_payment", skip_all, fields(refund_id = %instruction.refund_id))]
+    pub(crate) async fn refund_payment(&self, instruction: &Instruction) -> Option<Outcome> {
+        let answer = repeat(&self.payment_budget, || {
+            let (mut payments, request) = (self.payments.clone(), instruction.request());
+            async move { payments.refund_payment(request).await }
+        });
+        match answer.await {
+            Ok(answer) => answer.into_inner().refund.as_ref().and_then(read_refund),
+            Err(status) => {
+                let outcome = read_refusal(&status);
+                if outcome.is_none() {
+                    tracing::warn!(refund_id = %instruction.refund_id, code = ?status.code(), "the refund's outcome is not known");
+                }
+                outcome
+            }
+        }
+    }
 }
 
 fn read_order(merchant_id: MerchantId, order_id: OrderId, order: &Order) -> Result<PaidOrder, OrderError> {
@@ -133,33 +179,19 @@ impl Instruction {
             tries: 0,
         }
     }
-}
 
-/// Asks the payment service to refund. None is no final answer: the refund may have happened or may still happen,
-/// and is to be asked for again under its id.
-#[tracing::instrument(name = "payment.refund_payment", skip_all, fields(refund_id = %instruction.refund_id))]
-pub(crate) async fn refund_payment(
-    client: &PaymentServiceClient<Channel>,
-    instruction: &Instruction,
-) -> Option<Outcome> {
-    let mut request = Request::new(RefundPaymentRequest {
-        merchant_id: instruction.merchant_id.to_string(),
-        payment_id: instruction.payment_id.to_string(),
-        refund_id: instruction.refund_id.to_string(),
-        amount: Some(convert::money(instruction.amount)),
-        reason: instruction.reason.clone(),
-    });
-    let key = instruction.refund_id.to_string().parse().expect("an id is visible ASCII");
-    request.metadata_mut().insert("idempotency-key", key);
-    match client.clone().refund_payment(request).await {
-        Ok(answer) => answer.into_inner().refund.as_ref().and_then(read_refund),
-        Err(status) => {
-            let outcome = read_refusal(&status);
-            if outcome.is_none() {
-                tracing::warn!(refund_id = %instruction.refund_id, code = ?status.code(), "the refund's outcome is not known");
-            }
-            outcome
-        }
+    fn request(&self) -> Request<RefundPaymentRequest> {
+        let refund_id = self.refund_id.to_string();
+        let key = refund_id.parse().expect("an id is visible ASCII");
+        let mut request = Request::new(RefundPaymentRequest {
+            merchant_id: self.merchant_id.to_string(),
+            payment_id: self.payment_id.to_string(),
+            refund_id,
+            amount: Some(convert::money(self.amount)),
+            reason: self.reason.clone(),
+        });
+        request.metadata_mut().insert("idempotency-key", key);
+        request
     }
 }
 

@@ -8,18 +8,15 @@ mod policy;
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_eventlog::EventLog;
-use tael_grpc::client::Channel;
 use tael_idempotency::Guard;
 use tael_ids::{LineId, MerchantId, OrderId, RefundId};
 use tael_money::{Currency, Money};
-use tael_proto::order::v1::order_service_client::OrderServiceClient;
-use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tonic::Status;
 use uuid::Uuid;
 
 pub(crate) use create::NewRefund;
 
-use crate::clients::OrderError;
+use crate::clients::{Clients, OrderError};
 use crate::domain::{Backoff, Refund, Refusal};
 use crate::store;
 
@@ -28,8 +25,7 @@ use crate::store;
 pub(crate) struct Refunds {
     pub(crate) pool: PgPool,
     pub(crate) log: EventLog,
-    pub(crate) order: OrderServiceClient<Channel>,
-    pub(crate) payment: PaymentServiceClient<Channel>,
+    pub(crate) clients: Clients,
     pub(crate) clock: Clock,
     pub(crate) backoff: Backoff,
 }

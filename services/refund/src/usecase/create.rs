@@ -6,7 +6,7 @@ use tael_ids::{MerchantId, OrderId, RefundId};
 
 use super::execute::lease_end;
 use super::{Error, Refunds, check_key, refused};
-use crate::clients::{self, OrderError, PaidOrder};
+use crate::clients::{OrderError, PaidOrder};
 use crate::domain::{Policy, Refund, Scope, Share, State, share};
 use crate::{events, store};
 
@@ -100,7 +100,7 @@ impl Refunds {
     }
 
     async fn paid_order(&self, merchant_id: MerchantId, order_id: OrderId) -> Result<PaidOrder, Error> {
-        clients::paid_order(&self.order, merchant_id, order_id).await.map_err(|error| match error {
+        self.clients.paid_order(merchant_id, order_id).await.map_err(|error| match error {
             OrderError::NotFound => Error::OrderNotFound(order_id),
             OrderError::NotPaid { state } => Error::OrderNotPaid { order_id, state },
             error @ (OrderError::Unavailable(_) | OrderError::Malformed(_)) => Error::Order(error),

@@ -9,12 +9,13 @@ use tael_eventlog::NewEvent;
 use tael_fault::crash_point;
 use tael_grpc::deadline;
 use tael_ids::{MerchantId, RefundId};
+use tael_postgres::within;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::{Error, Refunds};
-use crate::clients::{self, Instruction};
-use crate::domain::{Refund, State};
+use crate::clients::Instruction;
+use crate::domain::{Outcome, Refund, State};
 use crate::store::settle::Ended;
 use crate::{events, store};
 
@@ -22,7 +23,13 @@ use crate::{events, store};
 const LEASE: Duration = Duration::from_mins(1);
 /// How many refunds a worker takes at once.
 const BATCH: i64 = 16;
-/// How long a repeated call waits at most for the first one's answer, and how much of its deadline it leaves.
+/// How long the database may take to say what is due, and to write what became of a try, before the connection counts as
+/// lost. The refund is tried again when its lease ends. The first asks for nothing that is locked; the second may wait as
+/// long as the server lets it.
+const CLAIM_LIMIT: Duration = Duration::from_secs(5);
+const WRITE_LIMIT: Duration = Duration::from_secs(20);
+/// How long a call waits at most for the payment service's answer, or for that of the first call with its key, and how
+/// much of its deadline it leaves.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_millis(500);
 
@@ -43,8 +50,19 @@ impl Refunds {
 
     /// Asks the payment service and records its answer. Returns the refund if this is what ended it.
     async fn ask(&self, instruction: &Instruction) -> Result<Option<Refund>, Error> {
-        let outcome = clients::refund_payment(&self.payment, instruction).await;
+        // Some time is left to record the answer and to pass it on, or to say that there is none yet.
+        let rest = deadline::remaining(MAX_WAIT);
+        let at = Instant::now() + rest - MARGIN.min(rest / 2);
+        let outcome = deadline::scope(at, self.clients.refund_payment(instruction)).await;
         crash_point("refund.execute.called");
+        within(WRITE_LIMIT, self.record(instruction, outcome)).await
+    }
+
+    async fn record(
+        &self,
+        instruction: &Instruction,
+        outcome: Option<Outcome>,
+    ) -> Result<Option<Refund>, Error> {
         let Some(outcome) = outcome else {
             let pause = self.backoff.pause(instruction.tries + 1, instruction.refund_id);
             let next = self.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
@@ -96,7 +114,8 @@ impl Refunds {
     /// Tries refunds again whose time has come; returns how many there were.
     pub(crate) async fn retry_due(&self) -> Result<usize, Error> {
         let now = self.clock.now();
-        let due = store::settle::claim(&self.pool, now, lease_end(now), BATCH).await?;
+        let claim = store::settle::claim(&self.pool, now, lease_end(now), BATCH);
+        let due = within(CLAIM_LIMIT, claim).await?;
         let tries = due.iter().map(|(instruction, traceparent)| {
             let span = tracing::info_span!(
                 "refund.retry",

@@ -8,4 +8,5 @@ mod outcome;
 mod peers;
 mod policy;
 mod read;
+mod restart;
 mod world;

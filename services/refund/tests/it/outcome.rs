@@ -77,7 +77,7 @@ async fn no_answer_is_no_failure() {
     let world = World::start().await;
     let order = world.paid_order();
     for unclear in
-        [Answer::Pending, Answer::Error(Status::unavailable("gone")), Answer::Error(Status::internal("?"))]
+        [Answer::Pending, Answer::Error(Status::unknown("gone")), Answer::Error(Status::internal("?"))]
     {
         world.payments.next(unclear);
         let refund = world.create(&order, amount(1_000)).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_repeated_call_hears_how_an_unclear_refund_ended() {
 async fn unclear_refunds_are_tried_again_under_the_same_id() {
     let world = World::start().await;
     let order = world.paid_order();
-    world.payments.usually(Answer::Error(Status::unavailable("gone")));
+    world.payments.usually(Answer::Error(Status::internal("?")));
     let refund = world.create(&order, full()).await.unwrap();
     assert_eq!(refund.state(), RefundState::Processing);
     // Each pause is twice the one before, so 2 s are enough for one more try only.

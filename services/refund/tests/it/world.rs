@@ -19,7 +19,7 @@ use tael_proto::refund::v1::{
 use tael_proto::r#type::v1::Money;
 use tael_refund::{App, Config};
 use tael_runtime::Base;
-use tael_testkit::{Running, TestDatabase, eventually, keyed, redis_url};
+use tael_testkit::{Link, Running, TestDatabase, eventually, keyed, redis_url};
 use tonic::Status;
 
 use crate::peers::{Answer, FakeOrders, FakePayments};
@@ -38,6 +38,13 @@ pub(crate) struct World {
     database: TestDatabase,
 }
 
+async fn link_to(url: &mut String) -> Link {
+    let server = url.strip_prefix("http://").unwrap().parse().unwrap();
+    let link = Link::to(server).await;
+    *url = format!("http://{}", link.addr());
+    link
+}
+
 impl World {
     /// Everything works and every refund succeeds.
     pub(crate) async fn start() -> Self {
@@ -45,11 +52,26 @@ impl World {
     }
 
     pub(crate) async fn with_redis(redis_url: SecretString) -> Self {
+        Self::with(redis_url, async |_| {}).await
+    }
+
+    /// Starts with links before the order and the payment service.
+    pub(crate) async fn over_links() -> (Self, [Link; 2]) {
+        let mut links = None;
+        let world = Self::with(redis_url(), async |config| {
+            let order = link_to(&mut config.order_url).await;
+            links = Some([order, link_to(&mut config.payment_url).await]);
+        })
+        .await;
+        (world, links.expect("made with the world"))
+    }
+
+    async fn with(redis_url: SecretString, change: impl AsyncFnOnce(&mut Config)) -> Self {
         let database = TestDatabase::create().await;
         let orders = FakeOrders::default();
         let payments = FakePayments::new(Answer::Succeeded);
         let clock = Clock::manual(PAID.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_hours(24));
-        let config = Config {
+        let mut config = Config {
             base: Base {
                 listen: ([127, 0, 0, 1], 0).into(),
                 database_url: database.url(),
@@ -63,6 +85,7 @@ impl World {
             retry_first: Duration::from_secs(2),
             retry_poll: Duration::from_millis(20),
         };
+        change(&mut config).await;
         let running = tael_testkit::run::<App>(config.clone(), clock.clone()).await;
         let refunds = RefundServiceClient::new(running.channel());
         Self { refunds, orders, payments, clock, merchant_id: MerchantId::new(), running, config, database }
