@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::OrderId;
 use tael_proto::order::v1::OrderState;
+use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
 use tael_proto::refund::v1::{Refund, RefundState};
 use tael_testkit::{eventually, keyed, new_key, no_redis_url, with_key};
 use tokio::sync::Notify;
@@ -218,9 +219,11 @@ async fn of_a_thousand_refunds_at_once_exactly_the_ten_that_fit_succeed() {
     let tenth = 16_800 / 10;
     // A server that has enough to do refuses before it does anything; then the same call is made again, but not at once:
     // refusing would be all it does.
-    let calls = (0..1000).map(|_| {
+    // A connection with a thousand small calls on it is cut off by HTTP/2 as an attack.
+    let connections: Vec<_> = (0..20).map(|_| RefundServiceClient::new(world.running.channel())).collect();
+    let calls = (0..1000).map(|n| {
         let (mut refunds, request, key) =
-            (world.refunds.clone(), world.request(&order, amount(tenth)), new_key());
+            (connections[n % 20].clone(), world.request(&order, amount(tenth)), new_key());
         async move {
             loop {
                 match refunds.create_refund(with_key(&key, request.clone())).await {
