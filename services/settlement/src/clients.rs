@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tael_grpc::client::Channel as Transport;
+use tael_grpc::retry::{Budget, repeat};
 use tael_grpc::{deadline, status};
 use tael_ids::{ChannelAccountId, MerchantId};
 use tael_money::{Currency, Money};
@@ -27,11 +28,13 @@ const PAYMENT: &str = "payment";
 /// How long a bill may take to be read when the caller has no nearer deadline.
 const BILL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Clients of the other services. Cheap to clone.
+/// Clients of the other services. They are only asked, so calls that they could not take are repeated. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
     merchant: MerchantServiceClient<Transport>,
+    merchant_budget: Budget,
     payment: PaymentServiceClient<Transport>,
+    payment_budget: Budget,
 }
 
 /// Why another service gave no usable answer.
@@ -53,14 +56,20 @@ impl Clients {
     pub(crate) fn new(merchant: Transport, payment: Transport) -> Self {
         Self {
             merchant: MerchantServiceClient::new(merchant),
+            merchant_budget: Budget::default(),
             payment: PaymentServiceClient::new(payment).max_decoding_message_size(16 << 20),
+            payment_budget: Budget::default(),
         }
     }
 
     /// The zone in which the merchant's settlement days are cut.
     pub(crate) async fn time_zone(&self, merchant_id: MerchantId) -> Result<TimeZone, ClientError> {
         let request = GetMerchantRequest { merchant_id: merchant_id.to_string() };
-        let response = self.merchant.clone().get_merchant(request).await.map_err(|status| {
+        let answer = repeat(&self.merchant_budget, || {
+            let (mut merchant, request) = (self.merchant.clone(), request.clone());
+            async move { merchant.get_merchant(request).await }
+        });
+        let response = answer.await.map_err(|status| {
             if status.code() == Code::NotFound {
                 ClientError::MerchantNotFound
             } else {
@@ -85,7 +94,11 @@ impl Clients {
             merchant_id: merchant_id.to_string(),
             channel_account_id: id.to_string(),
         };
-        let response = self.payment.clone().get_channel_account(request).await.map_err(payment_error)?;
+        let answer = repeat(&self.payment_budget, || {
+            let (mut payment, request) = (self.payment.clone(), request.clone());
+            async move { payment.get_channel_account(request).await }
+        });
+        let response = answer.await.map_err(payment_error)?;
         response
             .into_inner()
             .channel_account
@@ -100,14 +113,18 @@ impl Clients {
         id: ChannelAccountId,
         date: Date,
     ) -> Result<Bill, ClientError> {
-        let mut request = Request::new(ReadBillRequest {
+        let message = ReadBillRequest {
             merchant_id: merchant_id.to_string(),
             channel_account_id: id.to_string(),
             bill_date: date.to_string(),
+        };
+        // Only until the bill begins: what was read of it is not read again.
+        let answer = repeat(&self.payment_budget, || {
+            let (mut payment, mut request) = (self.payment.clone(), Request::new(message.clone()));
+            request.set_timeout(deadline::remaining(BILL_TIMEOUT));
+            async move { payment.read_bill(request).await }
         });
-        request.set_timeout(deadline::remaining(BILL_TIMEOUT));
-        let stream = self.payment.clone().read_bill(request).await.map_err(payment_error)?.into_inner();
-        Ok(Bill(stream))
+        Ok(Bill(answer.await.map_err(payment_error)?.into_inner()))
     }
 }
 
