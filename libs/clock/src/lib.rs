@@ -84,7 +84,9 @@ fn whole_microseconds(microseconds: i64) -> Timestamp {
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
 fn system_microseconds() -> i64 {
-    Timestamp::now().as_microsecond().saturating_add(tael_fault::clock_skew_seconds().saturating_mul(1_000_000))
+    Timestamp::now()
+        .as_microsecond()
+        .saturating_add(tael_fault::clock_skew_seconds().saturating_mul(1_000_000))
 }
 
 #[cfg(test)]

@@ -38,10 +38,12 @@ mod armed {
         left: AtomicU32,
     }
 
-    static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| std::env::var(CRASH_AT).ok().map(|text| parse(&text)));
+    static ARMED: LazyLock<Option<Armed>> =
+        LazyLock::new(|| std::env::var(CRASH_AT).ok().map(|text| parse(&text)));
 
     static SKEW: LazyLock<i64> = LazyLock::new(|| {
-        std::env::var(CLOCK_SKEW).map_or(0, |text| text.parse().expect("TAEL_FAULT_CLOCK_SKEW_SECONDS is a number"))
+        std::env::var(CLOCK_SKEW)
+            .map_or(0, |text| text.parse().expect("TAEL_FAULT_CLOCK_SKEW_SECONDS is a number"))
     });
 
     fn parse(text: &str) -> Armed {

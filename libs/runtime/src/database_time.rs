@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 /// How often the clocks are compared.
 const EVERY: Duration = Duration::from_secs(10);
+/// How long the database has for its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// From here on the machine's clock is worth a warning.
 const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(1);
 
@@ -38,7 +40,7 @@ pub(crate) async fn follow(clock: Clock, pool: PgPool) {
     let compare = async {
         loop {
             tokio::time::sleep(EVERY).await;
-            if let Err(error) = set(&clock, &pool).await {
+            if let Err(error) = tael_postgres::within(PATIENCE, set(&clock, &pool)).await {
                 tracing::debug!(%error, "the database's time could not be asked for");
             }
         }

@@ -44,8 +44,7 @@ impl Service for App {
         let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
-        let log =
-            EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
+        let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
         let bound = bind(config.base.listen, config.base.limits()).await?;
         Ok(Self { bound, pool, idempotency, log, clock, draining })
     }

@@ -20,7 +20,7 @@ const BATCH_LIMIT: i64 = 100;
 const CALLS: usize = 16;
 /// For how long other workers leave the batch alone. Also the pause before an order is tried again whose payment
 /// could not be closed.
-const LEASE: SignedDuration = SignedDuration::from_secs(60);
+const LEASE: SignedDuration = SignedDuration::from_secs(20);
 
 impl Orders {
     /// Gives up a batch of orders whose time is up: those whose payments are known to be closed expire, in one

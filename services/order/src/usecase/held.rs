@@ -29,7 +29,7 @@ const BATCH_LIMIT: i64 = 32;
 /// How many are asked for side by side.
 const CALLS: usize = 16;
 /// For how long other workers leave a refund alone. Longer than a batch of calls.
-const LEASE: SignedDuration = SignedDuration::from_mins(2);
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
 
 /// A person's decision about held money.
 #[derive(Clone, Debug)]

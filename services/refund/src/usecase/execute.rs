@@ -19,8 +19,9 @@ use crate::domain::{Outcome, Refund, State};
 use crate::store::settle::Ended;
 use crate::{events, store};
 
-/// How long a try may take before another worker makes the next one. Longer than any call.
-const LEASE: Duration = Duration::from_mins(1);
+/// How long a try may take before another worker makes the next one: longer than most calls. Two tries at once are only
+/// a waste, for both name the same refund; a crash holds a refund up for this long.
+const LEASE: Duration = Duration::from_secs(15);
 /// How many refunds a worker takes at once.
 const BATCH: i64 = 16;
 /// How long the database may take to say what is due, and to write what became of a try, before the connection counts as

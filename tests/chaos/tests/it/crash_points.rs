@@ -51,7 +51,9 @@ async fn order_recovers_from_a_crash_at_any_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settlement_recovers_from_a_crash_at_any_step() {
-    Box::pin(recovers_at(Service::Settlement, tael_settlement::crash_points::CRASH_POINTS)).await;
+    // The log's own steps, in the service that posts money by it.
+    let points = [tael_settlement::crash_points::CRASH_POINTS, tael_eventlog::crash_points::CRASH_POINTS];
+    Box::pin(recovers_at(Service::Settlement, &points.concat())).await;
 }
 
 fn without<'a>(points: &[&'a str], left_out: &[&str]) -> Vec<&'a str> {
