@@ -3,13 +3,14 @@
 //! A call has its place until its answer is sent and all work that it left behind ([`deadline::carry`]) has ended.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
+use http_body::Body as _;
 use tael_proto::r#type::v1::ErrorReason;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -21,6 +22,9 @@ use tracing::{Instrument as _, Span, field};
 use super::Limits;
 use super::held::Held;
 use crate::{deadline, status};
+
+/// How long the message of a refused call is waited for.
+const MESSAGE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Makes [`Edge`]s that share their limits.
 #[derive(Clone, Debug)]
@@ -84,7 +88,10 @@ where
             if reads_log(request.uri().path()) { &self.layer.reader_places } else { &self.layer.places };
         let Ok(place) = places.clone().try_acquire_owned() else {
             span.record("rpc.grpc.status_code", Code::ResourceExhausted as i32);
-            return Box::pin(async { Ok(overloaded().into_http()) });
+            return Box::pin(async {
+                drop_message(request.into_body()).await;
+                Ok(overloaded().into_http())
+            });
         };
         let place = Arc::new(place);
         let limit = self.layer.max_duration;
@@ -108,6 +115,14 @@ where
             .instrument(span),
         )
     }
+}
+
+/// Takes a refused call's message from the connection. HTTP/2 counts small messages that nobody takes, and after some
+/// thousands at once cuts the connection off as an attack, with all other calls on it (h2: `too_many_data_frames`).
+async fn drop_message(mut body: Body) {
+    let all = async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} };
+    // A message that is still under way is no small one.
+    let _ = tokio::time::timeout(MESSAGE_PATIENCE, all).await;
 }
 
 /// Whether a call reads an event log. Its operator's calls are calls like others.

@@ -38,6 +38,28 @@ async fn narrow() -> (Server, Arc<Semaphore>, Arc<Semaphore>) {
     (Server::start(limits, Readiness::default(), method).await, come, places)
 }
 
+/// More small messages at once than HTTP/2 lets stand on a connection while nobody reads them.
+const MANY: usize = 4000;
+
+#[tokio::test]
+async fn a_connection_outlives_any_number_of_refusals() {
+    let (server, come, places) = narrow().await;
+    let client = server.client();
+    let call = || {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.list_consumers(message()).await })
+    };
+    let held = [call(), call()];
+    come.acquire_many(2).await.unwrap().forget();
+    for refused in join_all((0..MANY).map(|_| call())).await {
+        assert_eq!(refused.unwrap().unwrap_err().code(), Code::ResourceExhausted);
+    }
+    places.add_permits(2);
+    for answer in join_all(held).await {
+        assert!(answer.unwrap().is_ok(), "the calls that were taken are not cut off with the others");
+    }
+}
+
 #[tokio::test]
 async fn calls_beyond_the_limit_are_refused_before_anything_is_done() {
     let (server, come, places) = narrow().await;
