@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use clap::Parser;
 use tael_chaos::Error;
+use tael_chaos::processes::Service;
 use tael_chaos::run::{Options, run};
 
 #[derive(Parser)]
@@ -24,6 +25,10 @@ struct Args {
     /// How many clients play journeys at once.
     #[arg(long, default_value_t = 24)]
     clients: usize,
+    /// Instead of everything else, all replicas of this service are down for the time, and are to catch up within ten
+    /// seconds while the clients go on.
+    #[arg(long)]
+    outage: Option<Service>,
     /// Where to write the report as JSON, beside the folder of the logs.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -68,8 +73,9 @@ async fn try_main(args: Args) -> Result<bool, Error> {
     let options = Options {
         seed,
         seconds: args.seconds,
-        minimum_kills: args.minimum_kills.unwrap_or(args.seconds / 3),
+        minimum_kills: args.minimum_kills.unwrap_or(if args.outage.is_some() { 2 } else { args.seconds / 3 }),
         clients: args.clients,
+        outage: args.outage,
         binaries: args.bin_dir.unwrap_or(beside),
         servers: args.servers,
         folder: folder.clone(),

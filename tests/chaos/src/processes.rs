@@ -30,7 +30,7 @@ const LAST_PORT: u16 = 19_999;
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A service of which there are several replicas. The sandbox is the outside world and has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Service {
     /// Merchants.

@@ -17,6 +17,8 @@ use crate::verdict::Verdict;
 
 /// From PostgreSQL's accepting connections until the first success, at most.
 const FIRST_SUCCESS_MS: u64 = 2000;
+/// From the end of an outage until its backlog is gone, at most.
+const BACK_AFTER_OUTAGE: Duration = Duration::from_secs(10);
 /// So many of the violations are printed; the rest is in the file.
 const PRINTED: usize = 40;
 
@@ -41,6 +43,8 @@ pub struct Report {
     pub settle_ms: u64,
     /// From the end of the last fault until every consumer had read all of every log, in milliseconds.
     pub consumers_caught_up_ms: Option<u64>,
+    /// From the end of the outage, if that was asked for, until its backlog was gone under load, in milliseconds.
+    pub back_after_outage_ms: Option<u64>,
     /// What the platform's own audit said; absent when the build does not serve it.
     pub audit: Option<Audit>,
     /// What the verdict counted.
@@ -89,10 +93,19 @@ impl Report {
             answers_cut: 0,
             settle_ms: millis(settled),
             consumers_caught_up_ms: None,
+            back_after_outage_ms: None,
             audit: None,
             counts: verdict.counts,
             violations,
             folder: options.folder.clone(),
+        }
+    }
+
+    /// Adds how long it took after an outage until the backlog was gone; none when it was not.
+    pub fn back_after_outage(&mut self, took: Option<Duration>) {
+        self.back_after_outage_ms = took.map(millis);
+        if took.is_none_or(|took| took > BACK_AFTER_OUTAGE) {
+            self.violations.push(format!("the backlog of the outage was gone after {took:?}"));
         }
     }
 
@@ -146,6 +159,9 @@ impl fmt::Display for Report {
         match self.consumers_caught_up_ms {
             Some(ms) => writeln!(f, "  consumers     had caught up {ms} ms after it")?,
             None => writeln!(f, "  consumers     were not seen to catch up")?,
+        }
+        if let Some(ms) = self.back_after_outage_ms {
+            writeln!(f, "  outage        its backlog was gone {ms} ms after it, under load")?;
         }
         match &self.audit {
             Some(audit) => writeln!(

@@ -238,6 +238,12 @@ pub fn plan(seed: u64, seconds: u64, minimum_kills: u64) -> Vec<Planned> {
     plan
 }
 
+/// All replicas of a service are down, from the first second to the last.
+pub fn outage(service: Service, seconds: u64) -> Vec<Planned> {
+    let fault = |replica| Fault::Kill { service, replica, down_ms: seconds * 1000 };
+    (0..REPLICAS).map(|replica| Planned { at_ms: 0, fault: fault(replica) }).collect()
+}
+
 /// `count` moments, one somewhere in each of as many equal parts of the time.
 fn spread(rng: &mut StdRng, time: Duration, count: u64) -> Vec<Duration> {
     let part = ms(time) / count.max(1);
