@@ -247,8 +247,8 @@ fn signal(child: &Child, signal: Signal) {
 /// given once.
 pub fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Error> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Programs that run at once begin at different places.
-    let first = FIRST_PORT + u16::try_from(std::process::id() % 8_000)?;
+    // Programs that run at once begin at different places, also when they were started one after the other.
+    let first = FIRST_PORT + u16::try_from(std::process::id().wrapping_mul(127) % 8_000)?;
     let mut addresses = Vec::new();
     while addresses.len() < count {
         let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
