@@ -234,7 +234,7 @@ async fn of_a_thousand_refunds_at_once_exactly_the_ten_that_fit_succeed() {
             loop {
                 match refunds.create_refund(with_key(&key, request.clone())).await {
                     Err(status) if says_nothing(&status) => {
-                        tokio::time::sleep(Duration::from_millis(20)).await
+                        tokio::time::sleep(Duration::from_millis(20)).await;
                     }
                     answer => break answer.map(|a| a.into_inner().refund.unwrap()),
                 }
