@@ -110,6 +110,8 @@ impl Injector {
             Fault::Kill { service, replica, down_ms } => {
                 platform.replica(*service, *replica).kill(ms(*down_ms), Environment::new()).await;
                 self.killed(*service);
+                // The fault lasts as long as the replica is down.
+                tokio::time::sleep(ms(*down_ms)).await;
                 return Ok(());
             }
             Fault::Skew { service, replica, seconds, time_ms } => {
