@@ -2,6 +2,8 @@
 
 mod journey;
 mod result;
+mod sink;
+mod tracing_cost;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,6 +39,9 @@ pub struct Options {
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
+    /// Instead of one run, so many rounds of three: nothing observed, tracing off, tracing on; prints their ratios.
+    #[arg(long, value_name = "ROUNDS", conflicts_with_all = ["json", "merchant"])]
+    compare_tracing: Option<usize>,
     /// A running platform's addresses, all eight, instead of starting one. With Docker or Kubernetes: port-forwards.
     #[command(flatten)]
     running: RunningAt,
@@ -77,6 +82,11 @@ impl Options {
         self.running.merchant.is_some()
     }
 
+    /// In how many rounds the costs of tracing are to be compared, if at all.
+    pub fn rounds_of_tracing(&self) -> Option<usize> {
+        self.compare_tracing
+    }
+
     fn running_addresses(&self) -> Option<Addresses> {
         let at = &self.running;
         Some(Addresses {
@@ -92,6 +102,11 @@ impl Options {
     }
 }
 
+/// Compares what tracing costs, each run with a platform of its own, and says whether all runs passed.
+pub async fn compare_tracing(options: &Options, rounds: usize) -> Result<bool, Error> {
+    tracing_cost::compare(options, rounds).await
+}
+
 /// Loads the platform, prints what was measured and says whether no call failed and all money adds up.
 pub async fn run(options: &Options, started: Option<&Addresses>) -> Result<bool, Error> {
     let given = options.running_addresses();
@@ -103,6 +118,7 @@ pub async fn run(options: &Options, started: Option<&Addresses>) -> Result<bool,
     }
     let before = postings(&mut clients).await?;
 
+    let processor_time = processor_time_ms()?;
     let begin = Instant::now();
     let end = begin + Duration::from_secs(options.seconds);
     let journeys = Arc::new(AtomicU64::new(0));
@@ -127,15 +143,26 @@ pub async fn run(options: &Options, started: Option<&Addresses>) -> Result<bool,
         timings.add(&ended?);
     }
     let took = begin.elapsed();
+    let processor_time = processor_time_ms()?.saturating_sub(processor_time);
 
     let posted_in = wait_for_postings(&mut clients, before, &timings).await?;
-    let outcome = Outcome::collect(&mut clients, &shops, timings, took, posted_in).await?;
+    let outcome = Outcome::collect(&mut clients, &shops, timings, took, processor_time, posted_in).await?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&outcome.to_json(options.clients, shops.len()))?);
     } else {
         outcome.print(options.clients, shops.len());
     }
     Ok(outcome.passed())
+}
+
+/// The processor time of this process so far, in milliseconds: fields 14 and 15 of `/proc/self/stat` (proc(5)), in ticks
+/// of 10 ms.
+fn processor_time_ms() -> Result<u64, Error> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The second field is the program's name in parentheses, which may contain spaces.
+    let (_, fields) = stat.rsplit_once(')').ok_or("/proc/self/stat has no name")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(ticks * 10)
 }
 
 async fn postings(clients: &mut Clients) -> Result<u64, Error> {

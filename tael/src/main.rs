@@ -77,6 +77,11 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
         }
         Command::Audit(options) => Ok(audit::run(&options).await),
         Command::Bench(options) => {
+            if let Some(rounds) = options.rounds_of_tracing() {
+                servers()?;
+                let passed = bench::compare_tracing(&options, rounds).await?;
+                return Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            }
             let telemetry = tael_telemetry::init(telemetry(None, "warn")?)?;
             let passed = if options.is_against_running() {
                 bench::run(&options, None).await?

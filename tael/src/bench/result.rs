@@ -23,6 +23,8 @@ struct Check {
 pub(crate) struct Outcome {
     timings: Timings,
     took: Duration,
+    /// The processor time of this process meanwhile, in milliseconds.
+    processor_time_ms: u64,
     /// How long after the last journey the ledger had everything; none if it never did.
     posted_in: Option<Duration>,
     checks: Vec<Check>,
@@ -35,6 +37,7 @@ impl Outcome {
         shops: &[Shop],
         timings: Timings,
         took: Duration,
+        processor_time_ms: u64,
         posted_in: Option<Duration>,
     ) -> Result<Self, Error> {
         let (mut receivable, mut cost, mut channel) = (0, 0, 0);
@@ -94,7 +97,7 @@ impl Outcome {
                 ),
             },
         ];
-        Ok(Self { timings, took, posted_in, checks })
+        Ok(Self { timings, took, processor_time_ms, posted_in, checks })
     }
 
     /// Whether no journey failed and all money adds up.
@@ -155,6 +158,7 @@ impl Outcome {
             "clients": clients,
             "merchants": merchants,
             "took_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "cpu_ms": self.processor_time_ms,
             "journeys": self.timings.count(Step::Journey),
             "journeys_per_second": per_second(self.timings.count(Step::Journey), self.took),
             "errors": self.timings.errors,

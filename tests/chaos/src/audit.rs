@@ -1,9 +1,9 @@
 //! The platform's own money audit, which must find nothing either.
 
 use serde::Serialize;
+use tael_grpc::client::Channel;
 use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
 use tael_proto::settlement::v1::{AuditMoneyRequest, audit_money_response};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::Error;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tael_grpc::client::Channel;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::set_aside_service_client::SetAsideServiceClient;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
@@ -19,7 +20,6 @@ use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClie
 use tael_sandbox::ControlClient;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt as _;
 
@@ -35,16 +35,16 @@ const PAUSE_LONGEST: Duration = Duration::from_millis(640);
 /// Where everything is.
 #[derive(Clone, Debug)]
 pub struct Addresses {
-    /// Each service's one address, in the order of [`Service::ALL`].
-    pub services: [SocketAddr; Service::ALL.len()],
+    /// Each service's URL, or several with commas between them, in the order of [`Service::ALL`].
+    pub services: [String; Service::ALL.len()],
     /// The channel's control interface.
     pub sandbox: SocketAddr,
 }
 
 impl Addresses {
-    /// A service's address.
-    pub fn of(&self, service: Service) -> SocketAddr {
-        self.services[service as usize]
+    /// A service's URL or URLs.
+    pub fn of(&self, service: Service) -> &str {
+        &self.services[service as usize]
     }
 }
 
@@ -139,7 +139,7 @@ impl Caller {
     pub fn connect(addresses: &Addresses, calls: &Arc<Calls>) -> Result<Self, Error> {
         let channels: Vec<(Service, Channel)> = Service::WITH_DATABASE
             .into_iter()
-            .map(|service| Ok((service, channel(addresses.of(service))?)))
+            .map(|service| Ok((service, tael_grpc::client::connect(addresses.of(service))?)))
             .collect::<Result<_, Error>>()?;
         let of = |wanted: Service| {
             let found = channels.iter().find(|(service, _)| *service == wanted);
@@ -238,15 +238,6 @@ impl Calls {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.repeated.entry(format!("{code:?}")).or_default() += 1;
     }
-}
-
-fn channel(addr: SocketAddr) -> Result<Channel, Error> {
-    Ok(Endpoint::from_shared(format!("http://{addr}"))?
-        .connect_timeout(Duration::from_secs(2))
-        .http2_keep_alive_interval(Duration::from_secs(2))
-        .keep_alive_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
-        .connect_lazy())
 }
 
 /// Whether a status says nothing about the call itself, so that it must be repeated.

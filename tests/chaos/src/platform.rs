@@ -30,6 +30,21 @@ pub struct Setup<'a> {
     pub prefix: &'a str,
     /// How many replicas each service has.
     pub replicas: usize,
+    /// How services are found.
+    pub reach: Reach,
+    /// What every service is told beside what it needs.
+    pub environment: Environment,
+}
+
+/// How a service's replicas are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Through a forwarder that can cut, delay and swallow.
+    Forwarded,
+    /// Directly, by the addresses of all replicas, and of one more that is only there while another is replaced; so
+    /// callers balance, as they do over a headless Service of Kubernetes. The gateway is behind its forwarder, as it
+    /// would be behind an ingress.
+    Direct,
 }
 
 /// The crash point at which a process ends itself, in such builds.
@@ -46,6 +61,10 @@ pub struct Platform {
     pub logs: PathBuf,
     prefix: String,
     replicas: Vec<Vec<Process>>,
+    /// For each service an address where no replica is at present.
+    spare: Vec<SocketAddr>,
+    binaries: PathBuf,
+    environment: Environment,
     sandbox: Process,
     services: Vec<Forwarder>,
     databases: Vec<Forwarder>,
@@ -55,17 +74,20 @@ pub struct Platform {
 impl Platform {
     /// Creates the databases and starts everything; all of it serves when this returns.
     pub async fn start(setup: Setup<'_>) -> Result<Self, Error> {
-        let Setup { servers, binaries, logs, prefix, replicas } = setup;
+        let Setup { servers, binaries, logs, prefix, replicas, reach, environment } = setup;
         std::fs::create_dir_all(logs)?;
-        let addresses = free_addresses(Service::ALL.len() * replicas + 1)?;
-        let (listen, sandbox) = addresses.split_at(Service::ALL.len() * replicas);
-        let listen: Vec<&[SocketAddr]> = listen.chunks(replicas).collect();
+        // The last of each service's is the spare one.
+        let addresses = free_addresses(Service::ALL.len() * (replicas + 1) + 1)?;
+        let (listen, sandbox) = addresses.split_at(Service::ALL.len() * (replicas + 1));
+        let listen: Vec<&[SocketAddr]> = listen.chunks(replicas + 1).collect();
 
         let mut services = Vec::new();
         let mut databases = Vec::new();
         for service in Service::ALL {
             let protocol = if service == Service::Gateway { Protocol::Http } else { Protocol::Grpc };
-            services.push(Forwarder::start(protocol, listen[service as usize].to_vec()).await?);
+            let places = if reach == Reach::Direct { replicas + 1 } else { replicas };
+            let targets = listen[service as usize][..places].to_vec();
+            services.push(Forwarder::start(protocol, targets).await?);
         }
         for service in Service::WITH_DATABASE {
             servers.create_database(&format!("{prefix}_{service}")).await?;
@@ -86,39 +108,35 @@ impl Platform {
             sandbox[0],
             sandbox_environment,
         )?;
+        let urls = Service::ALL.map(|service| match reach {
+            Reach::Direct if service != Service::Gateway => {
+                let urls: Vec<_> =
+                    listen[service as usize].iter().map(|addr| format!("http://{addr}")).collect();
+                urls.join(",")
+            }
+            Reach::Direct | Reach::Forwarded => format!("http://{}", services[service as usize].addr),
+        });
         let mut platform = Self {
-            addresses: Addresses {
-                services: std::array::from_fn(|index| services[index].addr),
-                sandbox: sandbox.addr,
-            },
+            addresses: Addresses { services: urls, sandbox: sandbox.addr },
             servers,
             logs: logs.to_owned(),
             prefix: prefix.to_owned(),
             replicas: Vec::new(),
+            spare: listen.iter().map(|addresses| addresses[replicas]).collect(),
+            binaries: binaries.to_owned(),
+            environment: Environment::new(),
             sandbox,
             services,
             databases,
             channel,
         };
-        let common = platform.common_environment();
+        platform.environment = platform.common_environment();
+        platform.environment.extend(environment);
         for service in Service::ALL {
-            let mut processes = Vec::new();
-            for (number, addr) in listen[service as usize].iter().enumerate() {
-                let mut environment = common.clone();
-                environment.insert("TAEL_LISTEN".to_owned(), addr.to_string());
-                if let Some(database) = platform.database(service) {
-                    let url =
-                        platform.servers.database_url_at(database.addr, &platform.database_name(service));
-                    environment.insert("TAEL_DATABASE_URL".to_owned(), url);
-                }
-                let name = service.name();
-                processes.push(Process::start(
-                    &binaries.join(format!("tael-{name}")),
-                    &logs.join(format!("{name}-{number}.log")),
-                    *addr,
-                    environment,
-                )?);
-            }
+            let addresses = listen[service as usize][..replicas].iter();
+            let processes =
+                addresses.zip(0..).map(|(addr, number)| platform.start_replica(service, number, *addr));
+            let processes = processes.collect::<Result<_, _>>()?;
             platform.replicas.push(processes);
         }
         platform.sandbox.serving().await?;
@@ -126,9 +144,30 @@ impl Platform {
         Ok(platform)
     }
 
+    fn start_replica(&self, service: Service, number: usize, addr: SocketAddr) -> Result<Process, Error> {
+        let mut environment = self.environment.clone();
+        environment.insert("TAEL_LISTEN".to_owned(), addr.to_string());
+        if let Some(database) = self.database(service) {
+            let url = self.servers.database_url_at(database.addr, &self.database_name(service));
+            environment.insert("TAEL_DATABASE_URL".to_owned(), url);
+        }
+        let program = self.binaries.join(format!("tael-{service}"));
+        Process::start(&program, &self.logs.join(format!("{service}-{number}.log")), addr, environment)
+    }
+
+    /// Replaces a replica as a rolling update does: starts another, waits until it serves, and then lets the old one
+    /// drain and end.
+    pub async fn replace(&mut self, service: Service, number: usize) -> Result<(), Error> {
+        let new = self.start_replica(service, number, self.spare[service as usize])?;
+        new.serving().await?;
+        let old = std::mem::replace(&mut self.replicas[service as usize][number], new);
+        self.spare[service as usize] = old.addr;
+        old.drain().await.map_err(|error| format!("{service} {number}: {error}").into())
+    }
+
     /// What every service is told; intervals are short, so that what went wrong is soon put right.
     fn common_environment(&self) -> Environment {
-        let at = |service: Service| format!("http://{}", self.addresses.of(service));
+        let at = |service: Service| self.addresses.of(service).to_owned();
         let keys = tael_sealed::Keyring::generate_text("chaos");
         [
             ("TAEL_REDIS_URL", self.servers.redis_url().to_owned()),

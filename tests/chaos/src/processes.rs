@@ -26,6 +26,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// Where processes listen.
 const FIRST_PORT: u16 = 10_000;
 const LAST_PORT: u16 = 19_999;
+/// How long a process has to end, as Kubernetes gives it by default.
+const GRACE: Duration = Duration::from_secs(30);
 /// How long a process may take until it serves.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -103,6 +105,8 @@ enum Order {
     Kill { down: Duration, extra: Environment, done: oneshot::Sender<()> },
     /// SIGSTOP, and SIGCONT after a time.
     Freeze { time: Duration },
+    /// SIGTERM, and no new start.
+    Drain { done: oneshot::Sender<std::io::Result<ExitStatus>> },
 }
 
 impl Process {
@@ -137,6 +141,16 @@ impl Process {
     /// SIGSTOP, and SIGCONT after `time`.
     pub fn freeze(&self, time: Duration) {
         let _ = self.orders.send(Order::Freeze { time });
+    }
+
+    /// SIGTERM, as an orchestrator ends a process. Returns when it has ended, in good order and in time, for good.
+    pub async fn drain(self) -> Result<(), Error> {
+        let (done, ended) = oneshot::channel();
+        let _ = self.orders.send(Order::Drain { done });
+        let status = tokio::time::timeout(GRACE, ended)
+            .await
+            .map_err(|_| format!("the process at {} does not end", self.addr))???;
+        if status.success() { Ok(()) } else { Err(format!("ended with {status}, not in good order").into()) }
     }
 
     /// How it ended by itself when it should not have: one line each.
@@ -200,6 +214,11 @@ impl Keeper {
                         let _ = done.send(());
                         tokio::time::sleep(down).await;
                         extra
+                    }
+                    Some(Order::Drain { done }) => {
+                        signal(&child, Signal::TERM);
+                        let _ = done.send(child.wait().await);
+                        return;
                     }
                     Some(Order::Freeze { time }) => {
                         signal(&child, Signal::STOP);

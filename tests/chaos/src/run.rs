@@ -11,8 +11,8 @@ use crate::audit::audit;
 use crate::caller::{Caller, Calls};
 use crate::faults::Injector;
 use crate::load::{Book, Kind, Load};
-use crate::platform::{Platform, Setup};
-use crate::processes::Service;
+use crate::platform::{Platform, Reach, Setup};
+use crate::processes::{Environment, Service};
 use crate::receiver::Receiver;
 use crate::report::{Report, millis};
 use crate::schedule;
@@ -72,6 +72,8 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
             logs: &options.folder,
             prefix: "chaos",
             replicas: schedule::REPLICAS,
+            reach: Reach::Forwarded,
+            environment: Environment::new(),
         })
         .await?,
     );

@@ -1,22 +1,22 @@
 //! At every step between two effects the process is stopped, and everything comes to the same end all the same.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tael_chaos::audit::audit;
 use tael_chaos::caller::{Caller, Calls, reason, words};
 use tael_chaos::load::{self, Book, Kind, Line, Plan, RefundPlan};
-use tael_chaos::platform::{Platform, Setup};
-use tael_chaos::processes::Service;
+use tael_chaos::platform::{Platform, Reach};
+use tael_chaos::processes::{Environment, Service};
 use tael_chaos::receiver::Receiver;
 use tael_chaos::run::settle;
-use tael_chaos::servers::Servers;
 use tael_chaos::shop::Shop;
 use tael_proto::settlement::v1::{CloseBatchRequest, ReconcileRequest};
 use tael_sandbox::control::{AddFault, Fault, NotificationEvent};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use crate::start;
 
 /// How long it may take until a process comes to its crash point. Everything else has three times as long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -86,9 +86,9 @@ fn journeys(first: u64) -> [Plan; 4] {
 }
 
 async fn recovers_at(service: Service, points: &[&str]) {
-    let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("crash-points-{service}"));
-    let _ = std::fs::remove_dir_all(&logs);
-    let (platform, receiver) = start(service, &logs).await;
+    let name = format!("crash_points_{service}");
+    let platform = start(&name, 1, Reach::Forwarded, Environment::new()).await;
+    let receiver = Receiver::start().await.expect("a receiver starts");
     let calls: Arc<Calls> = Arc::default();
     let caller = Caller::connect(&platform.addresses, &calls).expect("the addresses are valid");
     let channel = platform.channel().addr;
@@ -97,7 +97,7 @@ async fn recovers_at(service: Service, points: &[&str]) {
     let shop = Shop::open(&caller, &receiver, &run, channel, SHOP).await.expect("a shop opens");
     let book: Arc<Book> = Arc::default();
 
-    let log = logs.join(format!("{service}-0.log"));
+    let log = platform.logs.join(format!("{service}-0.log"));
     let process = platform.replica(service, 0);
     let mut playing = JoinSet::new();
     for (point, number) in points.iter().zip(0_u32..) {
@@ -175,19 +175,6 @@ async fn settle_batch(caller: &Caller, shop: &Shop, key: &str) {
         })
         .await
         .unwrap_or_else(|status| panic!("no reconciliation: {}", words(&status)));
-}
-
-/// One of each service on the servers that `make test` has started.
-async fn start(service: Service, logs: &Path) -> (Platform, Receiver) {
-    let variable = |name| std::env::var(name).expect("set as `make test` does");
-    let servers = Servers::shared(variable("TAEL_DATABASE_URL"), variable("TAEL_REDIS_URL"));
-    // Test binaries are in a folder below that of the others.
-    let binaries = std::env::current_exe().expect("this program is somewhere");
-    let binaries = binaries.ancestors().nth(2).expect("test binaries are in target/*/deps");
-    let prefix = format!("crash_points_{service}");
-    let setup = Setup { servers, binaries, logs, prefix: &prefix, replicas: 1 };
-    let platform = Platform::start(setup).await.expect("the platform starts");
-    (platform, Receiver::start().await.expect("a receiver starts"))
 }
 
 /// So that the ways are taken that are only taken when an answer or a notification does not come.
