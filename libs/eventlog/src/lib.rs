@@ -44,3 +44,7 @@ pub use set_aside::SetAside;
 
 /// The schema of the log, the cursors and the events set aside; to be run before a service's own migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// That schema, and what a service needs to work with it.
+pub const SCHEMA: tael_postgres::Schema =
+    tael_postgres::Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };

@@ -1,12 +1,14 @@
 //! PostgreSQL plumbing: pools with bounds, databases and migrations at start, and what an error means to a caller.
 
+mod schema;
+
 use std::future::Future;
 use std::io::ErrorKind;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+pub use schema::{GrantError, Schema, SchemaError, check, grant, migrate};
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tonic::Status;
@@ -92,17 +94,6 @@ pub async fn create_database(url: &SecretString) -> Result<(), sqlx::Error> {
         Err(sqlx::Error::Database(e)) if matches!(e.code().as_deref(), Some("42P04" | "23505")) => Ok(()),
         other => other.map(drop),
     }
-}
-
-/// Brings the schema up to date. Replicas that start at once wait for one another.
-///
-/// Migrations of a newer build are left alone: while a release is rolled out, or taken back, an old replica has to start
-/// beside it. (Migrations expand first, so that the old build finds what it knows.)
-pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> Result<(), sqlx::migrate::MigrateError> {
-    let mut known = Migrator::with_migrations(migrator.migrations.to_vec());
-    known.dangerous_set_table_name(migrator.table_name.clone());
-    known.set_ignore_missing(true);
-    known.run(pool).await
 }
 
 /// Says whether the database answers, for readiness.

@@ -5,13 +5,12 @@ use std::num::NonZeroU16;
 
 use secrecy::SecretString;
 use sqlx::PgPool;
-use sqlx::migrate::Migrator;
 use tael_clock::Clock;
 use tael_config::Env;
 use tael_grpc::server::{Check, Limits, Readiness};
 use tael_idempotency::Idempotency;
 
-use crate::{StartError, database_time};
+use crate::{Service, StartError, database_time};
 
 /// Address, database and Redis of a service.
 #[derive(Clone, Debug)]
@@ -22,6 +21,9 @@ pub struct Base {
     pub database_url: SecretString,
     /// `TAEL_DATABASE_CONNECTIONS`: how many connections to it at most; 16 by default.
     pub database_connections: u32,
+    /// `TAEL_MIGRATE_AT_START`: whether the service brings its schema up to date when it starts, which takes a role that
+    /// may create tables; true by default. Otherwise it waits until `migrate` has, as it waits for a database that is away.
+    pub migrate_at_start: bool,
     /// `TAEL_REDIS_URL`: Redis, for idempotency keys.
     pub redis_url: SecretString,
     /// `TAEL_EVENT_RETENTION_DAYS`: after how many days events may be removed from the log, 1 to 65535; none keeps
@@ -46,6 +48,7 @@ impl Base {
         let listen = env.or("TAEL_LISTEN", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 50051)));
         let database_url = env.secret("TAEL_DATABASE_URL");
         let database_connections = env.or("TAEL_DATABASE_CONNECTIONS", 16);
+        let migrate_at_start = env.flag("TAEL_MIGRATE_AT_START", true);
         let redis_url = env.secret("TAEL_REDIS_URL");
         let event_retention_days = env.optional("TAEL_EVENT_RETENTION_DAYS");
         let max_in_flight = env.or("TAEL_MAX_IN_FLIGHT", Self::MAX_IN_FLIGHT);
@@ -53,23 +56,24 @@ impl Base {
             listen,
             database_url: database_url?,
             database_connections,
+            migrate_at_start,
             redis_url: redis_url?,
             event_retention_days,
             max_in_flight,
         })
     }
 
-    /// Connects to the database, runs the migrations in the order given, and lets the clock follow the database's as
-    /// long as the pool is open.
-    pub async fn database(
-        &self,
-        name: &'static str,
-        clock: &Clock,
-        migrators: &[&Migrator],
-    ) -> Result<PgPool, StartError> {
-        let pool = tael_postgres::connect(&self.database_url, name, self.database_connections)?;
-        for migrator in migrators {
-            tael_postgres::migrate(&pool, migrator).await?;
+    /// Connects to the service's database, brings the schema up to date or makes sure that it is, and lets the clock
+    /// follow the database's as long as the pool is open.
+    pub async fn database<S: Service>(&self, clock: &Clock) -> Result<PgPool, StartError> {
+        let pool = tael_postgres::connect(&self.database_url, S::NAME, self.database_connections)?;
+        let migrators = S::SCHEMAS.iter().map(|schema| schema.migrator);
+        if self.migrate_at_start {
+            for migrator in migrators {
+                tael_postgres::migrate(&pool, migrator).await?;
+            }
+        } else {
+            tael_postgres::check(&pool, &migrators.collect::<Vec<_>>()).await?;
         }
         database_time::set(clock, &pool).await?;
         tokio::spawn(database_time::follow(clock.clone(), pool.clone()));

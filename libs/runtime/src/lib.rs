@@ -3,9 +3,12 @@
 //! Every service implements [`Service`]. Its own binary calls [`main`]; the all-in-one binary and the tests build
 //! and run the same value themselves.
 
+mod arguments;
 mod base;
 mod database_time;
+mod migrate;
 mod process;
+mod start;
 mod tasks;
 
 use std::error::Error;
@@ -16,6 +19,7 @@ pub use base::{Base, readiness};
 pub use process::main;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
+pub use tael_postgres::Schema;
 pub use tasks::{TaskError, Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +30,9 @@ pub type StartError = Box<dyn Error + Send + Sync>;
 pub trait Service: Sized + Send + 'static {
     /// The service's name, as in its binary, its database and its spans.
     const NAME: &'static str;
+
+    /// The parts of its database's schema, in the order in which they are migrated; none if it has no database.
+    const SCHEMAS: &'static [Schema];
 
     /// What it needs to know to start.
     type Config: Clone + Send;

@@ -1,47 +1,77 @@
 //! A service in a process of its own.
 
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tael_clock::Clock;
-use tael_config::Env;
+use tael_config::{ConfigErrors, Env};
 use tael_grpc::status::Chain;
 use tael_telemetry::TelemetryConfig;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Service, StartError};
+use crate::arguments::{self, Command};
+use crate::start::retry;
+use crate::{Service, migrate};
 
 /// How long work in flight has to end after SIGTERM or SIGINT.
 const DRAIN: Duration = Duration::from_secs(25);
 /// How long a database that does not answer is waited for at start, unless `TAEL_START_PATIENCE` says otherwise.
 const START_PATIENCE: Duration = Duration::from_mins(5);
-/// The pauses between two tries to start.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs a service until SIGTERM or SIGINT, then drains. Exit codes: 0 ended as told, 1 a part failed or draining
-/// took too long, 2 the configuration is wrong, 3 it could not start.
+/// Runs a service until SIGTERM or SIGINT, then drains; or what the command line says instead. Exit codes: 0 ended as
+/// told, 1 a part failed or draining took too long, 2 the arguments or the configuration are wrong, 3 it could not
+/// start, or not migrate.
+///
+/// `commit` is what the binary was built from, for `--version`: `option_env!("TAEL_COMMIT")`, asked for in the binary's
+/// own file so that another commit builds that file anew and nothing else.
 ///
 /// A database that does not answer yet is waited for: an orchestrator's pauses between two starts grow to minutes, and
 /// a service would come back long after its database.
-pub fn main<S: Service>() -> ExitCode {
+pub fn main<S: Service>(commit: Option<&'static str>) -> ExitCode {
+    let arguments = arguments::parse::<S>(commit);
     let mut env = Env::from_process();
     let telemetry = TelemetryConfig::from_env(&mut env, S::NAME);
     let patience = env.duration("TAEL_START_PATIENCE", START_PATIENCE);
-    let config = match S::config(&mut env) {
-        Ok(config) => config,
-        Err(errors) => {
-            eprintln!("tael-{}: the configuration is wrong:\n{errors}", S::NAME);
-            return ExitCode::from(2);
+    match arguments.command {
+        None => match S::config(&mut env) {
+            Ok(config) => run_process(S::NAME, telemetry, |shutdown| serve::<S>(config, patience, shutdown)),
+            Err(errors) => misconfigured(S::NAME, &errors),
+        },
+        Some(Command::Migrate { .. }) if S::SCHEMAS.is_empty() => {
+            eprintln!("tael-{}: there is no database, so there is nothing to migrate", S::NAME);
+            ExitCode::from(2)
         }
-    };
+        Some(Command::Migrate { grant_to }) => {
+            let database_url = env.secret("TAEL_DATABASE_URL");
+            match env.finish(|| database_url) {
+                Ok(database_url) => {
+                    let role = grant_to.filter(|role| !role.is_empty());
+                    run_process(S::NAME, telemetry, |shutdown| {
+                        migrate::run::<S>(database_url, role, patience, shutdown)
+                    })
+                }
+                Err(errors) => misconfigured(S::NAME, &errors),
+            }
+        }
+    }
+}
+
+fn misconfigured(name: &str, errors: &ConfigErrors) -> ExitCode {
+    eprintln!("tael-{name}: the configuration is wrong:\n{errors}");
+    ExitCode::from(2)
+}
+
+/// Runs `work` on a runtime, with telemetry, and with a token that SIGTERM and SIGINT cancel.
+fn run_process<F: Future<Output = ExitCode>>(
+    name: &str,
+    telemetry: TelemetryConfig,
+    work: impl FnOnce(CancellationToken) -> F,
+) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("tael-{}: no runtime: {error}", S::NAME);
+            eprintln!("tael-{name}: no runtime: {error}");
             return ExitCode::from(3);
         }
     };
@@ -49,21 +79,21 @@ pub fn main<S: Service>() -> ExitCode {
         let telemetry = match tael_telemetry::init(telemetry) {
             Ok(telemetry) => telemetry,
             Err(error) => {
-                eprintln!("tael-{}: no telemetry: {error}", S::NAME);
+                eprintln!("tael-{name}: no telemetry: {error}");
                 return ExitCode::from(3);
             }
         };
-        let code = run::<S>(config, patience).await;
+        let shutdown = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(shutdown.clone()));
+        let code = work(shutdown).await;
         telemetry.shutdown();
         code
     })
 }
 
-async fn run<S: Service>(config: S::Config, patience: Duration) -> ExitCode {
-    let shutdown = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(shutdown.clone()));
+async fn serve<S: Service>(config: S::Config, patience: Duration, shutdown: CancellationToken) -> ExitCode {
     let built = tokio::select! {
-        built = build::<S>(config, patience) => built,
+        built = retry(patience, || S::build(config.clone(), Clock::system())) => built,
         () = shutdown.cancelled() => return ExitCode::SUCCESS,
     };
     let service = match built {
@@ -91,34 +121,6 @@ async fn run<S: Service>(config: S::Config, patience: Duration) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Builds the service, again and again as long as only the database is missing and the patience lasts.
-async fn build<S: Service>(config: S::Config, patience: Duration) -> Result<S, StartError> {
-    let give_up = Instant::now() + patience;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match S::build(config.clone(), Clock::system()).await {
-            Err(error) if may_pass(&*error) && Instant::now() + pause < give_up => {
-                tracing::warn!(error = %Chain(&*error), "could not start yet");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LAST_PAUSE);
-            }
-            built => return built,
-        }
-    }
-}
-
-/// Says whether a service may start later that did not start now.
-fn may_pass(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref().is_some_and(tael_postgres::is_transient) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 async fn cancel_on_signal(shutdown: CancellationToken) {

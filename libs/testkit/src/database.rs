@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use url::Url;
 use uuid::Uuid;
 
-use crate::Link;
+use crate::{Link, TestRole};
 
 /// An empty database of a test's own, dropped with the value.
 #[derive(Debug)]
@@ -45,6 +45,13 @@ impl TestDatabase {
         (link, url.as_str().into())
     }
 
+    /// Creates a role that may log in and nothing else. A database can have one.
+    pub async fn role(&self) -> TestRole {
+        let mut url = self.server.clone();
+        url.set_path(&self.name);
+        TestRole::create(&self.pool(), url).await
+    }
+
     /// Connects to it.
     pub fn pool(&self) -> PgPool {
         tael_postgres::connect(&self.url(), "test", 20).expect("the address was used before")
@@ -60,13 +67,20 @@ impl Drop for TestDatabase {
             runtime.block_on(async {
                 let mut conn =
                     PgConnection::connect(url.expose_secret()).await.map_err(std::io::Error::other)?;
-                sqlx::query(AssertSqlSafe(format!("drop database if exists \"{name}\" with (force)")))
-                    .execute(&mut conn)
-                    .await
-                    .map_err(std::io::Error::other)
+                // Its rights in the database go with the database, and the role can follow.
+                for sql in [
+                    format!("drop database if exists \"{name}\" with (force)"),
+                    format!("drop role if exists \"{name}_service\""),
+                ] {
+                    sqlx::query(AssertSqlSafe(sql))
+                        .execute(&mut conn)
+                        .await
+                        .map_err(std::io::Error::other)?;
+                }
+                Ok::<_, std::io::Error>(())
             })
         });
-        if !matches!(dropping.join(), Ok(Ok(_))) {
+        if !matches!(dropping.join(), Ok(Ok(()))) {
             eprintln!("the test database {} was not dropped", self.name);
         }
     }

@@ -9,6 +9,7 @@ mod database;
 mod link;
 mod log;
 mod redis;
+mod role;
 mod service;
 
 use std::future::Future;
@@ -19,6 +20,7 @@ pub use database::TestDatabase;
 pub use link::Link;
 pub use log::ScriptedLog;
 pub use redis::RedisServer;
+pub use role::TestRole;
 use secrecy::SecretString;
 pub use service::{Running, run};
 use tael_ids::EventId;

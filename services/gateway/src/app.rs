@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_grpc::client::{self, Channel};
-use tael_runtime::{Service, StartError, TaskError, Tasks};
+use tael_runtime::{Schema, Service, StartError, TaskError, Tasks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ pub struct App {
 
 impl Service for App {
     const NAME: &'static str = "gateway";
+    const SCHEMAS: &'static [Schema] = &[];
     type Config = Config;
 
     fn config(env: &mut Env) -> Result<Config, ConfigErrors> {

@@ -10,7 +10,7 @@ use tael_eventlog::EventLog;
 use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::merchant::v1::merchant_service_server::MerchantServiceServer;
-use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -19,6 +19,7 @@ use crate::rpc::Rpc;
 use crate::usecase::Merchants;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
+const SCHEMA: Schema = Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };
 
 /// The merchant service, built and bound.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub struct App {
 
 impl Service for App {
     const NAME: &'static str = "merchant";
+    const SCHEMAS: &'static [Schema] = &[tael_eventlog::SCHEMA, SCHEMA];
     type Config = Config;
 
     fn config(env: &mut Env) -> Result<Config, ConfigErrors> {
@@ -41,7 +43,7 @@ impl Service for App {
     }
 
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
         let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);

@@ -12,7 +12,7 @@ use tael_grpc::client::{self, Channel};
 use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::notification::v1::notification_service_server::NotificationServiceServer;
-use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tael_sealed::Keyring;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -29,6 +29,7 @@ use crate::usecase::Notifications;
 use crate::worker::Worker;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+const SCHEMA: Schema = Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };
 
 /// The notification service, built and bound.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub struct App {
 
 impl Service for App {
     const NAME: &'static str = "notification";
+    const SCHEMAS: &'static [Schema] = &[tael_eventlog::SCHEMA, SCHEMA];
 
     type Config = Config;
 
@@ -57,7 +59,7 @@ impl Service for App {
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let Config { base, webhooks, .. } = &config;
         let keyring = config.keyring.clone();
-        let pool = base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let pool = base.database::<Self>(&clock).await?;
         let idempotency = base.idempotency()?;
         let logs = [
             ("order", client::connect(&config.order_url)?),

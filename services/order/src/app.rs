@@ -13,7 +13,7 @@ use tael_grpc::client::{Channel, connect};
 use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::order::v1::order_service_server::OrderServiceServer;
-use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -26,6 +26,7 @@ use crate::usecase::Orders;
 use crate::worker;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
+const SCHEMA: Schema = Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };
 
 /// The order service, built and bound.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub struct App {
 
 impl Service for App {
     const NAME: &'static str = "order";
+    const SCHEMAS: &'static [Schema] = &[tael_eventlog::SCHEMA, SCHEMA];
     type Config = Config;
 
     fn config(env: &mut Env) -> Result<Config, ConfigErrors> {
@@ -56,7 +58,7 @@ impl Service for App {
         let keyring = config.keyring.clone();
         let payment = connect(&config.payment_url)?;
         let refund = connect(&config.refund_url)?;
-        let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
         let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);

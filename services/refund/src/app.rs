@@ -11,7 +11,7 @@ use tael_grpc::client::{self, Channel};
 use tael_grpc::server::{Bound, bind};
 use tael_idempotency::Idempotency;
 use tael_proto::refund::v1::refund_service_server::RefundServiceServer;
-use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -25,6 +25,7 @@ use crate::usecase::Refunds;
 use crate::worker::Worker;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+const SCHEMA: Schema = Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };
 
 /// The refund service, built and bound.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub struct App {
 
 impl Service for App {
     const NAME: &'static str = "refund";
+    const SCHEMAS: &'static [Schema] = &[tael_eventlog::SCHEMA, SCHEMA];
 
     type Config = Config;
 
@@ -48,7 +50,7 @@ impl Service for App {
     }
 
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
         let order = client::connect(&config.order_url)?;
         let payment = client::connect(&config.payment_url)?;

@@ -14,7 +14,7 @@ use tael_idempotency::Idempotency;
 use tael_proto::audit::v1::audit_service_client::AuditServiceClient;
 use tael_proto::settlement::v1::money_audit_service_server::MoneyAuditServiceServer;
 use tael_proto::settlement::v1::settlement_service_server::SettlementServiceServer;
-use tael_runtime::{Service, StartError, TaskError, Tasks, readiness};
+use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -27,6 +27,7 @@ use crate::usecase::Settlement;
 use crate::usecase::audit::{MoneyAudit, Peers};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
+const SCHEMA: Schema = Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };
 
 /// The name under which the position in the payment service's log is kept.
 const PAYMENT_LOG: &str = "payment";
@@ -51,6 +52,7 @@ pub struct App {
 
 impl Service for App {
     const NAME: &'static str = "settlement";
+    const SCHEMAS: &'static [Schema] = &[tael_eventlog::SCHEMA, SCHEMA];
     type Config = Config;
 
     fn config(env: &mut Env) -> Result<Config, ConfigErrors> {
@@ -58,7 +60,7 @@ impl Service for App {
     }
 
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let pool = config.base.database(Self::NAME, &clock, &[&tael_eventlog::MIGRATOR, &MIGRATOR]).await?;
+        let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
         let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);

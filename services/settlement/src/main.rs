@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tael_runtime::main::<tael_settlement::App>()
+    tael_runtime::main::<tael_settlement::App>(option_env!("TAEL_COMMIT"))
 }

@@ -5,5 +5,6 @@
 mod api_key;
 mod idempotency;
 mod merchant;
+mod migrate;
 mod process;
 mod support;

@@ -69,6 +69,7 @@ impl Fixture {
                 listen: "127.0.0.1:0".parse().unwrap(),
                 database_url,
                 database_connections: 8,
+                migrate_at_start: true,
                 redis_url,
                 event_retention_days: None,
                 max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,

@@ -117,6 +117,7 @@ impl World {
                 listen: ([127, 0, 0, 1], 0).into(),
                 database_url: database.url(),
                 database_connections: 16,
+                migrate_at_start: true,
                 redis_url,
                 event_retention_days: None,
                 max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,

@@ -1,0 +1,13 @@
+-- What the service may do with its tables. What was posted is never changed or deleted: the triggers refuse that to
+-- everybody, and this role may not even try.
+grant select, insert on
+    fee_schedule, account, transfer, entry, batch, batch_item, reconciliation, bill_line, reconciliation_break to :role;
+-- The sums of an account, the batch that takes an item, the end of a comparison.
+grant update on account, batch_item, reconciliation to :role;
+-- A comparison that was not finished is dropped, and what it read with it.
+grant delete on reconciliation to :role;
+-- A refund locks the payment that it must not exceed, which PostgreSQL allows only to who may update some column. The
+-- trigger on updates refuses them.
+grant update (transfer_id) on transfer to :role;
+-- The notes that a transaction takes of what it touched, gone before it ends.
+grant select, insert, delete on unproven to :role;
