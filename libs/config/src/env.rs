@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::str::FromStr;
@@ -15,19 +15,20 @@ use crate::error::{ConfigErrors, Problem};
 /// [`Env::finish`], can be put together by one more `finish` that reports the problems of all of them.
 pub struct Env {
     variables: HashMap<OsString, OsString>,
+    asked: BTreeSet<String>,
     problems: Vec<Problem>,
 }
 
 impl Env {
     /// The variables of this process.
     pub fn from_process() -> Env {
-        Env { variables: std::env::vars_os().collect(), problems: Vec::new() }
+        Env { variables: std::env::vars_os().collect(), asked: BTreeSet::new(), problems: Vec::new() }
     }
 
     /// The given variables and no others.
     pub fn from_map(variables: impl IntoIterator<Item = (String, String)>) -> Env {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Env { variables, problems: Vec::new() }
+        Env { variables, asked: BTreeSet::new(), problems: Vec::new() }
     }
 
     /// The value of a variable that must be set. `None` after noting that it is absent or does not parse.
@@ -117,6 +118,16 @@ impl Env {
         build().ok_or_else(|| ConfigErrors(vec![Problem::Incomplete]))
     }
 
+    /// The names of the variables that are there and were never asked for, sorted.
+    ///
+    /// Among a process's own variables those are most; among the ones that a manifest sets, each is a mistake: a
+    /// setting that nobody reads.
+    pub fn unread(&self) -> Vec<String> {
+        let names = self.variables.keys().map(|name| name.to_string_lossy().into_owned());
+        let unread: BTreeSet<_> = names.filter(|name| !self.asked.contains(name)).collect();
+        unread.into_iter().collect()
+    }
+
     fn parse<T>(&mut self, name: &str, text: String) -> Option<T>
     where
         T: FromStr<Err: fmt::Display>,
@@ -131,6 +142,7 @@ impl Env {
     }
 
     fn present(&mut self, name: &str) -> Option<String> {
+        self.asked.insert(name.to_owned());
         if self.variables.get(OsStr::new(name)).is_none_or(|value| value.is_empty()) {
             self.note(Problem::Missing { name: name.to_owned() });
             return None;
@@ -141,6 +153,7 @@ impl Env {
 
     /// `None` when absent or empty, and after noting that the value is not UTF-8.
     fn lookup(&mut self, name: &str) -> Option<String> {
+        self.asked.insert(name.to_owned());
         let value = self.variables.get(OsStr::new(name)).filter(|value| !value.is_empty())?;
         if let Some(text) = value.to_str() {
             return Some(text.to_owned());
@@ -166,6 +179,6 @@ impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut names: Vec<_> = self.variables.keys().collect();
         names.sort_unstable();
-        f.debug_struct("Env").field("names", &names).field("problems", &self.problems).finish()
+        f.debug_struct("Env").field("names", &names).field("problems", &self.problems).finish_non_exhaustive()
     }
 }

@@ -174,3 +174,12 @@ fn the_process_environment_is_read() {
     let path: Option<String> = env.required("PATH");
     assert_eq!(path, std::env::var("PATH").ok());
 }
+
+#[test]
+fn what_nobody_asked_for_is_named() {
+    let mut env = env([("TAEL_LISTEN", ""), ("TAEL_TYPO", "1"), ("TAEL_ALSO", "2"), ("TAEL_TOKEN", "x")]);
+    env.or("TAEL_LISTEN", 1_u16);
+    env.secret("TAEL_TOKEN");
+    env.optional::<u16>("TAEL_ABSENT");
+    assert_eq!(env.unread(), ["TAEL_ALSO", "TAEL_TYPO"]);
+}
