@@ -1,0 +1,17 @@
+# Runs once, when the data directory is new: a database per service, its owner, and the role that the service runs as.
+# Read into the image's entry point, which runs with `set -e`. The passwords are files, one per role.
+
+for service in merchant order payment refund settlement notification; do
+  name="tael_$service"
+  psql -v ON_ERROR_STOP=1 --no-psqlrc --quiet \
+    -v name="$name" \
+    -v owner="${name}_owner" \
+    -v password="$(cat "/etc/tael/roles/$name")" \
+    -v owner_password="$(cat "/etc/tael/roles/${name}_owner")" <<'SQL'
+create role :"owner" login password :'owner_password';
+create role :"name" login password :'password';
+create database :"name" owner :"owner";
+-- No other service's role gets in. The owner's migrations let the service's own role in.
+revoke all on database :"name" from public;
+SQL
+done
