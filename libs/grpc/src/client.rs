@@ -1,70 +1,143 @@
-//! Channels to other services.
+//! Channels to other services: calls that carry trace and deadline on and are spread over a service's replicas.
+//!
+//! Every call goes to the less busy of two replicas taken at random (`balance`), so that one HTTP/2 connection, which
+//! is kept for hours, does not tie a caller to one replica. Host names are looked up again and again (`resolve`): with a
+//! headless Service in Kubernetes each replica is an address. A replica that can't be connected to is left alone for a
+//! moment while there is another. A call that certainly was not begun is sent to the next one, which the caller does not
+//! notice: so a replica may drain and end at any time. What may have been begun is not repeated here but by
+//! [`repeat`](crate::retry::repeat), where the caller says that it may be.
+//!
+//! tonic's own `balance_channel` was not used: without an endpoint it waits for ever, and an endpoint that can't be
+//! connected to counts as ready, so that it goes on getting its share of the calls and fails each.
+
+mod balance;
+mod body;
+mod observe;
+mod replica;
+mod resolve;
+mod target;
 
 use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{self, Endpoint};
-use tonic::{Request, Status, TimeoutExpired};
-use tower::util::MapErr;
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response};
+pub use resolve::Resolver;
+pub use target::InvalidUrl;
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::body::Body;
+use tower::Service;
 
+use self::balance::Replicas;
+use self::body::{Answer, Outgoing};
+use self::observe::Observed;
 use crate::deadline;
 
 /// How long a call may take when the caller has no nearer deadline.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A channel to another service: generated clients are built on it with `XClient::new(channel)`.
-pub type Channel = InterceptedService<MapErr<transport::Channel, fn(transport::Error) -> Status>, Outbound>;
-
-/// A peer that is frozen, or cut off without a word, is given up after this much silence and a ping that stays
-/// unanswered for [`PING_TIMEOUT`]; also while no call waits, so that the next one need not find out.
-const SILENCE: Duration = Duration::from_secs(3);
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Makes a channel that connects when it is first used and again whenever the connection is lost.
+/// Makes a plaintext channel. It connects when it is first used and again whenever a connection is lost.
 ///
-/// A connection that is refused or lost is UNAVAILABLE. So is a peer that does not answer pings, after five seconds.
-pub fn connect(url: &str) -> Result<Channel, transport::Error> {
-    let channel = Endpoint::from_shared(url.to_owned())?
-        .connect_timeout(Duration::from_secs(2))
-        .http2_keep_alive_interval(SILENCE)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy();
-    Ok(InterceptedService::new(MapErr::new(channel, status as fn(transport::Error) -> Status), Outbound))
+/// Several URLs are separated by commas. A replica that can't be reached, or is lost under a call, is UNAVAILABLE; so
+/// is one that does not answer pings, after five seconds, and a name without addresses, at once.
+pub fn connect(urls: &str) -> Result<Channel, InvalidUrl> {
+    Connector::default().connect(urls)
 }
 
-/// tonic tells of a deadline that passed on this side as CANCELLED; gRPC's word for it is DEADLINE_EXCEEDED. And it
-/// tells of a connection that broke under a call as UNKNOWN or CANCELLED, depending on where; gRPC's word for all of
-/// them is UNAVAILABLE.
-fn status(error: transport::Error) -> Status {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(error) = cause {
-        if error.is::<TimeoutExpired>() {
-            return Status::deadline_exceeded("no answer came before the call's deadline");
-        }
-        cause = error.source();
+/// Makes channels. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Connector {
+    resolver: Resolver,
+}
+
+impl Connector {
+    /// Looks host names up by `resolver` instead of the system's.
+    #[must_use]
+    pub fn resolving(self, resolver: Resolver) -> Self {
+        Self { resolver }
     }
+
+    /// Makes a channel, as [`connect`] does.
+    pub fn connect(&self, urls: &str) -> Result<Channel, InvalidUrl> {
+        let targets = target::parse(urls)?;
+        Ok(Channel(Replicas::new(targets, self.resolver.clone())))
+    }
+}
+
+/// A channel to another service: generated clients are built on it with `XClient::new(channel)`. Cheap to clone; clones
+/// share the connections.
+#[derive(Clone)]
+pub struct Channel(Arc<Replicas>);
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel").field(&self.0.name()).finish()
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let replicas = Arc::clone(&self.0);
+        let headers = request.headers_mut();
+        let timeout = deadline::from_headers(headers).unwrap_or_else(|| {
+            let timeout = deadline::remaining(DEFAULT_TIMEOUT);
+            headers.insert(deadline::HEADER, deadline::to_header(timeout));
+            timeout
+        });
+        let at = Instant::now() + timeout;
+        headers.insert(USER_AGENT, const { HeaderValue::from_static("tael") });
+        let mut observed = Observed::begin(request.uri().path(), replicas.name());
+        observed.inject(request.headers_mut());
+        Box::pin(async move {
+            let sent = tokio::time::timeout_at(at, async {
+                let (head, body) = request.into_parts();
+                replicas.send(head, Outgoing::from_body(body)?).await
+            });
+            match sent.await.unwrap_or_else(|_elapsed| Err(late())) {
+                Ok((answer, in_flight)) => {
+                    Ok(answer_with(answer, |incoming| Answer::new(incoming, at, in_flight, observed)))
+                }
+                Err(status) => {
+                    observed.finish(status.code());
+                    Err(status)
+                }
+            }
+        })
+    }
+}
+
+fn answer_with(
+    answer: Response<hyper::body::Incoming>,
+    wrap: impl FnOnce(hyper::body::Incoming) -> Answer,
+) -> Response<Body> {
+    let (head, incoming) = answer.into_parts();
+    let mut body = wrap(incoming);
+    // A refusal has its status here and no message; otherwise it comes at the end of the body.
+    body.look_for_status(&head.headers);
+    Response::from_parts(head, Body::new(body))
+}
+
+fn late() -> Status {
+    Status::deadline_exceeded("no answer came before the call's deadline")
+}
+
+/// The transport tells of a connection that broke under a call in many ways; gRPC's word for all of them is UNAVAILABLE.
+fn broken(error: Arc<dyn Error + Send + Sync>) -> Status {
     let mut status = Status::unavailable("the connection could not be made, or broke");
-    status.set_source(Arc::new(error));
+    status.set_source(error);
     status
-}
-
-/// Carries the running call's trace context and deadline on to the next service.
-#[derive(Clone, Copy, Debug)]
-pub struct Outbound;
-
-impl Interceptor for Outbound {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if request.metadata().get("grpc-timeout").is_none() {
-            request.set_timeout(deadline::remaining(DEFAULT_TIMEOUT));
-        }
-        let mut headers = std::mem::take(request.metadata_mut()).into_headers();
-        tael_telemetry::inject(&mut headers);
-        *request.metadata_mut() = tonic::metadata::MetadataMap::from_headers(headers);
-        Ok(request)
-    }
 }

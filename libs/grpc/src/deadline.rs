@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -57,9 +58,12 @@ pub fn remaining(limit: Duration) -> Duration {
     current().map_or(limit, |d| d.saturating_duration_since(Instant::now()).min(limit))
 }
 
-/// Reads the `grpc-timeout` header (gRPC over HTTP/2: at most eight digits and a unit).
-pub(crate) fn from_headers(headers: &http::HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+/// The header that says how long a call has (gRPC over HTTP/2: at most eight digits and a unit).
+pub(crate) const HEADER: &str = "grpc-timeout";
+
+/// Reads the header.
+pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(HEADER)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 {
         return None;
@@ -76,10 +80,17 @@ pub(crate) fn from_headers(headers: &http::HeaderMap) -> Option<Duration> {
     }
 }
 
+/// Writes the header's value as precisely as eight digits allow, and never more time than there is.
+pub(crate) fn to_header(timeout: Duration) -> HeaderValue {
+    const MOST: u128 = 99_999_999;
+    let units = [(timeout.as_micros(), 'u'), (timeout.as_millis(), 'm'), (timeout.as_secs().into(), 'S')];
+    let fitting = units.into_iter().find(|(value, _)| *value <= MOST);
+    let (value, unit) = fitting.unwrap_or((MOST, 'S'));
+    HeaderValue::try_from(format!("{value}{unit}")).expect("digits and a letter are visible ASCII")
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
-
     use super::*;
 
     fn read(text: &'static str) -> Option<Duration> {
@@ -95,6 +106,24 @@ mod tests {
         assert_eq!(read("99999999H"), Some(Duration::from_hours(99_999_999)));
         for bad in ["", "S", "5", "123456789S", "-1S", "5X"] {
             assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_written_as_precisely_as_there_is_room() {
+        for (timeout, text) in [
+            (Duration::ZERO, "0u"),
+            (Duration::from_nanos(2_999), "2u"),
+            (Duration::from_secs(10), "10000000u"),
+            (Duration::from_secs(100), "100000m"),
+            (Duration::from_hours(6), "21600000m"),
+            (Duration::from_hours(100), "360000S"),
+            (Duration::MAX, "99999999S"),
+        ] {
+            let header = to_header(timeout);
+            assert_eq!(header, text);
+            let headers = HeaderMap::from_iter([(http::HeaderName::from_static(HEADER), header)]);
+            assert!(from_headers(&headers).is_some_and(|read| read <= timeout), "{text}");
         }
     }
 }

@@ -51,7 +51,7 @@ pub(crate) enum ClientError {
 }
 
 impl Clients {
-    pub(crate) fn connect(order_url: &str, merchant_url: &str) -> Result<Self, tonic::transport::Error> {
+    pub(crate) fn connect(order_url: &str, merchant_url: &str) -> Result<Self, client::InvalidUrl> {
         Ok(Self {
             orders: OrderServiceClient::new(client::connect(order_url)?),
             order_budget: Budget::default(),

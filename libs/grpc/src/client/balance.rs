@@ -1,0 +1,261 @@
+//! Which replica a call goes to.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::future::{join_all, select_ok};
+use http::uri::{Parts as UriParts, Scheme};
+use http::{Request, Response, Uri, request};
+use hyper::body::Incoming;
+use rand::Rng as _;
+use tokio::sync::{Notify, watch};
+use tonic::Status;
+
+use super::body::Outgoing;
+use super::broken;
+use super::replica::{InFlight, Replica, Sender};
+use super::resolve::Resolver;
+use super::target::{Host, Target};
+
+/// Names are looked up every two seconds: no sooner than after the first part of the pause, and before the end of the
+/// second when a connection was lost or none could be made.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(200);
+const LOOKUP_DOUBT: Duration = Duration::from_millis(1800);
+/// To how many replicas a call is sent at most that did not begin it.
+const MAX_SENDS: usize = 5;
+
+/// The replicas of one service.
+pub(super) struct Replicas {
+    targets: Vec<Target>,
+    name: String,
+    resolver: Resolver,
+    /// None until the first look-up has ended.
+    known: watch::Sender<Option<Arc<[Arc<Replica>]>>>,
+    /// Something suggests that the addresses have changed.
+    doubt: Arc<Notify>,
+    follows: AtomicBool,
+}
+
+impl Replicas {
+    pub(super) fn new(targets: Vec<Target>, resolver: Resolver) -> Arc<Self> {
+        let name = targets.iter().map(|target| target.host.to_string()).collect::<Vec<_>>().join(",");
+        let replicas = Self {
+            targets,
+            name,
+            resolver,
+            known: watch::Sender::new(None),
+            doubt: Arc::default(),
+            follows: AtomicBool::new(false),
+        };
+        if replicas.targets.iter().all(|target| matches!(target.host, Host::Address(_))) {
+            let found = replicas.targets.iter().map(|target| Replicas::addresses(target, None, &[]));
+            replicas.learn(found.collect());
+            replicas.follows.store(true, Ordering::Relaxed);
+        }
+        Arc::new(replicas)
+    }
+
+    /// The host, or the hosts.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a call to one replica, and to others as long as it was certainly not begun.
+    pub(super) async fn send(
+        self: Arc<Self>,
+        head: request::Parts,
+        mut body: Outgoing,
+    ) -> Result<(Response<Incoming>, InFlight), Status> {
+        let mut sends = 1;
+        loop {
+            let (replica, mut sender) = self.choose().await?;
+            let in_flight = InFlight::new(&replica);
+            let copy = body.copy();
+            let request = request(&head, replica.target(), body);
+            let mut failed = match sender.try_send_request(request).await {
+                Ok(answer) => return Ok((answer, in_flight)),
+                Err(failed) => failed,
+            };
+            self.doubt.notify_one();
+            let again = match failed.take_message() {
+                Some(request) => Some(request.into_body()),
+                None if was_refused(failed.error()) => copy,
+                None => None,
+            };
+            match again {
+                Some(again) if sends < MAX_SENDS => body = again,
+                _ => return Err(broken(Arc::new(failed.into_error()))),
+            }
+            tracing::debug!(addr = %replica.addr(), "a call that was not begun goes to another replica");
+            sends += 1;
+        }
+    }
+
+    /// Chooses among the replicas that are connected; when none is, whichever can be connected to first.
+    async fn choose(self: &Arc<Self>) -> Result<(Arc<Replica>, Sender), Status> {
+        let replicas = self.known().await;
+        if let Some(chosen) = less_busy_of_two(&replicas) {
+            return Ok(chosen);
+        }
+        if replicas.is_empty() {
+            self.doubt.notify_one();
+            return Err(Status::unavailable(format!("{} has no address", self.name)));
+        }
+        let connecting = replicas.iter().map(|replica| {
+            Box::pin(async move { replica.connect().await.map(|sender| (Arc::clone(replica), sender)) })
+        });
+        match select_ok(connecting).await {
+            Ok((chosen, _others)) => Ok(chosen),
+            Err(error) => {
+                self.doubt.notify_one();
+                Err(broken(error))
+            }
+        }
+    }
+
+    async fn known(self: &Arc<Self>) -> Arc<[Arc<Replica>]> {
+        if let Some(replicas) = &*self.known.borrow() {
+            return Arc::clone(replicas);
+        }
+        if !self.follows.swap(true, Ordering::Relaxed) {
+            tokio::spawn(follow(Arc::downgrade(self)));
+        }
+        let mut known = self.known.subscribe();
+        let replicas = known.wait_for(Option::is_some).await.expect("the sender is ours");
+        replicas.as_ref().map(Arc::clone).expect("it was waited for")
+    }
+
+    /// Looks all names up.
+    async fn look_up(&self) {
+        let before = self.known.borrow().clone();
+        let before = before.as_deref().unwrap_or_default();
+        let found = self.targets.iter().map(async |target| {
+            let answer = match &target.host {
+                Host::Address(_) => None,
+                Host::Name(name) => Some(self.resolver.look_up(name, target.port).await),
+            };
+            Self::addresses(target, answer, before)
+        });
+        self.learn(join_all(found).await);
+    }
+
+    /// The addresses of a target. When a look-up failed, those that it had before: a name server that is away takes no
+    /// service with it.
+    fn addresses(
+        target: &Target,
+        answer: Option<std::io::Result<Vec<SocketAddr>>>,
+        before: &[Arc<Replica>],
+    ) -> Vec<SocketAddr> {
+        match (&target.host, answer) {
+            (Host::Address(address), _) => vec![SocketAddr::new(*address, target.port)],
+            (Host::Name(_), Some(Ok(addresses))) => addresses,
+            (Host::Name(name), failed) => {
+                let error = failed.and_then(Result::err);
+                tracing::debug!(
+                    name,
+                    error = error.as_ref().map(|e| e as &dyn Error),
+                    "a name could not be looked up"
+                );
+                let of_target = before.iter().filter(|replica| replica.target() == target);
+                of_target.map(|replica| replica.addr()).collect()
+            }
+        }
+    }
+
+    /// Replaces the replicas by those at the addresses of each target. Who stays keeps its connection; calls in flight
+    /// to one that goes are not disturbed.
+    fn learn(&self, found: Vec<Vec<SocketAddr>>) {
+        let before = self.known.borrow().clone();
+        let before = before.as_deref().unwrap_or_default();
+        let mut replicas: Vec<Arc<Replica>> = Vec::new();
+        for (target, addresses) in self.targets.iter().zip(found) {
+            for addr in addresses {
+                let same = |replica: &&Arc<Replica>| replica.addr() == addr && replica.target() == target;
+                let replica = before.iter().find(same).cloned();
+                replicas.push(replica.unwrap_or_else(|| Arc::new(Replica::new(addr, target.clone()))));
+            }
+        }
+        let same =
+            replicas.len() == before.len() && replicas.iter().zip(before).all(|(a, b)| Arc::ptr_eq(a, b));
+        if !same || self.known.borrow().is_none() {
+            tracing::debug!(
+                name = self.name,
+                replicas = replicas.len(),
+                "the replicas of a service are known"
+            );
+            self.known.send_replace(Some(replicas.into()));
+        }
+    }
+}
+
+/// Looks names up again and again as long as somebody may ask for them.
+async fn follow(replicas: Weak<Replicas>) {
+    while let Some(replicas) = replicas.upgrade() {
+        replicas.look_up().await;
+        let doubt = Arc::clone(&replicas.doubt);
+        drop(replicas);
+        tokio::time::sleep(LOOKUP_PAUSE).await;
+        let _ = tokio::time::timeout(LOOKUP_DOUBT, doubt.notified()).await;
+    }
+}
+
+/// Takes two of the connected replicas at random and chooses the one with fewer calls in flight; has the others connect
+/// in the meantime. None when none is connected.
+///
+/// Two random ones are nearly as good as the least busy of all, and callers that know nothing of one another do not all
+/// choose the same.
+fn less_busy_of_two(replicas: &[Arc<Replica>]) -> Option<(Arc<Replica>, Sender)> {
+    let mut rng = rand::rng();
+    let mut two: [Option<(&Arc<Replica>, Sender)>; 2] = [None, None];
+    let mut connected = 0;
+    for replica in replicas {
+        let Some(sender) = replica.sender() else {
+            replica.connect_when_rested();
+            continue;
+        };
+        // Each of those seen so far has the same chance to be among the two.
+        let place = if connected < 2 { connected } else { rng.random_range(0..=connected) };
+        if let Some(place) = two.get_mut(place) {
+            *place = Some((replica, sender));
+        }
+        connected += 1;
+    }
+    let chosen = match two {
+        [Some(first), Some(second)] => {
+            let (a, b) = (first.0.in_flight(), second.0.in_flight());
+            if a < b || (a == b && rng.random()) { first } else { second }
+        }
+        [first, second] => first.or(second)?,
+    };
+    Some((Arc::clone(chosen.0), chosen.1))
+}
+
+fn request(head: &request::Parts, target: &Target, body: Outgoing) -> Request<Outgoing> {
+    let mut parts = UriParts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(target.authority.clone());
+    parts.path_and_query = head.uri.path_and_query().cloned();
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.uri_mut() = Uri::from_parts(parts).expect("a call's URI has a path");
+    *request.headers_mut() = head.headers.clone();
+    request
+}
+
+/// Whether the peer itself says that it did not begin the call: because it is going away, and the call came after the
+/// last that it took (RFC 9113, 6.8), or because it refused the stream (8.7).
+fn was_refused(error: &hyper::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.is_remote() && (refused || error.is_go_away());
+        }
+        cause = error.source();
+    }
+    false
+}
