@@ -14,9 +14,9 @@ use tracing::Instrument as _;
 use crate::Error;
 use crate::audit;
 use crate::clients::Clients;
-use crate::collector::Collector;
 use crate::platform::Addresses;
 use crate::shop::WebhookReceiver;
+use crate::traces::Collector;
 
 /// How long a step may take before the demo gives up on it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,10 +6,10 @@
 pub mod audit;
 pub mod bench;
 pub mod clients;
-pub mod collector;
 pub mod demo;
 pub mod platform;
 pub mod shop;
+pub mod traces;
 
 /// What goes wrong in a tool is told to a person.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
-use tael::collector::Collector;
 use tael::platform::{self, Platform, Ports, Settings};
+use tael::traces::{self, Collector, Limits};
 use tael::{Error, audit, bench, demo};
 use tael_config::Env;
 use tael_grpc::status::Chain;
@@ -38,7 +38,15 @@ enum Command {
         /// Where to keep the key that seals secrets in the database.
         #[arg(long, default_value = ".tael/up/sealing.key")]
         key_file: PathBuf,
+        /// Keep at most this many spans for the viewer of traces.
+        #[arg(long, default_value_t = Limits::default().spans)]
+        trace_spans: usize,
+        /// Keep at most this many MiB of spans.
+        #[arg(long, default_value_t = Limits::default().bytes >> 20)]
+        trace_mebibytes: usize,
     },
+    /// Print what became of an order, a payment or a refund: every trace that carries its id, as a tree.
+    Trace(traces::print::Options),
     /// Play the main journey, from a price to reconciled books, and print every step with its figures.
     Demo,
     /// Load a platform with full journeys and print rates, latencies and whether the money adds up.
@@ -65,16 +73,19 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
         Ok((args.database_url.clone().ok_or(missing)?, args.redis_url.clone().ok_or(missing)?))
     };
     match args.command {
-        Command::Up { free_ports, key_file } => {
+        Command::Up { free_ports, key_file, trace_spans, trace_mebibytes } => {
             let (database_url, redis_url) = servers()?;
             let ports = if free_ports { Ports::Free } else { Ports::Usual };
             let sealing_keys = platform::sealing_keys(&key_file)?;
-            up(Settings { database_url, redis_url, prefix: "tael", fresh: false, ports, sealing_keys }).await
+            let settings =
+                Settings { database_url, redis_url, prefix: "tael", fresh: false, ports, sealing_keys };
+            up(settings, Limits { spans: trace_spans, bytes: trace_mebibytes.saturating_mul(1 << 20) }).await
         }
         Command::Demo => {
             let (database_url, redis_url) = servers()?;
             play_demo(own_platform(database_url, redis_url, "tael_demo")).await
         }
+        Command::Trace(options) => traces::print::run(&options).await,
         Command::Audit(options) => Ok(audit::run(&options).await),
         Command::Bench(options) => {
             if let Some(rounds) = options.rounds_of_tracing() {
@@ -119,11 +130,19 @@ fn telemetry(otlp_endpoint: Option<String>, log_filter: &str) -> Result<Telemetr
     Ok(config)
 }
 
-async fn up(settings: Settings) -> Result<ExitCode, Error> {
-    let telemetry = tael_telemetry::init(telemetry(None, "info")?)?;
+async fn up(settings: Settings, limits: Limits) -> Result<ExitCode, Error> {
+    let local = traces::Local::start(settings.ports, limits).await?;
+    let mut config = telemetry(None, "info")?;
+    let elsewhere = config.otlp_endpoint.clone();
+    config.otlp_endpoint.get_or_insert_with(|| local.collector.endpoint());
+    let telemetry = tael_telemetry::init(config)?;
     let shutdown = CancellationToken::new();
     let platform = Platform::start(settings).await?;
-    println!("{}", platform.addresses);
+    print!("{}{local}", platform.addresses);
+    if let Some(endpoint) = elsewhere {
+        println!("\nThe platform's own spans go to {endpoint}, as OTEL_EXPORTER_OTLP_ENDPOINT says.");
+    }
+    println!("\nInterrupt to end.");
     tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
@@ -132,7 +151,8 @@ async fn up(settings: Settings) -> Result<ExitCode, Error> {
         }
     });
     let result = platform.run_until(shutdown).await;
-    telemetry.shutdown();
+    // Exporting blocks until the collector, which may be on this runtime, has answered.
+    tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;
     result.map(|()| ExitCode::SUCCESS)
 }
 

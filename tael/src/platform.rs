@@ -116,8 +116,7 @@ impl fmt::Display for Addresses {
             f,
             "  {:<13} http://{}  (plays Alipay; see services/sandbox/README.md)",
             "sandbox", self.sandbox
-        )?;
-        write!(f, "\nInterrupt to end.")
+        )
     }
 }
 
