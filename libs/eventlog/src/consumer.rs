@@ -16,6 +16,7 @@ use tael_proto::event::v1::{Cursor, Event, ReadEventsRequest};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
+use tracing::{Instrument as _, Span};
 
 use self::lease::Lease;
 use self::progress::Progress;
@@ -165,9 +166,9 @@ impl<H: Handler> Consumer<H> {
         }
         let chain = Chain(error);
         if matches!(error, ConsumeError::Read(status) if status.code() == Code::OutOfRange) {
-            tracing::error!(source = self.source, error = %chain, "the log no longer has what comes next");
+            tracing::error!(tael.source = self.source, error = %chain, "the log no longer has what comes next");
         } else {
-            tracing::warn!(source = self.source, error = %chain, "the log could not be consumed");
+            tracing::warn!(tael.source = self.source, error = %chain, "the log could not be consumed");
         }
         std::mem::replace(pause, (*pause * 2).min(LAST_PAUSE))
     }
@@ -284,7 +285,9 @@ impl<H: Handler> Consumer<H> {
             self.progress.ended(head_sequence);
             return Ok(count);
         }
-        if in_time(self.patience, self.apply_between(place.stored, to, &received)).await? {
+        let batch = self.batch_span(&received);
+        let applied = self.apply_between(place.stored, to, &received).instrument(batch);
+        if in_time(self.patience, applied).await? {
             self.place = Some(Place { stored: to, read: to, stored_at: Instant::now() });
             self.lease.renewed();
             self.progress.ended(head_sequence);
@@ -296,6 +299,25 @@ impl<H: Handler> Consumer<H> {
             self.lease.lose();
         }
         Ok(count)
+    }
+
+    /// Begins the trace of a batch and links its events to it; none where there are none.
+    fn batch_span(&self, events: &[Received]) -> Span {
+        if events.is_empty() {
+            return Span::none();
+        }
+        let batch = tracing::info_span!(
+            parent: None,
+            "event.batch",
+            otel.name = format!("event.batch.{}", self.name),
+            otel.kind = "consumer",
+            tael.source = self.source,
+            tael.events = events.len(),
+        );
+        for event in events {
+            tael_telemetry::link(&event.span, &batch);
+        }
+        batch
     }
 }
 

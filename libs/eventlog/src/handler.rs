@@ -8,7 +8,7 @@ use tael_proto::event::v1::Event;
 use tael_proto::event::v1::payload::Kind;
 use tracing::Span;
 
-use crate::kind_name;
+use crate::kind::{kind_name, subject};
 
 /// An event to be applied.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Received {
     pub event: Event,
     /// What it says.
     pub kind: Kind,
-    /// A span in the event's trace, open until its batch is committed. What an event causes belongs to it: give
+    /// A span in the event's trace, a child of the span that produced it, open until its batch is committed. What an event causes belongs to it: give
     /// [`Received::traceparent`] to events and rows made from this one.
     pub span: Span,
 }
@@ -35,15 +35,17 @@ impl Received {
         if !handler.concerns(&kind) {
             return None;
         }
+        let subject = subject(&kind);
         let span = tracing::info_span!(
             "event",
-            otel.name = format!("{service} < {}", kind_name(&kind)),
-            service,
-            source,
+            otel.name = format!("event.{}.{service}", kind_name(&kind).replace('.', "_")),
             otel.kind = "consumer",
-            event_id = event.event_id,
-            merchant_id = event.merchant_id,
-            aggregate_id = event.aggregate_id,
+            tael.source = source,
+            tael.event_id = event.event_id,
+            tael.merchant_id = event.merchant_id,
+            tael.order_id = subject.order_id,
+            tael.payment_id = subject.payment_id,
+            tael.refund_id = subject.refund_id,
         );
         tael_telemetry::follow(&span, &event.traceparent);
         Some(Self { event, kind, span })

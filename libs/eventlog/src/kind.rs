@@ -55,3 +55,43 @@ pub fn kind_name(kind: &Kind) -> &'static str {
         Kind::BatchClosed(_) => "batch.closed",
     }
 }
+
+/// Which things an event is about, for its span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subject<'a> {
+    pub(crate) order_id: Option<&'a str>,
+    pub(crate) payment_id: Option<&'a str>,
+    pub(crate) refund_id: Option<&'a str>,
+}
+
+/// Returns which things an event is about.
+pub(crate) fn subject(kind: &Kind) -> Subject<'_> {
+    let (order_id, payment_id, refund_id) = match kind {
+        Kind::MerchantRegistered(_) | Kind::MerchantApproved(_) | Kind::BatchClosed(_) => ("", "", ""),
+        Kind::OrderCreated(e) => (e.order_id.as_str(), "", ""),
+        Kind::OrderPaid(e) => (e.order_id.as_str(), e.payment_id.as_str(), ""),
+        Kind::OrderCancelled(e) => (e.order_id.as_str(), "", ""),
+        Kind::OrderExpired(e) => (e.order_id.as_str(), "", ""),
+        Kind::OrderPaymentHeld(e) => (e.order_id.as_str(), e.payment_id.as_str(), ""),
+        Kind::OrderPaymentReleased(e) => (e.order_id.as_str(), e.payment_id.as_str(), ""),
+        Kind::VoucherIssued(e) => (e.order_id.as_str(), "", ""),
+        Kind::VoucherRedeemed(e) => (e.order_id.as_str(), "", ""),
+        Kind::OrderRefunded(e) => (e.order_id.as_str(), "", e.refund_id.as_str()),
+        Kind::PaymentCreated(e) => (e.order_id.as_str(), e.payment_id.as_str(), ""),
+        Kind::PaymentSucceeded(e) => (e.order_id.as_str(), e.payment_id.as_str(), ""),
+        Kind::PaymentClosed(e) => (e.order_id.as_str(), e.payment_id.as_str(), ""),
+        Kind::PaymentFailed(e) => (e.order_id.as_str(), e.payment_id.as_str(), ""),
+        Kind::PaymentRefunded(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),
+        Kind::PaymentRefundFailed(e) => ("", e.payment_id.as_str(), e.refund_id.as_str()),
+        Kind::PaymentAlarmRaised(e) => ("", e.payment_id.as_str(), ""),
+        Kind::RefundCreated(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),
+        Kind::RefundSucceeded(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),
+        Kind::RefundFailed(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),
+    };
+    Subject { order_id: told(order_id), payment_id: told(payment_id), refund_id: told(refund_id) }
+}
+
+/// An id that is there; an event of old may lack one.
+fn told(id: &str) -> Option<&str> {
+    Some(id).filter(|id| !id.is_empty())
+}

@@ -13,6 +13,7 @@ use tael_proto::event::v1::{Cursor, Payload};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tracing::Instrument as _;
 
 use crate::read::{self, Page, ReadError};
 use crate::registry::Registry;
@@ -83,7 +84,7 @@ impl EventLog {
             traces.push(event.traceparent.clone().unwrap_or_else(|| current.clone()));
             times.push(event.occur_time.to_sqlx());
         }
-        sqlx::query!(
+        let insert =         sqlx::query!(
             "insert into event_log (event_id, merchant_id, aggregate_id, kind, payload, traceparent, occur_time)
              select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[],
                                   $7::timestamptz[])",
@@ -95,8 +96,9 @@ impl EventLog {
             &traces,
             &times as _,
         )
-        .execute(tx)
-        .await?;
+        .execute(tx);
+        // Only now: what follows from an event is the child of what made it true, not of this statement.
+        insert.instrument(tracing::info_span!("db.event.append")).await?;
         Ok(())
     }
 

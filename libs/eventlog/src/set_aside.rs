@@ -18,6 +18,7 @@ use tael_proto::event::v1::{
     ReplaySetAsideEventsResponse, SetAsideEvent,
 };
 use tonic::{Request, Response, Status};
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::consumer::Consumer;
@@ -103,7 +104,7 @@ impl SetAside {
                 if let Some(replay) = replay {
                     replay.applied();
                 }
-                tracing::info!(source = row.source, %event_id, "an event that was set aside was applied");
+                tracing::info!(tael.source = row.source, tael.event_id = %event_id, "an event that was set aside was applied");
                 Ok(Replayed::Applied)
             }
             Err(ApplyError::Poison(error)) => {
@@ -253,7 +254,11 @@ impl<H: Handler> Replay for Replayer<H> {
     ) -> Pin<Box<dyn Future<Output = Result<(), ApplyError>> + Send + 'a>> {
         Box::pin(async move {
             match Received::of_concern(&*self.handler, self.name, self.source, event) {
-                Some(received) => apply_one(&*self.handler, savepoint, &received).await,
+                Some(received) => {
+                    // Instead of a batch: the call that applies it again.
+                    tael_telemetry::link(&received.span, &Span::current());
+                    apply_one(&*self.handler, savepoint, &received).await
+                }
                 // This build has no use for it any more.
                 None => Ok(()),
             }

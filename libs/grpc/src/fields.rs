@@ -43,12 +43,20 @@ impl Fields {
         build().ok_or_else(|| crate::status::invalid_field("request", "is incomplete"))
     }
 
-    /// Reads an id.
+    /// Reads an id. One that says what the call is about becomes an attribute of the call's span.
     pub fn id<T: FromStr<Err = ParseIdError>>(&mut self, field: &str, text: &str) -> Option<T> {
         if text.is_empty() {
             return self.bad(field, "is missing");
         }
-        text.parse().map_or_else(|e: ParseIdError| self.bad(field, e.to_string()), Some)
+        match text.parse() {
+            Ok(id) => {
+                if let Some(attribute) = attribute(field) {
+                    tael_telemetry::record(attribute, text);
+                }
+                Some(id)
+            }
+            Err(e) => self.bad(field, e.to_string()),
+        }
     }
 
     /// Reads an id that may be absent (empty): the outer option is none when the field is bad.
@@ -144,6 +152,18 @@ impl Fields {
         // jiff would take nanoseconds that count backward; on the wire they never do.
         let instant = if time.nanos < 0 { None } else { jiff::Timestamp::new(time.seconds, time.nanos).ok() };
         instant.map_or_else(|| self.bad(field, "is not a valid time"), Some)
+    }
+}
+
+/// The attribute of a call's span that an id in its request becomes.
+fn attribute(field: &str) -> Option<&'static str> {
+    match field {
+        "merchant_id" => Some("tael.merchant_id"),
+        "order_id" => Some("tael.order_id"),
+        "payment_id" => Some("tael.payment_id"),
+        "refund_id" => Some("tael.refund_id"),
+        "channel_account_id" => Some("tael.channel_account_id"),
+        _ => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Serving gRPC: what stands around every call.
 
+mod call;
 mod edge;
 mod health;
 mod held;

@@ -258,7 +258,7 @@ fn replayed_refusal(mut refusal: Status) -> Status {
 }
 
 fn mark_replayed(metadata: &mut MetadataMap) {
-    tracing::Span::current().record("idempotency_replayed", true);
+    tracing::Span::current().record("tael.idempotency_replayed", true);
     metadata.insert(REPLAYED, MetadataValue::from_static("true"));
 }
 

@@ -159,6 +159,7 @@ impl Store {
         self.patience.is_at_an_end()
     }
 
+    #[tracing::instrument(name = "redis.idempotency.begin", skip_all)]
     pub(crate) async fn begin(&self, call: &Call) -> Begin {
         if !self.patience.allows() {
             return Begin::Degraded;
@@ -185,6 +186,7 @@ impl Store {
 
     /// Records how the call ended, or gives the key back; nothing happens if it is not ours. Tried also while Redis is
     /// left alone: trouble that another call had would otherwise keep this key "in progress" until the lease ends.
+    #[tracing::instrument(name = "redis.idempotency.end", skip_all)]
     pub(crate) async fn end(&self, call: &Call, owner: &str, end: End) {
         let script = match &end {
             End::Answer(_) => &ANSWER,

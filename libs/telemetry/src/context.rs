@@ -1,13 +1,15 @@
 //! W3C Trace Context (<https://www.w3.org/TR/trace-context/>) in and out of headers and stored text.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tracing::Span;
+use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator};
+use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 const TRACEPARENT: &str = "traceparent";
@@ -22,10 +24,15 @@ pub fn current_traceparent() -> Option<String> {
 
 /// The trace id of the current span, 32 hexadecimal digits: what an operator pastes into the tracing console.
 pub fn current_trace_id() -> Option<String> {
+    current_ids().map(|(trace_id, _)| trace_id)
+}
+
+/// The ids of the current trace and span.
+pub(crate) fn current_ids() -> Option<(String, String)> {
     Context::map_current(|context| {
         let span = context.span();
         let context = span.span_context();
-        context.is_valid().then(|| context.trace_id().to_string())
+        context.is_valid().then(|| (context.trace_id().to_string(), context.span_id().to_string()))
     })
 }
 
@@ -57,6 +64,31 @@ pub fn inject(headers: &mut HeaderMap) {
     Context::map_current(|context| {
         TraceContextPropagator::new().inject_context(context, &mut HeadersMut(headers));
     });
+}
+
+/// Begins a trace with `span` that is not exported, neither this span nor what is done for it anywhere, as long as samplers
+/// heed their callers' decision, as the SDK's does. For what is asked again and again and is the same story each time.
+///
+/// As for [`follow`], call it before the span is entered.
+pub fn leave_out(span: &Span) {
+    let ids = RandomIdGenerator::default();
+    let (trace_id, span_id) = (ids.new_trace_id(), ids.new_span_id());
+    let unsampled = SpanContext::new(trace_id, span_id, TraceFlags::NOT_SAMPLED, true, TraceState::default());
+    // As in `follow_carrier`.
+    let _ = span.set_parent(Context::new().with_remote_span_context(unsampled));
+}
+
+/// Links `span` to `other`, which it belongs to without being its child: an event to the batch it was applied in.
+///
+/// Asking fixes the place of `other` in its trace, as [`traceparent_of`] does.
+pub fn link(span: &Span, other: &Span) {
+    span.add_link(other.context().span().span_context().clone());
+}
+
+/// Records an attribute of the current span that was declared empty when it began: an id as soon as it is known. It is
+/// written out only if somebody listens, and does nothing to a span that has no such attribute.
+pub fn record(name: &str, value: impl Display) {
+    Span::current().record(name, field::display(value));
 }
 
 fn follow_carrier(span: &Span, carrier: &dyn Extractor) {

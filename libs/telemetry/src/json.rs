@@ -2,23 +2,48 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::Write as _;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use crate::context::current_trace_id;
+use crate::context::current_ids;
 
-/// One line per event, with the trace id and with the fields of all enclosing spans beside its own, so that a search for
-/// `payment_id` finds every line written while that payment was worked on.
+/// What OpenTelemetry's own words say of a call belongs to its span; every line within would only repeat it.
+const LEFT_TO_SPANS: [&str; 6] = ["otel.", "rpc.", "http.", "db.", "server.", "error."];
+
+/// Writes one line per event, with the ids of the trace and the span, and with the fields of all enclosing spans beside
+/// its own, so that a search for `tael.payment_id` finds every line written while that payment was worked on.
 ///
-/// The formatter of `tracing-subscriber` knows nothing of traces, and nests the fields of spans in an array.
-pub(crate) struct JsonLines;
+/// It is a layer of its own, beside that of `tracing-subscriber`, because the latter writes the fields of every span as
+/// text when it begins, and once more with each field that is recorded later. Most spans see no event at all, so here
+/// their fields are kept as values and written when there is a line to be written.
+pub(crate) struct JsonLines<W> {
+    writer: W,
+}
+
+impl<W> JsonLines<W> {
+    pub(crate) fn new(writer: W) -> Self {
+        Self { writer }
+    }
+}
+
+/// What lines say of a span that they were written in.
+#[derive(Default)]
+struct Kept {
+    /// The name by which the span is exported, if it is another than that of its place in the code.
+    name: Option<String>,
+    fields: Vec<(&'static str, Value)>,
+}
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -28,9 +53,11 @@ struct Line<'a> {
     target: &'a str,
     /// The name of the innermost span.
     #[serde(skip_serializing_if = "Option::is_none")]
-    span: Option<&'a str>,
+    span: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<String>,
     /// Absent for an event that consists of fields only.
     #[serde(skip_serializing_if = "String::is_empty")]
     message: String,
@@ -39,94 +66,132 @@ struct Line<'a> {
     fields: Map<String, Value>,
 }
 
-impl<S> FormatEvent<S, JsonFields> for JsonLines
+impl<S, W> Layer<S> for JsonLines<W>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'w> MakeWriter<'w> + 'static,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, JsonFields>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut kept = Kept::default();
+        attributes.record(&mut Values(&mut kept));
+        span.extensions_mut().insert(kept);
+    }
 
-        let mut collected = Collected::default();
-        let mut innermost = None;
-        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
-            innermost = Some(span.name());
-            if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>() {
-                // Written by `JsonFields`, so this is an object or, for a span without fields, nothing.
-                collected.fields.extend(serde_json::from_str::<Map<_, _>>(fields).unwrap_or_default());
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(kept) = span.extensions_mut().get_mut::<Kept>() {
+            values.record(&mut Values(kept));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut written = Written::default();
+        let mut span = None;
+        for enclosing in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
+            span = Some(enclosing.name().to_owned());
+            if let Some(kept) = enclosing.extensions().get::<Kept>() {
+                span = kept.name.clone().or(span);
+                let fields = kept.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+                written.fields.extend(fields);
             }
         }
-        event.record(&mut collected);
+        event.record(&mut Values(&mut written));
 
+        let mut timestamp = String::new();
+        let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+        let (trace_id, span_id) = current_ids().unzip();
         let line = Line {
             timestamp,
             level: event.metadata().level().as_str(),
             target: event.metadata().target(),
-            span: innermost,
-            trace_id: current_trace_id(),
-            message: collected.message,
-            fields: collected.fields,
+            span,
+            trace_id,
+            span_id,
+            message: written.message,
+            fields: written.fields,
         };
-        let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
-        writeln!(writer, "{line}")
+        if let Ok(mut line) = serde_json::to_vec(&line) {
+            line.push(b'\n');
+            // In one go, so that lines of several threads do not mix. There is nobody to tell that it failed.
+            let _ = self.writer.make_writer_for(event.metadata()).write_all(&line);
+        }
     }
 }
 
-/// The fields of an event, apart from its message.
+/// Takes the values of fields, each made only if it is wanted.
+trait Take {
+    fn take(&mut self, name: &'static str, value: impl FnOnce() -> Value);
+}
+
+impl Take for Kept {
+    fn take(&mut self, name: &'static str, value: impl FnOnce() -> Value) {
+        if !LEFT_TO_SPANS.iter().any(|prefix| name.starts_with(prefix)) {
+            // A later value of a field comes after the earlier one, and wins.
+            self.fields.push((name, value()));
+        } else if name == "otel.name"
+            && let Value::String(name) = value()
+        {
+            self.name = Some(name);
+        }
+    }
+}
+
+/// The fields of an event, apart from its message, and those of its spans.
 #[derive(Default)]
-struct Collected {
+struct Written {
     message: String,
     fields: Map<String, Value>,
 }
 
-impl Collected {
-    fn add(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
+impl Take for Written {
+    fn take(&mut self, name: &'static str, value: impl FnOnce() -> Value) {
+        match (name, value()) {
             ("message", Value::String(message)) => self.message = message,
             (name, value) => drop(self.fields.insert(name.to_owned(), value)),
         }
     }
 }
 
-impl Visit for Collected {
+/// Reads fields as JSON values.
+struct Values<'a, T>(&'a mut T);
+
+impl<T: Take> Visit for Values<'_, T> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, Value::String(format!("{value:?}")));
+        self.0.take(field.name(), || Value::String(format!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, Value::from(value));
+        self.0.take(field.name(), || Value::from(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, Value::from(value));
+        self.0.take(field.name(), || Value::from(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, Value::from(value));
+        self.0.take(field.name(), || Value::from(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, Value::from(value));
+        self.0.take(field.name(), || Value::from(value));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, Value::from(value));
+        self.0.take(field.name(), || Value::from(value));
     }
 
     /// The whole chain, because an error of ours does not repeat its source.
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
-        let mut chain = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            chain.push_str(": ");
-            chain.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        self.add(field, Value::from(chain));
+        self.0.take(field.name(), || {
+            let mut chain = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                chain.push_str(": ");
+                chain.push_str(&cause.to_string());
+                source = cause.source();
+            }
+            Value::from(chain)
+        });
     }
 }

@@ -20,8 +20,12 @@ mod context;
 mod json;
 mod metrics;
 mod setup;
+mod stores;
 
 pub use config::{LogFormat, TelemetryConfig, UnknownLogFormat};
-pub use context::{current_trace_id, current_traceparent, follow, follow_headers, inject, traceparent_of};
-pub use metrics::meter;
+pub use context::{
+    current_trace_id, current_traceparent, follow, follow_headers, inject, leave_out, link, record,
+    traceparent_of,
+};
+pub use metrics::{CALL_SECONDS, meter};
 pub use setup::{Telemetry, TelemetryError, init};

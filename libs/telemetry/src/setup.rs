@@ -8,17 +8,17 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, OTEL_BSP_SCHEDULE_DELAY, SdkTracer, SdkTracerProvider,
 };
+use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::filter::{FilterExt as _, ParseError, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::json::JsonLines;
-use crate::metrics;
+use crate::{metrics, stores};
 
 /// How long a finished span waits to be sent, unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise. The SDK's own five
 /// seconds is long for an operator who waits to see what just happened.
@@ -119,6 +119,7 @@ fn exporting_provider(endpoint: String, service: String) -> Result<SdkTracerProv
         None => BatchConfigBuilder::default().with_scheduled_delay(EXPORT_DELAY),
     };
     // The sampler stays the SDK's: all traces, unless the caller's trace is unsampled or OTEL_TRACES_SAMPLER is set.
+    let exporter = stores::Exporter(exporter);
     Ok(SdkTracerProvider::builder()
         .with_resource(Resource::builder().with_service_name(service).build())
         .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch.build()).build())
@@ -134,15 +135,14 @@ pub(crate) fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(log_filter)?;
+    // The calls of a database are spans without fields, many and short: logs have nothing to say of them, and where no
+    // traces are exported either they then cost next to nothing.
+    let worth_a_line = filter_fn(|metadata| metadata.is_event() || !stores::is_call(metadata.name()))
+        .with_max_level_hint(LevelFilter::TRACE);
+    let filter = EnvFilter::try_new(log_filter)?.and(worth_a_line);
     let logs = match log_format {
         LogFormat::Text => fmt::layer().with_writer(writer).with_filter(filter).boxed(),
-        LogFormat::Json => fmt::layer()
-            .fmt_fields(JsonFields::new())
-            .event_format(JsonLines)
-            .with_writer(writer)
-            .with_filter(filter)
-            .boxed(),
+        LogFormat::Json => JsonLines::new(writer).with_filter(filter).boxed(),
     };
     // Our own spans only: the frames of h2 or the polls of a connection pool would bury the story, and exporting them
     // would make more of them. `target` stays on, for it says which service of the process a span belongs to.
@@ -153,8 +153,11 @@ where
             .with_threads(false)
             .with_tracked_inactivity(false)
             .with_filter(Targets::new().with_target("tael", Level::INFO))
+            .boxed()
     });
-    Ok(tracing_subscriber::registry().with(logs).with(spans))
+    // As a list: beside a layer that is absent, spans that nobody wants would be made all the same.
+    let layers: Vec<_> = std::iter::once(logs).chain(spans).collect();
+    Ok(tracing_subscriber::registry().with(layers))
 }
 
 #[cfg(test)]

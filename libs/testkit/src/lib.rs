@@ -11,6 +11,7 @@ mod log;
 mod redis;
 mod role;
 mod service;
+mod spans;
 
 use std::future::Future;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use redis::RedisServer;
 pub use role::TestRole;
 use secrecy::SecretString;
 pub use service::{Running, run};
+pub use spans::{SpanData, SpanKind, Spans, attribute, is_error};
 use tael_ids::EventId;
 use tokio::time::Instant;
 use tonic::Request;

@@ -15,7 +15,6 @@ use tael_ids::ChannelAccountId;
 use tael_proto::payment::v1::{HandleNotificationRequest, HandleNotificationResponse};
 use tael_proto::r#type::v1::Channel as PaymentChannel;
 use tonic::{Code, Status};
-use tracing::Span;
 
 use crate::clients::Payments;
 
@@ -38,11 +37,12 @@ pub(crate) async fn alipay(
         (None, _) => unknown_account(),
         (Some(_), Err(rejection)) => unreadable(&rejection),
         (Some(account), Ok(body)) => {
-            Span::current().record("channel_account_id", account.to_string());
+            tael_telemetry::record("tael.channel", "alipay");
+            tael_telemetry::record("tael.channel_account_id", account);
             hand_over(&payments, PaymentChannel::Alipay, account, &headers, body).await
         }
     };
-    tracing::info!(channel = "alipay", status = response.status().as_u16(), "a callback was answered");
+    tracing::info!(tael.channel = "alipay", status = response.status().as_u16(), "a callback was answered");
     response
 }
 

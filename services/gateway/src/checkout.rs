@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use tael_grpc::status::Chain;
 use tael_ids::PaymentId;
 use tonic::Code;
-use tracing::Span;
 
 use crate::checkout::language::Language;
 use crate::checkout::page::Problem;
@@ -77,7 +76,7 @@ fn language(query: Wished, headers: &HeaderMap) -> Language {
 
 async fn load(payments: &Payments, path: Named) -> Result<(PaymentId, Checkout), Problem> {
     let id: PaymentId = path.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Problem::Unknown)?;
-    Span::current().record("payment_id", id.to_string());
+    tael_telemetry::record("tael.payment_id", id);
     let reply = payments.checkout(id).await.map_err(|status| match status.code() {
         Code::NotFound | Code::InvalidArgument => Problem::Unknown,
         code => {
@@ -86,7 +85,7 @@ async fn load(payments: &Payments, path: Named) -> Result<(PaymentId, Checkout),
         }
     })?;
     let checkout = Checkout::try_from(reply).map_err(|error| {
-        tracing::error!(payment_id = %id, error = %Chain(&error), "a checkout can't be shown");
+        tracing::error!(tael.payment_id = %id, error = %Chain(&error), "a checkout can't be shown");
         Problem::NotNow
     })?;
     Ok((id, checkout))

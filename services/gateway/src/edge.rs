@@ -15,10 +15,10 @@ use http::{HeaderValue, StatusCode};
 use tael_grpc::deadline;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tracing::{Instrument as _, Span, field};
+use tracing::Instrument as _;
 
 use crate::config::Limits;
-use crate::routes;
+use crate::told::Told;
 
 /// Set on every answer that does not say something else.
 const HEADERS: [(http::HeaderName, HeaderValue); 5] = [
@@ -50,9 +50,10 @@ pub(crate) async fn around(
     request: Request,
     next: Next,
 ) -> Response {
-    let span = request_span(&request, route.as_ref().map(MatchedPath::as_str));
-    let mut response = edge.admit(request, next).instrument(span.clone()).await;
-    span.record("http.response.status_code", response.status().as_u16());
+    let mut told = Told::begin(&request, route.as_ref().map(MatchedPath::as_str));
+    let span = told.span();
+    let mut response = edge.admit(request, next).instrument(span).await;
+    told.end(response.status());
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(value);
     }
@@ -74,27 +75,4 @@ impl Edge {
 
 fn try_again(text: &'static str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], text).into_response()
-}
-
-/// Named by method and route, never by the path itself: a payment's id in it is what opens its page.
-fn request_span(request: &Request, route: Option<&str>) -> Span {
-    let method = request.method().as_str();
-    let route = route.unwrap_or("(no route)");
-    // An open page asks every two seconds: below the level that is exported.
-    let span = if route == routes::CHECKOUT_STATE {
-        tracing::debug_span!("checkout.state", otel.kind = "server", http.response.status_code = field::Empty)
-    } else {
-        tracing::info_span!(
-            "http",
-            otel.name = format!("{method} {route}"),
-            otel.kind = "server",
-            http.request.method = method,
-            http.route = route,
-            http.response.status_code = field::Empty,
-            channel_account_id = field::Empty,
-            payment_id = field::Empty,
-        )
-    };
-    tael_telemetry::follow_headers(&span, request.headers());
-    span
 }

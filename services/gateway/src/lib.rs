@@ -13,6 +13,7 @@ mod edge;
 mod health;
 mod routes;
 mod server;
+mod told;
 
 pub use app::App;
 pub use config::{Config, Limits};

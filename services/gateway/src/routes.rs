@@ -19,6 +19,11 @@ pub(crate) const CHECKOUT: &str = "/checkout/{payment_id}";
 /// What the payer's page asks for while it is open.
 pub(crate) const CHECKOUT_STATE: &str = "/checkout/{payment_id}/state";
 
+/// Finds a route's name in spans and metrics.
+pub(crate) fn known(route: &str) -> Option<&'static str> {
+    [ALIPAY_CALLBACK, CHECKOUT, CHECKOUT_STATE].into_iter().find(|known| *known == route)
+}
+
 pub(crate) fn router(payment: Channel, limits: Limits) -> Router {
     // Health is outside of the edge: never refused for load, and kept out of traces.
     let health = Router::new()

@@ -13,7 +13,6 @@ use tael_proto::merchant::v1::{
     RegisterMerchantResponse, RevokeApiKeyRequest, RevokeApiKeyResponse,
 };
 use tonic::{Code, Request, Response, Status};
-use tracing::Span;
 
 use crate::domain::api_key::{ApiKey, Secret};
 use crate::domain::merchant::{Merchant, State};
@@ -150,9 +149,7 @@ impl MerchantService for Rpc {
 fn merchant_id(text: &str) -> Result<MerchantId, Status> {
     let mut fields = Fields::default();
     let id = fields.id::<MerchantId>("merchant_id", text);
-    let id = fields.finish(|| id)?;
-    Span::current().record("merchant_id", id.to_string());
-    Ok(id)
+    fields.finish(|| id)
 }
 
 fn time_zone(fields: &mut Fields, name: &str) -> Option<String> {

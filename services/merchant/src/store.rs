@@ -48,6 +48,7 @@ impl TryFrom<MerchantRow> for Merchant {
 }
 
 /// Inserts a merchant unless its idempotency key was used; says whether it did.
+#[tracing::instrument(name = "db.merchant.insert", skip_all)]
 pub(crate) async fn insert_merchant(
     conn: &mut PgConnection,
     merchant: &Merchant,
@@ -70,6 +71,7 @@ pub(crate) async fn insert_merchant(
 }
 
 /// Returns the merchant that was registered under an idempotency key, and the request's fingerprint.
+#[tracing::instrument(name = "db.merchant.by_key", skip_all)]
 pub(crate) async fn merchant_by_key(
     conn: &mut PgConnection,
     key: &str,
@@ -94,6 +96,7 @@ pub(crate) async fn merchant_by_key(
 }
 
 /// Returns a merchant.
+#[tracing::instrument(name = "db.merchant.get", skip_all)]
 pub(crate) async fn merchant(pool: &PgPool, id: MerchantId) -> Result<Option<Merchant>, sqlx::Error> {
     sqlx::query_as!(
         MerchantRow,
@@ -108,6 +111,7 @@ pub(crate) async fn merchant(pool: &PgPool, id: MerchantId) -> Result<Option<Mer
 }
 
 /// Returns a merchant and keeps others from changing it until the transaction ends.
+#[tracing::instrument(name = "db.merchant.lock", skip_all)]
 pub(crate) async fn lock_merchant(
     conn: &mut PgConnection,
     id: MerchantId,
@@ -126,6 +130,7 @@ pub(crate) async fn lock_merchant(
 }
 
 /// Approves a merchant that is pending approval; says whether it was.
+#[tracing::instrument(name = "db.merchant.approve", skip_all)]
 pub(crate) async fn approve_merchant(
     conn: &mut PgConnection,
     id: MerchantId,
@@ -143,6 +148,7 @@ pub(crate) async fn approve_merchant(
 }
 
 /// Returns at most `limit` merchants, newest first, after the one given.
+#[tracing::instrument(name = "db.merchant.list", skip_all)]
 pub(crate) async fn merchants(
     pool: &PgPool,
     after: Option<Uuid>,
@@ -181,6 +187,7 @@ impl From<ApiKeyRow> for ApiKey {
 }
 
 /// Inserts an API key unless its idempotency key was used; says whether it did.
+#[tracing::instrument(name = "db.api_key.insert", skip_all)]
 pub(crate) async fn insert_api_key(
     conn: &mut PgConnection,
     key: &ApiKey,
@@ -205,6 +212,7 @@ pub(crate) async fn insert_api_key(
 }
 
 /// Returns the API key that was issued under an idempotency key, and the request's fingerprint.
+#[tracing::instrument(name = "db.api_key.by_key", skip_all)]
 pub(crate) async fn api_key_by_key(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -231,6 +239,7 @@ pub(crate) async fn api_key_by_key(
 }
 
 /// Returns the API key, not revoked, whose secret has this hash.
+#[tracing::instrument(name = "db.api_key.find", skip_all)]
 pub(crate) async fn valid_api_key(pool: &PgPool, secret_hash: &[u8]) -> Result<Option<ApiKey>, sqlx::Error> {
     let row = sqlx::query_as!(
         ApiKeyRow,
@@ -244,6 +253,7 @@ pub(crate) async fn valid_api_key(pool: &PgPool, secret_hash: &[u8]) -> Result<O
 }
 
 /// Revokes an API key, unless it was revoked before, and returns it as it is now.
+#[tracing::instrument(name = "db.api_key.revoke", skip_all)]
 pub(crate) async fn revoke_api_key(
     pool: &PgPool,
     merchant_id: MerchantId,

@@ -22,6 +22,7 @@ mod facts;
 mod rpc;
 mod sender;
 mod store;
+mod told;
 mod usecase;
 mod worker;
 

@@ -17,7 +17,6 @@ use tael_proto::notification::v1::{
     ReplayDeliveryRequest, ReplayDeliveryResponse,
 };
 use tonic::{Request, Response, Status};
-use tracing::Span;
 
 use crate::domain::address::Rules;
 use crate::usecase::Notifications;
@@ -42,7 +41,6 @@ impl NotificationService for Rpc {
         let url = self.rules.parse(&request.url).map_or_else(|e| fields.bad("url", e.to_string()), Some);
         let event_types = event_types(&mut fields, &request.event_types);
         let (merchant_id, url, event_types) = fields.finish(|| Some((merchant_id?, url?, event_types?)))?;
-        Span::current().record("merchant_id", merchant_id.to_string());
         let call = Call::new(&merchant_id, "CreateWebhookEndpoint", &metadata, &request)?;
         // The database guard alone: the answer holds a secret, which must not be recorded in Redis.
         let (endpoint, secret) =
@@ -149,9 +147,7 @@ fn delivery_name(merchant_id: &str, delivery_id: &str) -> Result<(MerchantId, De
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", merchant_id);
     let delivery_id = fields.id::<DeliveryId>("delivery_id", delivery_id);
-    let (merchant_id, delivery_id) = fields.finish(|| Some((merchant_id?, delivery_id?)))?;
-    Span::current().record("merchant_id", merchant_id.to_string());
-    Ok((merchant_id, delivery_id))
+    fields.finish(|| Some((merchant_id?, delivery_id?)))
 }
 
 fn event_types(fields: &mut Fields, wanted: &[String]) -> Option<Vec<String>> {

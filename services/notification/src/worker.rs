@@ -11,12 +11,14 @@ use tael_postgres::within;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span, field};
+use tracing::{Instrument as _, field};
+use url::Url;
 use uuid::Uuid;
 
 use crate::domain::delivery::{AttemptResult, Schedule};
 use crate::sender::{Message, Sender};
 use crate::store::outbox::{self, Capacity, Claimed, Tried};
+use crate::told;
 use crate::usecase::{Notifications, open_secret};
 
 /// So many requests are under way at once.
@@ -97,12 +99,17 @@ impl Worker {
             let span = tracing::info_span!(
                 "webhook.deliver",
                 otel.kind = "client",
-                merchant_id = %claimed.merchant_id,
-                webhook_endpoint_id = %claimed.endpoint_id,
-                delivery_id = %claimed.id,
-                event_id = %claimed.event_id,
+                otel.status_code = field::Empty,
+                http.request.method = "POST",
+                server.address = Url::parse(&claimed.url).ok().as_ref().and_then(Url::host_str),
+                tael.merchant_id = %claimed.merchant_id,
+                tael.webhook_endpoint_id = %claimed.endpoint_id,
+                tael.delivery_id = %claimed.id,
+                tael.event_id = %claimed.event_id,
                 http.response.status_code = field::Empty,
-                error = field::Empty,
+                error.type = field::Empty,
+                tael.outcome = field::Empty,
+                tael.retries = claimed.tries,
             );
             tael_telemetry::follow(&span, &claimed.traceparent);
             let endpoint_id = claimed.endpoint_id;
@@ -212,11 +219,7 @@ impl Attempt {
             None => AttemptResult::Unanswered("the signing secret does not open".to_owned()),
         };
         let duration = started.elapsed();
-        let span = Span::current();
-        match &result {
-            AttemptResult::Answered(status) => span.record("http.response.status_code", status),
-            AttemptResult::Unanswered(reason) => span.record("error", reason),
-        };
+        told::attempt(&result, duration);
         let next = self.schedule.next(&result, claimed.tries + 1, claimed.id);
         Tried {
             merchant_id: claimed.merchant_id,
@@ -238,7 +241,7 @@ impl Attempt {
         ) {
             Ok(secret) => secret,
             Err(error) => {
-                tracing::error!(endpoint_id = %claimed.endpoint_id, error = %Chain(&error), "a secret does not open");
+                tracing::error!(tael.webhook_endpoint_id = %claimed.endpoint_id, error = %Chain(&error), "a secret does not open");
                 return None;
             }
         };

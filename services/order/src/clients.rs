@@ -88,7 +88,6 @@ impl Payments {
 
     /// Asks for a refund of held money. However often it is asked for, it moves money once. None when its outcome is
     /// not known yet.
-    #[tracing::instrument(name = "payment.refund_payment", skip_all)]
     pub(crate) async fn refund(&self, refund: &DueRefund) -> Option<Outcome> {
         let (merchant_id, _, payment_id) = refund.key;
         let message = RefundPaymentRequest {

@@ -16,7 +16,6 @@ use tael_proto::order::v1::{
     SetLateMoneyPolicyRequest, SetLateMoneyPolicyResponse,
 };
 use tonic::{Code, Request, Response, Status};
-use tracing::Span;
 
 use crate::contact;
 use crate::domain::order::Order;
@@ -43,8 +42,6 @@ impl OrderService for Rpc {
     ) -> Result<Response<CreateOrderResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let new = parse::create_order(&request)?;
-        let span = Span::current();
-        span.record("merchant_id", new.merchant_id.to_string());
         let call = Call::new(&new.merchant_id, "CreateOrder", &metadata, &request)?;
         let orders = self.orders.clone();
         // The answer is recorded without the contact, which must not lie in Redis. A call that is answered from
@@ -54,7 +51,7 @@ impl OrderService for Rpc {
             .idempotency
             .run(call, move |guard| async move {
                 let order = Order { contact: None, ..orders.create(new, guard).await? };
-                span.record("order_id", order.id.to_string());
+                tael_telemetry::record("tael.order_id", order.id);
                 Ok(CreateOrderResponse { order: Some(reply::order(order)) })
             })
             .await?;
@@ -211,7 +208,7 @@ impl OrderService for Rpc {
     ) -> Result<Response<GetVoucherResponse>, Status> {
         let (merchant_id, code) = parse::get_voucher(&request.into_inner())?;
         let voucher = self.orders.get_voucher(merchant_id, code).await?;
-        Span::current().record("order_id", voucher.order_id.to_string());
+        tael_telemetry::record("tael.order_id", voucher.order_id);
         Ok(Response::new(GetVoucherResponse { voucher: Some(reply::voucher(&voucher)) }))
     }
 
@@ -223,11 +220,10 @@ impl OrderService for Rpc {
         let (merchant_id, new) = parse::redeem_voucher(&request)?;
         let call = Call::new(&merchant_id, "RedeemVoucher", &metadata, &request)?;
         let orders = self.orders.clone();
-        let span = Span::current();
         self.idempotency
             .run(call, move |guard| async move {
                 let made = orders.redeem(merchant_id, new, guard).await?;
-                span.record("order_id", made.voucher.order_id.to_string());
+                tael_telemetry::record("tael.order_id", made.voucher.order_id);
                 Ok(RedeemVoucherResponse {
                     redemption_id: made.id.to_string(),
                     voucher: Some(reply::voucher(&made.voucher)),

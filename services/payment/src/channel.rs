@@ -5,6 +5,7 @@
 //! whatever it can't understand into "unknown". Of each call it tells the account's [`Health`] whether it was answered.
 
 pub(crate) mod alipay;
+mod call;
 mod health;
 
 use std::fmt::Debug;

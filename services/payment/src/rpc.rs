@@ -19,7 +19,6 @@ use tael_proto::payment::v1::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use tracing::Span;
 
 use crate::usecase::Payments;
 
@@ -42,7 +41,6 @@ impl PaymentService for Rpc {
     ) -> Result<Response<CreateChannelAccountResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let new = parse::new_account(&request)?;
-        Span::current().record("merchant_id", new.merchant_id.to_string());
         // Of the request, secrets included, only a hash is kept with the key.
         let call = Call::new(&new.merchant_id, "CreateChannelAccount", &metadata, &request)?;
         let payments = self.payments.clone();
@@ -80,9 +78,6 @@ impl PaymentService for Rpc {
     ) -> Result<Response<CreatePaymentResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let new = parse::new_payment(&request)?;
-        let span = Span::current();
-        span.record("merchant_id", new.merchant_id.to_string());
-        span.record("order_id", new.order_id.to_string());
         // Closing the other payment, an approval or a new account lets the same call succeed.
         let call = Call::new(&new.merchant_id, "CreatePayment", &metadata, &request)?.passing([
             ErrorReason::OrderHasActivePayment.as_str_name(),
@@ -99,7 +94,7 @@ impl PaymentService for Rpc {
             })
             .await?;
         if let Some(payment) = &response.get_ref().payment {
-            span.record("payment_id", &payment.payment_id);
+            tael_telemetry::record("tael.payment_id", &payment.payment_id);
         }
         Ok(response)
     }
@@ -155,7 +150,6 @@ impl PaymentService for Rpc {
         request: Request<RefundPaymentRequest>,
     ) -> Result<Response<RefundPaymentResponse>, Status> {
         let new = parse::new_refund(&request.into_inner())?;
-        Span::current().record("refund_id", new.refund_id.to_string());
         // The refund's id is the key, and its row the guard. A pending answer must not be recorded as the last one.
         let payments = self.payments.clone();
         let refund = self.payments.to_the_end(async move { payments.refund(new).await }).await?;
@@ -227,7 +221,6 @@ impl PaymentService for Rpc {
 
 impl Rpc {
     fn payment(&self, payment: crate::domain::payment::Payment) -> tael_proto::payment::v1::Payment {
-        Span::current().record("payment_id", payment.id.to_string());
         convert::payment(payment, &self.payments.settings().public_url)
     }
 }

@@ -42,12 +42,6 @@ fn money(table: &'static str, row: &str, minor: i64, currency: &str) -> Result<M
     Ok(Money::new(minor, currency))
 }
 
-fn channel_name(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Alipay => "alipay",
-    }
-}
-
 fn method_name(method: Method) -> &'static str {
     match method {
         Method::QrCode => "qr_code",

@@ -76,7 +76,6 @@ impl Clients {
     }
 
     /// Gets an order that was paid.
-    #[tracing::instrument(name = "order.get_order", skip_all)]
     pub(crate) async fn paid_order(
         &self,
         merchant_id: MerchantId,
@@ -98,7 +97,6 @@ impl Clients {
 
     /// Asks the payment service to refund. None is no final answer: the refund may have happened or may still happen,
     /// and is to be asked for again under its id.
-    #[tracing::instrument(name = "payment.refund_payment", skip_all, fields(refund_id = %instruction.refund_id))]
     pub(crate) async fn refund_payment(&self, instruction: &Instruction) -> Option<Outcome> {
         let answer = repeat(&self.payment_budget, || {
             let (mut payments, request) = (self.payments.clone(), instruction.request());
@@ -109,7 +107,7 @@ impl Clients {
             Err(status) => {
                 let outcome = read_refusal(&status);
                 if outcome.is_none() {
-                    tracing::warn!(refund_id = %instruction.refund_id, code = ?status.code(), "the refund's outcome is not known");
+                    tracing::warn!(tael.refund_id = %instruction.refund_id, code = ?status.code(), "the refund's outcome is not known");
                 }
                 outcome
             }

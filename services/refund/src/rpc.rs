@@ -15,7 +15,6 @@ use tael_proto::refund::v1::{
     SetRefundPolicyRequest, SetRefundPolicyResponse,
 };
 use tonic::{Request, Response, Status};
-use tracing::Span;
 
 use crate::usecase::Refunds;
 
@@ -61,9 +60,6 @@ impl RefundService for Rpc {
     ) -> Result<Response<CreateRefundResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let new = parse::new_refund(&request)?;
-        let span = Span::current();
-        span.record("merchant_id", new.merchant_id.to_string());
-        span.record("order_id", new.order_id.to_string());
         // The order hears of its money a moment later, and a refund that fails gives back what it took.
         let call = Call::new(&new.merchant_id, "CreateRefund", &metadata, &request)?.passing([
             ErrorReason::OrderNotPaid.as_str_name(),
@@ -83,8 +79,8 @@ impl RefundService for Rpc {
             )
             .await?;
         if let Some(refund) = &answer.get_ref().refund {
-            span.record("refund_id", &refund.refund_id);
-            span.record("payment_id", &refund.payment_id);
+            tael_telemetry::record("tael.refund_id", &refund.refund_id);
+            tael_telemetry::record("tael.payment_id", &refund.payment_id);
         }
         Ok(answer)
     }
@@ -96,7 +92,6 @@ impl RefundService for Rpc {
         let (metadata, _, request) = request.into_parts();
         let (merchant_id, refund_id, operator) =
             parse::decision(&request.merchant_id, &request.refund_id, &request.operator)?;
-        record(merchant_id, refund_id);
         let call = Call::new(&merchant_id, "ApproveRefund", &metadata, &request)?;
         let refunds = self.refunds.clone();
         self.idempotency
@@ -118,7 +113,6 @@ impl RefundService for Rpc {
         let (metadata, _, request) = request.into_parts();
         let (merchant_id, refund_id, operator) =
             parse::decision(&request.merchant_id, &request.refund_id, &request.operator)?;
-        record(merchant_id, refund_id);
         let call = Call::new(&merchant_id, "RejectRefund", &metadata, &request)?;
         let refunds = self.refunds.clone();
         self.idempotency
@@ -138,7 +132,6 @@ impl RefundService for Rpc {
         let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
         let refund_id = fields.id::<RefundId>("refund_id", &request.refund_id);
         let (merchant_id, refund_id) = fields.finish(|| Some((merchant_id?, refund_id?)))?;
-        record(merchant_id, refund_id);
         let refund = self.refunds.get(merchant_id, refund_id).await?;
         Ok(Response::new(GetRefundResponse { refund: Some(reply::refund(&refund)) }))
     }
@@ -159,12 +152,6 @@ impl RefundService for Rpc {
         let refunds = rows.iter().map(reply::refund).collect();
         Ok(Response::new(ListRefundsResponse { refunds, next_page_token }))
     }
-}
-
-fn record(merchant_id: MerchantId, refund_id: RefundId) {
-    let span = Span::current();
-    span.record("merchant_id", merchant_id.to_string());
-    span.record("refund_id", refund_id.to_string());
 }
 
 /// Whether an answer may be recorded. While a refund is processing, who calls again is to hear how it ended.

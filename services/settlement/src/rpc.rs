@@ -19,7 +19,6 @@ use tael_proto::settlement::v1::{
     SetFeeScheduleResponse,
 };
 use tonic::{Request, Response, Status};
-use tracing::Span;
 
 pub(crate) use self::audit::AuditRpc;
 use crate::rpc::convert::{
@@ -50,7 +49,7 @@ impl SettlementService for Rpc {
     ) -> Result<Response<SetFeeScheduleResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
         let schedule = request::fee_schedule(&mut fields, request.fee_schedule.as_ref());
         let (merchant_id, schedule) = fields.finish(|| Some((merchant_id?, schedule?)))?;
         let call = Call::new(&merchant_id, "SetFeeSchedule", &metadata, &request)?;
@@ -68,7 +67,7 @@ impl SettlementService for Rpc {
         request: Request<GetFeeSchedulesRequest>,
     ) -> Result<Response<GetFeeSchedulesResponse>, Status> {
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.get_ref().merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.get_ref().merchant_id);
         let merchant_id = fields.finish(|| merchant_id)?;
         let schedules = self.settlement.fee_schedules(merchant_id).await?;
         let fee_schedules = schedules.iter().map(to_fee_schedule).collect();
@@ -80,7 +79,7 @@ impl SettlementService for Rpc {
         request: Request<ListAccountsRequest>,
     ) -> Result<Response<ListAccountsResponse>, Status> {
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.get_ref().merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.get_ref().merchant_id);
         let merchant_id = fields.finish(|| merchant_id)?;
         let accounts = self.settlement.accounts(merchant_id).await?.iter().map(to_account).collect();
         Ok(Response::new(ListAccountsResponse { accounts }))
@@ -92,7 +91,7 @@ impl SettlementService for Rpc {
     ) -> Result<Response<ListTransfersResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
         let payment_id = fields.optional_id::<PaymentId>("payment_id", &request.payment_id);
         let scope = ["ListTransfers", request.merchant_id.as_str(), request.payment_id.as_str()];
         let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
@@ -109,7 +108,7 @@ impl SettlementService for Rpc {
     ) -> Result<Response<CloseBatchResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
         let currency = fields.currency("currency", &request.currency);
         let cut_off =
             request::cut_off_time(&mut fields, request.cut_off_time.as_ref(), self.settlement.now());
@@ -131,7 +130,7 @@ impl SettlementService for Rpc {
         request: Request<GetBatchRequest>,
     ) -> Result<Response<GetBatchResponse>, Status> {
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.get_ref().merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.get_ref().merchant_id);
         let id = fields.id::<BatchId>("batch_id", &request.get_ref().batch_id);
         let (merchant_id, id) = fields.finish(|| Some((merchant_id?, id?)))?;
         let batch = self.settlement.batch(merchant_id, id).await?;
@@ -144,7 +143,7 @@ impl SettlementService for Rpc {
     ) -> Result<Response<ListBatchesResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
         let scope = ["ListBatches", request.merchant_id.as_str()];
         let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
         let (merchant_id, page) = fields.finish(|| Some((merchant_id?, page?)))?;
@@ -160,7 +159,7 @@ impl SettlementService for Rpc {
     ) -> Result<Response<GetStatementResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
         let id = fields.id::<BatchId>("batch_id", &request.batch_id);
         let page = Page::parse_sized(
             &mut fields,
@@ -183,7 +182,7 @@ impl SettlementService for Rpc {
     ) -> Result<Response<ReconcileResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
         let account_id = fields.id::<ChannelAccountId>("channel_account_id", &request.channel_account_id);
         let date = request::bill_date(&mut fields, &request.bill_date);
         let (merchant_id, account_id, date) = fields.finish(|| Some((merchant_id?, account_id?, date?)))?;
@@ -204,7 +203,7 @@ impl SettlementService for Rpc {
         request: Request<GetReconciliationRequest>,
     ) -> Result<Response<GetReconciliationResponse>, Status> {
         let mut fields = Fields::default();
-        let merchant_id = merchant_id(&mut fields, &request.get_ref().merchant_id);
+        let merchant_id = fields.id::<MerchantId>("merchant_id", &request.get_ref().merchant_id);
         let id = fields.id::<ReconciliationId>("reconciliation_id", &request.get_ref().reconciliation_id);
         let (merchant_id, id) = fields.finish(|| Some((merchant_id?, id?)))?;
         let reconciliation = self.settlement.reconciliation(merchant_id, id).await?;
@@ -219,10 +218,4 @@ impl SettlementService for Rpc {
     ) -> Result<Response<CheckLedgerResponse>, Status> {
         Ok(Response::new(to_check(self.settlement.check_ledger().await?)))
     }
-}
-
-fn merchant_id(fields: &mut Fields, text: &str) -> Option<MerchantId> {
-    let id = fields.id::<MerchantId>("merchant_id", text)?;
-    Span::current().record("merchant_id", id.to_string());
-    Some(id)
 }

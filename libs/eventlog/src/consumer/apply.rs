@@ -6,6 +6,7 @@ use tael_fault::crash_point;
 use tael_grpc::status::Chain;
 use tael_ids::EventId;
 use tael_proto::event::v1::{Cursor, Event};
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::{ConsumeError, Consumer};
@@ -22,7 +23,7 @@ impl<H: Handler> Consumer<H> {
     ) -> Result<bool, ConsumeError> {
         match self.apply_batch(from, to, events).await {
             Err(ConsumeError::Apply(ApplyError::Poison(error))) => {
-                tracing::error!(source = self.source, error = %Chain(&*error), "a batch has an event that can't be applied");
+                tracing::error!(tael.source = self.source, error = %Chain(&*error), "a batch has an event that can't be applied");
                 self.apply_singly(from, to, events).await
             }
             result => result,
@@ -31,7 +32,9 @@ impl<H: Handler> Consumer<H> {
 
     async fn apply_batch(&self, from: Cursor, to: Cursor, events: &[Received]) -> Result<bool, ConsumeError> {
         let mut tx = self.pool.begin().await?;
-        if !self.move_cursor(&mut tx, from, to).await? {
+        // A cursor that moves over nothing of concern belongs to no batch, and would be a trace of its own.
+        let span = if events.is_empty() { Span::none() } else { tracing::info_span!("db.event_cursor.move") };
+        if !self.move_cursor(&mut tx, from, to).instrument(span).await? {
             return Ok(false);
         }
         if !events.is_empty() {
@@ -55,7 +58,8 @@ impl<H: Handler> Consumer<H> {
         events: &[Received],
     ) -> Result<bool, ConsumeError> {
         let mut tx = self.pool.begin().await?;
-        if !self.move_cursor(&mut tx, from, to).await? {
+        let span = tracing::info_span!("db.event_cursor.move");
+        if !self.move_cursor(&mut tx, from, to).instrument(span).await? {
             return Ok(false);
         }
         let mut aside = 0;
@@ -103,6 +107,7 @@ impl<H: Handler> Consumer<H> {
         Ok(moved.rows_affected() == 1)
     }
 
+    #[tracing::instrument(name = "db.event_set_aside.insert", skip_all)]
     async fn set_aside(
         &self,
         tx: &mut PgConnection,
@@ -110,7 +115,14 @@ impl<H: Handler> Consumer<H> {
         error: &str,
     ) -> Result<(), sqlx::Error> {
         let event_id = &received.event.event_id;
-        tracing::error!(source = self.source, event_id, error, "an event was set aside");
+        received.span.in_scope(|| {
+            tracing::error!(
+                tael.source = self.source,
+                tael.event_id = event_id,
+                error,
+                "an event was set aside"
+            );
+        });
         sqlx::query!(
             "insert into event_set_aside (source, event_id, event, error) values ($1, $2, $3, $4)
              on conflict (source, event_id) do update set error = excluded.error, set_aside_time = now()",

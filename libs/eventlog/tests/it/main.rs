@@ -17,4 +17,5 @@ mod retention;
 mod set_aside;
 mod silent;
 mod source;
+mod trace;
 mod wait;

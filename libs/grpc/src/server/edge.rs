@@ -17,9 +17,10 @@ use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-use tracing::{Instrument as _, Span, field};
+use tracing::{Instrument as _, Span};
 
 use super::Limits;
+use super::call::Call;
 use super::held::Held;
 use crate::{deadline, status};
 
@@ -83,14 +84,14 @@ where
         if request.uri().path().starts_with("/grpc.") {
             return Box::pin(inner.call(request));
         }
-        let span = call_span(&request);
+        let mut call = Call::begin(request.uri().path(), request.headers());
+        let span = call.as_ref().map_or_else(Span::none, Call::span);
         let places =
             if reads_log(request.uri().path()) { &self.layer.reader_places } else { &self.layer.places };
         let Ok(place) = places.clone().try_acquire_owned() else {
-            span.record("rpc.grpc.status_code", Code::ResourceExhausted as i32);
-            return Box::pin(async {
+            return Box::pin(async move {
                 drop_message(request.into_body()).await;
-                Ok(overloaded().into_http())
+                Ok(end(overloaded().into_http(), call.as_mut()))
             });
         };
         let place = Arc::new(place);
@@ -109,8 +110,8 @@ where
                         Err(_elapsed) => late(),
                     }
                 };
-                record_status(&response);
-                Ok(response.map(|body| Body::new(Held::new(body, place))))
+                let response = end(response, call.as_mut());
+                Ok(response.map(|body| Body::new(Held::new(body, place, call))))
             }
             .instrument(span),
         )
@@ -134,38 +135,12 @@ fn late() -> Response<Body> {
     Status::deadline_exceeded("the call's deadline passed").into_http()
 }
 
-fn call_span(request: &Request<Body>) -> Span {
-    // "/tael.order.v1.OrderService/CreateOrder" is named "OrderService/CreateOrder".
-    let path = request.uri().path().trim_start_matches('/');
-    let (service, method) = path.split_once('/').unwrap_or((path, ""));
-    let short = service.rsplit_once('.').map_or(service, |(_, name)| name);
-    // A long poll that finds nothing says nothing: below the level that is exported.
-    let span = if short == "EventLogService" {
-        tracing::debug_span!("event_log.read", otel.kind = "server", rpc.grpc.status_code = field::Empty)
-    } else {
-        tracing::info_span!(
-            "rpc",
-            otel.name = format!("{short}/{method}"),
-            otel.kind = "server",
-            rpc.system = "grpc",
-            rpc.service = service,
-            rpc.method = method,
-            rpc.grpc.status_code = field::Empty,
-            merchant_id = field::Empty,
-            order_id = field::Empty,
-            payment_id = field::Empty,
-            refund_id = field::Empty,
-            idempotency_replayed = field::Empty,
-        )
-    };
-    tael_telemetry::follow_headers(&span, request.headers());
-    span
-}
-
-fn record_status(response: &Response<Body>) {
-    // An answer without the header is a success whose status comes in the trailers.
-    let code = response.headers().get("grpc-status").map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()));
-    Span::current().record("rpc.grpc.status_code", code as i32);
+/// Tells how a call ended whose answer says so at once. One whose answer has messages ends after them.
+fn end(response: Response<Body>, call: Option<&mut Call>) -> Response<Body> {
+    if let (Some(status), Some(call)) = (response.headers().get("grpc-status"), call) {
+        call.end(Code::from_bytes(status.as_bytes()));
+    }
+    response
 }
 
 /// What the transport says of a message that it can't decode, or that is too large, is the caller's mistake and is

@@ -10,4 +10,5 @@ mod limit;
 mod lost;
 mod reflection;
 mod server;
+mod trace;
 mod unreadable;

@@ -2,14 +2,18 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
-use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use serde_json::{Value, json};
 use tracing::info_span;
 
 use super::*;
-use crate::{current_trace_id, current_traceparent, follow, follow_headers, inject, traceparent_of};
+use crate::{
+    current_trace_id, current_traceparent, follow, follow_headers, inject, leave_out, link, record,
+    traceparent_of,
+};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -63,7 +67,8 @@ impl Log {
 /// Runs `work` as a process of its own would: with its own exporter and log.
 fn in_process(log_format: LogFormat, work: impl FnOnce()) -> (Recorder, Log) {
     let recorder = Recorder::default();
-    let provider = SdkTracerProvider::builder().with_simple_exporter(recorder.clone()).build();
+    let exporter = stores::Exporter(recorder.clone());
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter).build();
     let log = run(log_format, Some(provider.tracer("tael")), work);
     (recorder, log)
 }
@@ -226,16 +231,25 @@ fn without_an_exporter_there_is_no_trace_context() {
 struct Failed(#[source] io::Error);
 
 #[test]
-fn a_json_line_carries_the_trace_id_and_the_fields_of_its_spans() {
-    let (_, log) = in_process(LogFormat::Json, || {
-        let span = info_span!("order.CreateOrder", merchant_id = "mer_1", attempt = 1);
+fn a_json_line_carries_the_ids_of_its_trace_and_span_and_the_fields_of_its_spans() {
+    let (recorder, log) = in_process(LogFormat::Json, || {
+        let span = info_span!(
+            "rpc",
+            otel.name = "tael.order.v1.OrderService/CreateOrder",
+            rpc.method = "tael.order.v1.OrderService/CreateOrder",
+            tael.merchant_id = tracing::field::Empty,
+            tael.payment_id = tracing::field::Empty,
+            attempt = 1,
+        );
         follow(&span, TRACEPARENT);
         let _span = span.entered();
-        let _inner = info_span!("db.order.insert", attempt = 2).entered();
-        let _fieldless = info_span!("bare").entered();
+        record("tael.merchant_id", "mer_1");
+        record("tael.no_such_field", "lost");
+        let _inner = info_span!("order.create", attempt = 2).entered();
+        let _fieldless = info_span!("db.order.insert").entered();
         let error = Failed(io::Error::other("disk full"));
         let error: &(dyn std::error::Error + 'static) = &error;
-        tracing::warn!(order_id = %"ord_1", lines = 2, gift = true, error, "order {} refused", 7);
+        tracing::warn!(tael.order_id = %"ord_1", lines = 2, gift = true, error, "order {} refused", 7);
     });
 
     let [line] = &log.lines()[..] else { panic!("expected one line: {}", log.text()) };
@@ -251,19 +265,90 @@ fn a_json_line_carries_the_trace_id_and_the_fields_of_its_spans() {
         json!({
             "level": "WARN",
             "target": "tael_telemetry::setup::tests",
-            "span": "bare",
+            "span": "order.create",
             "trace_id": "0af7651916cd43dd8448eb211c80319c",
+            "span_id": recorder.span("db.order.insert").span_context.span_id().to_string(),
             "message": "order 7 refused",
             "fields": {
-                "merchant_id": "mer_1",
+                "tael.merchant_id": "mer_1",
                 "attempt": 2,
-                "order_id": "ord_1",
+                "tael.order_id": "ord_1",
                 "lines": 2,
                 "gift": true,
                 "error": "the order could not be stored: disk full",
             },
         })
     );
+}
+
+#[test]
+fn a_span_is_named_in_lines_as_it_is_exported() {
+    let (_, log) = in_process(LogFormat::Json, || {
+        let _span = info_span!("rpc", otel.name = "tael.order.v1.OrderService/GetOrder").entered();
+        tracing::info!("here");
+    });
+    assert_eq!(log.lines()[0]["span"], "tael.order.v1.OrderService/GetOrder");
+}
+
+#[test]
+fn calls_of_stores_are_complete_when_exported_and_unknown_to_logs() {
+    for format in [LogFormat::Json, LogFormat::Text] {
+        let (recorder, log) = in_process(format, || {
+            let _span = info_span!("db.order.insert").entered();
+            let _inner = info_span!("redis.idempotency.begin").entered();
+            tracing::info!("here");
+        });
+        for (name, system) in [("db.order.insert", "postgresql"), ("redis.idempotency.begin", "redis")] {
+            let span = recorder.span(name);
+            assert_eq!(span.span_kind, SpanKind::Client);
+            assert!(span.attributes.contains(&KeyValue::new("db.system.name", system)), "{span:?}");
+        }
+        assert!(!log.text().contains("idempotency"), "{}", log.text());
+    }
+}
+
+#[test]
+fn only_an_error_makes_a_span_an_error() {
+    let (recorder, _) = in_process(LogFormat::Json, || {
+        info_span!("warned").in_scope(|| tracing::warn!(error = "once", "will be tried again"));
+        info_span!("failed").in_scope(|| tracing::error!(error = "for ever", "given up"));
+        info_span!("said").in_scope(|| record("otel.status_code", "ERROR"));
+        let told = info_span!("told", otel.status_code = tracing::field::Empty);
+        told.in_scope(|| record("otel.status_code", "ERROR"));
+    });
+    assert_eq!(recorder.span("warned").status, Status::Unset);
+    assert_eq!(recorder.span("said").status, Status::Unset, "it has no such field");
+    assert!(matches!(recorder.span("failed").status, Status::Error { .. }));
+    assert!(matches!(recorder.span("told").status, Status::Error { .. }));
+}
+
+#[test]
+fn a_span_can_be_linked_to_one_that_it_is_no_child_of() {
+    let (recorder, _) = in_process(LogFormat::Json, || {
+        let batch = info_span!("batch");
+        let event = info_span!("event");
+        follow(&event, TRACEPARENT);
+        link(&event, &batch);
+        let _batch = batch.entered();
+    });
+    let (batch, event) = (recorder.span("batch"), recorder.span("event"));
+    let links: Vec<_> = event.links.iter().map(|link| &link.span_context).collect();
+    assert_eq!(links, [&batch.span_context]);
+    assert_eq!(event.parent_span_id, SpanId::from_hex("b7ad6b7169203331").unwrap());
+}
+
+#[test]
+fn what_is_left_out_is_exported_neither_here_nor_elsewhere() {
+    let mut headers = HeaderMap::new();
+    let (recorder, _) = in_process(LogFormat::Json, || {
+        let span = info_span!("poll");
+        leave_out(&span);
+        let _span = span.entered();
+        let _inner = info_span!("inner").entered();
+        inject(&mut headers);
+    });
+    assert!(recorder.names().is_empty());
+    assert!(headers["traceparent"].to_str().unwrap().ends_with("-00"), "{headers:?}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(crate) fn checkout(language: Language, id: PaymentId, checkout: &Checkout) -
         State::Pending { qr_code } => match qr::svg(qr_code, words.qr_label) {
             Ok(svg) => (Some(Value::from_safe_string(svg)), web_link(qr_code)),
             Err(error) => {
-                tracing::error!(payment_id = %id, error = %Chain(&error), "a QR code can't be drawn");
+                tracing::error!(tael.payment_id = %id, error = %Chain(&error), "a QR code can't be drawn");
                 return problem(language, Problem::NotNow);
             }
         },

@@ -73,7 +73,7 @@ impl TryFrom<DeliveryRow> for Delivery {
 }
 
 /// Returns a delivery with its attempts.
-#[tracing::instrument(level = "debug", name = "db.delivery.get", skip_all)]
+#[tracing::instrument(name = "db.delivery.get", skip_all)]
 pub(crate) async fn get(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -102,7 +102,7 @@ pub(crate) async fn get(
 
 /// Returns a merchant's deliveries with their attempts, newest first: those to one endpoint, in one state (as stored),
 /// after an id, as far as these are given.
-#[tracing::instrument(level = "debug", name = "db.delivery.list", skip_all)]
+#[tracing::instrument(name = "db.delivery.list", skip_all)]
 pub(crate) async fn list(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -140,7 +140,7 @@ pub(crate) async fn list(
 
 /// Notes that a replay was asked for, unless its idempotency key was used; says whether it did. None when there is no
 /// such delivery.
-#[tracing::instrument(level = "debug", name = "db.delivery.note_replay", skip_all)]
+#[tracing::instrument(name = "db.delivery.note_replay", skip_all)]
 pub(crate) async fn note_replay(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -170,7 +170,7 @@ pub(crate) async fn note_replay(
 }
 
 /// Returns the fingerprint of the replay that was asked for under an idempotency key.
-#[tracing::instrument(level = "debug", name = "db.delivery.replay_by_key", skip_all)]
+#[tracing::instrument(name = "db.delivery.replay_by_key", skip_all)]
 pub(crate) async fn replay_by_key(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -186,7 +186,7 @@ pub(crate) async fn replay_by_key(
 }
 
 /// Makes a delivery pending again from whatever state, due at once unless its endpoint is disabled.
-#[tracing::instrument(level = "debug", name = "db.delivery.replay", skip_all)]
+#[tracing::instrument(name = "db.delivery.replay", skip_all)]
 pub(crate) async fn replay(
     conn: &mut PgConnection,
     merchant_id: MerchantId,

@@ -32,7 +32,7 @@ impl From<EndpointRow> for Endpoint {
 }
 
 /// Inserts an endpoint unless its idempotency key was used; says whether it did.
-#[tracing::instrument(level = "debug", name = "db.webhook_endpoint.insert", skip_all)]
+#[tracing::instrument(name = "db.webhook_endpoint.insert", skip_all)]
 pub(crate) async fn insert(
     pool: &PgPool,
     endpoint: &Endpoint,
@@ -68,7 +68,7 @@ pub(crate) struct Created {
 }
 
 /// Returns the endpoint that was created under an idempotency key.
-#[tracing::instrument(level = "debug", name = "db.webhook_endpoint.by_key", skip_all)]
+#[tracing::instrument(name = "db.webhook_endpoint.by_key", skip_all)]
 pub(crate) async fn by_key(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -98,7 +98,7 @@ pub(crate) async fn by_key(
 }
 
 /// Returns a merchant's endpoints, newest first, those after an id if one is given.
-#[tracing::instrument(level = "debug", name = "db.webhook_endpoint.list", skip_all)]
+#[tracing::instrument(name = "db.webhook_endpoint.list", skip_all)]
 pub(crate) async fn list(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -122,7 +122,7 @@ pub(crate) async fn list(
 
 /// Disables an endpoint unless it is disabled, and returns it; none when there is no such endpoint. Its pending
 /// deliveries are no longer due.
-#[tracing::instrument(level = "debug", name = "db.webhook_endpoint.disable", skip_all)]
+#[tracing::instrument(name = "db.webhook_endpoint.disable", skip_all)]
 pub(crate) async fn disable(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -160,7 +160,7 @@ pub(crate) struct Active {
 }
 
 /// Returns the active endpoints of these merchants, and keeps them from being disabled until the transaction ends.
-#[tracing::instrument(level = "debug", name = "db.webhook_endpoint.active", skip_all)]
+#[tracing::instrument(name = "db.webhook_endpoint.active", skip_all)]
 pub(crate) async fn active(conn: &mut PgConnection, merchants: &[Uuid]) -> Result<Vec<Active>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, webhook_endpoint_id, event_type from webhook_endpoint

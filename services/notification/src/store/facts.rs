@@ -6,6 +6,7 @@ use tael_ids::{DeliveryId, EventId, WebhookEndpointId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{DeliveryFact, WebhookEndpointFact};
 
+#[tracing::instrument(name = "db.fact.endpoints", skip_all)]
 pub(crate) async fn endpoints(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, webhook_endpoint_id, event_type, create_time, disable_time
@@ -30,6 +31,7 @@ pub(crate) async fn endpoints(pool: &PgPool, range: Range) -> Result<Vec<Found>,
     Ok(found.collect())
 }
 
+#[tracing::instrument(name = "db.fact.deliveries", skip_all)]
 pub(crate) async fn deliveries(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, delivery_id, webhook_endpoint_id, event_id, state, next_attempt_time

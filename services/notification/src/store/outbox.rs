@@ -25,7 +25,7 @@ pub(crate) struct NewDelivery {
 }
 
 /// Inserts deliveries, due at once, in one statement. One that is there already stays as it is.
-#[tracing::instrument(level = "debug", name = "db.delivery.insert", skip_all)]
+#[tracing::instrument(name = "db.delivery.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     deliveries: Vec<NewDelivery>,

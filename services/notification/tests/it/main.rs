@@ -9,4 +9,5 @@ mod fields;
 mod logs;
 mod receiver;
 mod replay;
+mod trace;
 mod world;

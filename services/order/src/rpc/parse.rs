@@ -7,7 +7,6 @@ use tael_ids::{MerchantId, OrderId, PaymentId, PromotionId};
 use tael_money::Money;
 use tael_proto::order::v1 as wire;
 use tonic::Status;
-use tracing::Span;
 
 use crate::domain::code::VoucherCode;
 use crate::domain::held::{Action, Policy, Resolution, SurplusAction};
@@ -136,11 +135,7 @@ pub(super) fn order(merchant_id: &str, order_id: &str) -> Result<(MerchantId, Or
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", merchant_id);
     let order_id = fields.id::<OrderId>("order_id", order_id);
-    let (merchant_id, order_id) = fields.finish(|| Some((merchant_id?, order_id?)))?;
-    let span = Span::current();
-    span.record("merchant_id", merchant_id.to_string());
-    span.record("order_id", order_id.to_string());
-    Ok((merchant_id, order_id))
+    fields.finish(|| Some((merchant_id?, order_id?)))
 }
 
 pub(super) fn list_orders(
@@ -158,14 +153,14 @@ pub(super) fn list_orders(
     };
     let scope = ["ListOrders", &request.merchant_id, state.flatten().unwrap_or_default()];
     let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
-    fields.finish(|| Some((seen(merchant_id?), state?, page?)))
+    fields.finish(|| Some((merchant_id?, state?, page?)))
 }
 
 /// Reads a request that holds nothing but a merchant.
 pub(super) fn merchant(merchant_id: &str) -> Result<MerchantId, Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", merchant_id);
-    fields.finish(|| Some(seen(merchant_id?)))
+    fields.finish(|| Some(merchant_id?))
 }
 
 pub(super) fn set_policy(request: &wire::SetLateMoneyPolicyRequest) -> Result<(MerchantId, Policy), Status> {
@@ -175,7 +170,7 @@ pub(super) fn set_policy(request: &wire::SetLateMoneyPolicyRequest) -> Result<(M
         Some(given) => policy(&mut fields, given),
         None => fields.bad("policy", "is missing"),
     };
-    fields.finish(|| Some((seen(merchant_id?), policy?)))
+    fields.finish(|| Some((merchant_id?, policy?)))
 }
 
 fn policy(fields: &mut Fields, given: wire::LateMoneyPolicy) -> Option<Policy> {
@@ -201,7 +196,7 @@ pub(super) fn list_held_payments(
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let scope = ["ListHeldPayments", &request.merchant_id];
     let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
-    fields.finish(|| Some((seen(merchant_id?), page?)))
+    fields.finish(|| Some((merchant_id?, page?)))
 }
 
 pub(super) fn resolve_held_payment(request: &wire::ResolveHeldPaymentRequest) -> Result<Resolve, Status> {
@@ -216,19 +211,15 @@ pub(super) fn resolve_held_payment(request: &wire::ResolveHeldPaymentRequest) ->
         Some(wire::LateMoneyAction::Hold) => fields.bad("action", "must be ACCEPT or REFUND"),
     };
     let operator = fields.text("operator", &request.operator, 1..=64);
-    let resolve = fields.finish(|| {
+    fields.finish(|| {
         Some(Resolve {
-            merchant_id: seen(merchant_id?),
+            merchant_id: merchant_id?,
             order_id: order_id?,
             payment_id: payment_id?,
             how: how?,
             operator: operator?,
         })
-    })?;
-    let span = Span::current();
-    span.record("order_id", resolve.order_id.to_string());
-    span.record("payment_id", resolve.payment_id.to_string());
-    Ok(resolve)
+    })
 }
 
 pub(super) fn create_promotion(
@@ -250,7 +241,7 @@ pub(super) fn create_promotion(
             }
         }
     }
-    fields.finish(|| Some((seen(merchant_id?), name?, threshold?, saving?)))
+    fields.finish(|| Some((merchant_id?, name?, threshold?, saving?)))
 }
 
 pub(super) fn list_promotions(request: &wire::ListPromotionsRequest) -> Result<(MerchantId, Page), Status> {
@@ -258,7 +249,7 @@ pub(super) fn list_promotions(request: &wire::ListPromotionsRequest) -> Result<(
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let scope = ["ListPromotions", &request.merchant_id];
     let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
-    fields.finish(|| Some((seen(merchant_id?), page?)))
+    fields.finish(|| Some((merchant_id?, page?)))
 }
 
 pub(super) fn end_promotion(
@@ -267,14 +258,14 @@ pub(super) fn end_promotion(
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let promotion_id = fields.id::<PromotionId>("promotion_id", &request.promotion_id);
-    fields.finish(|| Some((seen(merchant_id?), promotion_id?)))
+    fields.finish(|| Some((merchant_id?, promotion_id?)))
 }
 
 pub(super) fn get_voucher(request: &wire::GetVoucherRequest) -> Result<(MerchantId, VoucherCode), Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let code = code(&mut fields, &request.code);
-    fields.finish(|| Some((seen(merchant_id?), code?)))
+    fields.finish(|| Some((merchant_id?, code?)))
 }
 
 pub(super) fn redeem_voucher(
@@ -291,7 +282,7 @@ pub(super) fn redeem_voucher(
     let operator = fields.text("operator", &request.operator, 1..=64);
     fields.finish(|| {
         let new = NewRedemption { code: code?, count: count?, terminal: terminal?, operator: operator? };
-        Some((seen(merchant_id?), new))
+        Some((merchant_id?, new))
     })
 }
 
@@ -300,10 +291,4 @@ fn code(fields: &mut Fields, text: &str) -> Option<VoucherCode> {
         return fields.bad("code", "is missing");
     }
     VoucherCode::parse(text).map_or_else(|e| fields.bad("code", e.to_string()), Some)
-}
-
-/// Puts the merchant into the call's span.
-fn seen(merchant_id: MerchantId) -> MerchantId {
-    Span::current().record("merchant_id", merchant_id.to_string());
-    merchant_id
 }

@@ -6,6 +6,7 @@ use tael_ids::{OrderId, PaymentId, RefundId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{CountedRefundFact, HeldPaymentFact, OrderFact};
 
+#[tracing::instrument(name = "db.fact.orders", skip_all)]
 pub(crate) async fn orders(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, order_id, state, currency, total_minor, refunded_minor, payment_id, pay_time
@@ -33,6 +34,7 @@ pub(crate) async fn orders(pool: &PgPool, range: Range) -> Result<Vec<Found>, sq
 }
 
 /// In the order of payments, each of which is held for one order.
+#[tracing::instrument(name = "db.fact.held_payments", skip_all)]
 pub(crate) async fn held_payments(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, order_id, payment_id, currency, amount_minor, hold_time, state, refund_id
@@ -59,6 +61,7 @@ pub(crate) async fn held_payments(pool: &PgPool, range: Range) -> Result<Vec<Fou
     Ok(found.collect())
 }
 
+#[tracing::instrument(name = "db.fact.counted_refunds", skip_all)]
 pub(crate) async fn counted_refunds(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select r.merchant_id, r.refund_id, r.order_id, r.amount_minor, r.apply_time, o.currency

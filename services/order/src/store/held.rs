@@ -94,7 +94,7 @@ impl TryFrom<HeldRow> for HeldPayment {
 }
 
 /// Returns which of these payments have been held, whatever became of them.
-#[tracing::instrument(level = "debug", name = "db.held_payment.known", skip_all)]
+#[tracing::instrument(name = "db.held_payment.known", skip_all)]
 pub(crate) async fn known(conn: &mut PgConnection, keys: &[Key]) -> Result<HashSet<Key>, sqlx::Error> {
     let (merchants, orders, payments) = columns(keys);
     let rows = sqlx::query!(
@@ -110,7 +110,7 @@ pub(crate) async fn known(conn: &mut PgConnection, keys: &[Key]) -> Result<HashS
 }
 
 /// Returns the held money with these keys; there is none of unknown ones.
-#[tracing::instrument(level = "debug", name = "db.held_payment.load", skip_all)]
+#[tracing::instrument(name = "db.held_payment.load", skip_all)]
 pub(crate) async fn load(
     conn: &mut PgConnection,
     keys: &[Key],
@@ -134,7 +134,7 @@ pub(crate) async fn load(
 }
 
 /// Returns which held money these refunds are of. Refunds of anything else are left out.
-#[tracing::instrument(level = "debug", name = "db.held_payment.by_refund", skip_all)]
+#[tracing::instrument(name = "db.held_payment.by_refund", skip_all)]
 pub(crate) async fn by_refund(
     conn: &mut PgConnection,
     refunds: &[(MerchantId, RefundId)],
@@ -160,6 +160,7 @@ pub(crate) async fn by_refund(
 }
 
 /// Returns the held money of a merchant's orders, in the order of the payments.
+#[tracing::instrument(name = "db.held_payment.of_orders", skip_all)]
 pub(crate) async fn of_orders(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -179,7 +180,7 @@ pub(crate) async fn of_orders(
 }
 
 /// Returns at most `limit` payments that are held or on their way back, newest first, after the one given.
-#[tracing::instrument(level = "debug", name = "db.held_payment.list", skip_all)]
+#[tracing::instrument(name = "db.held_payment.list", skip_all)]
 pub(crate) async fn list(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -203,7 +204,7 @@ pub(crate) async fn list(
 }
 
 /// Stores money that was not held before.
-#[tracing::instrument(level = "debug", name = "db.held_payment.insert", skip_all)]
+#[tracing::instrument(name = "db.held_payment.insert", skip_all)]
 pub(crate) async fn insert(conn: &mut PgConnection, held: &[Held]) -> Result<(), sqlx::Error> {
     let currencies: Vec<String> =
         held.iter().map(|h| h.payment.amount.currency().code().to_owned()).collect();
@@ -240,7 +241,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, held: &[Held]) -> Result<(),
 
 /// Writes held money that was in the states `from`, in the order of `held`. What is on its way back from now on may be
 /// asked for at once.
-#[tracing::instrument(level = "debug", name = "db.held_payment.update", skip_all)]
+#[tracing::instrument(name = "db.held_payment.update", skip_all)]
 pub(crate) async fn update(
     conn: &mut PgConnection,
     from: &[&'static str],
@@ -329,7 +330,7 @@ pub(crate) async fn claim_due(
 }
 
 /// Notes that a call gave no final answer and when to call again, if the refund is still on its way.
-#[tracing::instrument(level = "debug", name = "db.held_payment.note_unclear", skip_all)]
+#[tracing::instrument(name = "db.held_payment.note_unclear", skip_all)]
 pub(crate) async fn note_unclear(
     pool: &PgPool,
     refund: &DueRefund,

@@ -18,7 +18,7 @@ use crate::domain::order::{Fulfilment, Line, Order, State};
 use crate::domain::price::{Item, LinePrice, Price};
 
 /// Inserts an order unless its idempotency key was used; says whether it did. The lines are inserted apart.
-#[tracing::instrument(level = "debug", name = "db.order.insert", skip_all)]
+#[tracing::instrument(name = "db.order.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -54,7 +54,7 @@ pub(crate) async fn insert(
 }
 
 /// Inserts the lines of an order that was just inserted.
-#[tracing::instrument(level = "debug", name = "db.order_line.insert", skip_all)]
+#[tracing::instrument(name = "db.order_line.insert", skip_all)]
 pub(crate) async fn insert_lines(conn: &mut PgConnection, order: &Order) -> Result<(), sqlx::Error> {
     let lines = &order.lines;
     let ids: Vec<Uuid> = lines.iter().map(|l| l.id.uuid()).collect();
@@ -87,6 +87,7 @@ pub(crate) async fn insert_lines(conn: &mut PgConnection, order: &Order) -> Resu
 }
 
 /// Returns the order that was made under an idempotency key, and that request's fingerprint.
+#[tracing::instrument(name = "db.order.id_by_key", skip_all)]
 pub(crate) async fn id_by_key(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -103,6 +104,7 @@ pub(crate) async fn id_by_key(
 }
 
 /// Returns the ids of at most `limit` orders, newest first, after the one given.
+#[tracing::instrument(name = "db.order.ids", skip_all)]
 pub(crate) async fn ids(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -120,6 +122,7 @@ pub(crate) async fn ids(
 }
 
 /// As [`ids`], of the orders in one state. A statement of its own, so that each has the index that fits it.
+#[tracing::instrument(name = "db.order.ids_in_state", skip_all)]
 pub(crate) async fn ids_in_state(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -160,7 +163,7 @@ struct OrderRow {
 
 /// Returns the orders with these ids, newest first, each with all that belongs to it. The number of statements does
 /// not depend on the number of orders; two do for orders that wait for their payment.
-#[tracing::instrument(level = "debug", name = "db.order.load", skip_all)]
+#[tracing::instrument(name = "db.order.load", skip_all)]
 pub(crate) async fn load(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -296,6 +299,7 @@ async fn load_lines(
 }
 
 /// Cancels an order that is pending payment; says whether it was.
+#[tracing::instrument(name = "db.order.cancel", skip_all)]
 pub(crate) async fn cancel(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -345,7 +349,7 @@ pub(crate) async fn claim_due(
 }
 
 /// Expires orders that are locked and pending payment.
-#[tracing::instrument(level = "debug", name = "db.order.expire", skip_all)]
+#[tracing::instrument(name = "db.order.expire", skip_all)]
 pub(crate) async fn expire(
     conn: &mut PgConnection,
     orders: &[(MerchantId, OrderId)],

@@ -13,7 +13,7 @@ use super::inconsistent;
 use crate::domain::held::{Action, Policy, SurplusAction};
 
 /// Returns the policies in force of these merchants; those who set none are left out.
-#[tracing::instrument(level = "debug", name = "db.late_money_policy.current", skip_all)]
+#[tracing::instrument(name = "db.late_money_policy.current", skip_all)]
 pub(crate) async fn current(
     conn: &mut PgConnection,
     merchants: &[MerchantId],
@@ -37,6 +37,7 @@ pub(crate) async fn current(
 }
 
 /// Inserts a policy unless its idempotency key was used; says whether it did.
+#[tracing::instrument(name = "db.late_money_policy.insert", skip_all)]
 pub(crate) async fn insert(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -70,6 +71,7 @@ pub(crate) async fn insert(
 }
 
 /// Returns the policy that was set under an idempotency key, and that request's fingerprint.
+#[tracing::instrument(name = "db.late_money_policy.by_key", skip_all)]
 pub(crate) async fn by_key(
     pool: &PgPool,
     merchant_id: MerchantId,

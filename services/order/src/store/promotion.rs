@@ -41,6 +41,7 @@ impl TryFrom<PromotionRow> for Promotion {
 }
 
 /// Inserts a promotion unless its idempotency key was used; says whether it did.
+#[tracing::instrument(name = "db.promotion.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     promotion: &Promotion,
@@ -67,6 +68,7 @@ pub(crate) async fn insert(
 }
 
 /// Returns the promotion that was started under an idempotency key, and that request's fingerprint.
+#[tracing::instrument(name = "db.promotion.by_key", skip_all)]
 pub(crate) async fn by_key(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -96,7 +98,7 @@ pub(crate) async fn by_key(
 }
 
 /// Returns what a merchant's promotions offer in a currency now.
-#[tracing::instrument(level = "debug", name = "db.promotion.offers", skip_all)]
+#[tracing::instrument(name = "db.promotion.offers", skip_all)]
 pub(crate) async fn offers(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -121,6 +123,7 @@ pub(crate) async fn offers(
 }
 
 /// Returns at most `limit` promotions, newest first, after the one given.
+#[tracing::instrument(name = "db.promotion.list", skip_all)]
 pub(crate) async fn list(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -141,6 +144,7 @@ pub(crate) async fn list(
 }
 
 /// Ends a promotion, unless it ended before, and returns it as it is now.
+#[tracing::instrument(name = "db.promotion.end", skip_all)]
 pub(crate) async fn end(
     pool: &PgPool,
     merchant_id: MerchantId,

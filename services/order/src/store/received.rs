@@ -56,7 +56,7 @@ pub(super) fn columns(orders: &[(MerchantId, OrderId)]) -> (Vec<Uuid>, Vec<Uuid>
 
 /// Returns where these orders stand and keeps others from changing them until the transaction ends. Locked in the
 /// order of their keys, so that two batches can't wait for one another. Unknown orders are left out.
-#[tracing::instrument(level = "debug", name = "db.order.lock", skip_all)]
+#[tracing::instrument(name = "db.order.lock", skip_all)]
 pub(crate) async fn lock(
     conn: &mut PgConnection,
     orders: &[(MerchantId, OrderId)],
@@ -88,7 +88,7 @@ pub(crate) async fn lock(
 }
 
 /// Marks orders as paid that are locked and in the states given.
-#[tracing::instrument(level = "debug", name = "db.order.pay", skip_all)]
+#[tracing::instrument(name = "db.order.pay", skip_all)]
 pub(crate) async fn pay(conn: &mut PgConnection, paid: &[Paid]) -> Result<(), sqlx::Error> {
     let merchants: Vec<Uuid> = paid.iter().map(|p| p.merchant_id.uuid()).collect();
     let ids: Vec<Uuid> = paid.iter().map(|p| p.order_id.uuid()).collect();
@@ -112,6 +112,7 @@ pub(crate) async fn pay(conn: &mut PgConnection, paid: &[Paid]) -> Result<(), sq
 }
 
 /// Returns the lines of these orders whose buyers get a voucher.
+#[tracing::instrument(name = "db.order_line.vouchers", skip_all)]
 pub(crate) async fn voucher_lines(
     conn: &mut PgConnection,
     orders: &[(MerchantId, OrderId)],
@@ -140,7 +141,7 @@ pub(crate) async fn voucher_lines(
 }
 
 /// Remembers refunds, and returns those that were not counted before.
-#[tracing::instrument(level = "debug", name = "db.order_refund.insert", skip_all)]
+#[tracing::instrument(name = "db.order_refund.insert", skip_all)]
 pub(crate) async fn remember_refunds(
     conn: &mut PgConnection,
     refunds: &[CountedRefund],
@@ -170,7 +171,7 @@ pub(crate) async fn remember_refunds(
 }
 
 /// Writes the refunded sums of orders that are locked and paid.
-#[tracing::instrument(level = "debug", name = "db.order.refund", skip_all)]
+#[tracing::instrument(name = "db.order.refund", skip_all)]
 pub(crate) async fn refund(conn: &mut PgConnection, orders: &[Standing]) -> Result<(), sqlx::Error> {
     let merchants: Vec<Uuid> = orders.iter().map(|o| o.merchant_id.uuid()).collect();
     let ids: Vec<Uuid> = orders.iter().map(|o| o.order_id.uuid()).collect();

@@ -42,7 +42,7 @@ impl TryFrom<VoucherRow> for Voucher {
 }
 
 /// Inserts vouchers, each with the merchant whom it belongs to.
-#[tracing::instrument(level = "debug", name = "db.voucher.insert", skip_all)]
+#[tracing::instrument(name = "db.voucher.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     vouchers: &[(MerchantId, Voucher)],
@@ -71,6 +71,7 @@ pub(crate) async fn insert(
 }
 
 /// Returns the vouchers of a merchant's orders, in the order in which they were issued.
+#[tracing::instrument(name = "db.voucher.of_orders", skip_all)]
 pub(crate) async fn of_orders(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -89,6 +90,7 @@ pub(crate) async fn of_orders(
 }
 
 /// Returns the voucher with this code.
+#[tracing::instrument(name = "db.voucher.by_code", skip_all)]
 pub(crate) async fn by_code(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -109,7 +111,7 @@ pub(crate) async fn by_code(
 
 /// Takes uses off the voucher with this code, if it has so many left, and returns it as it is then. Of redemptions
 /// at the same time each sees what the ones before it left.
-#[tracing::instrument(level = "debug", name = "db.voucher.redeem", skip_all)]
+#[tracing::instrument(name = "db.voucher.redeem", skip_all)]
 pub(crate) async fn redeem(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -132,7 +134,7 @@ pub(crate) async fn redeem(
 }
 
 /// Inserts a redemption unless its idempotency key was used; says whether it did.
-#[tracing::instrument(level = "debug", name = "db.redemption.insert", skip_all)]
+#[tracing::instrument(name = "db.redemption.insert", skip_all)]
 pub(crate) async fn insert_redemption(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -164,6 +166,7 @@ pub(crate) async fn insert_redemption(
 }
 
 /// Returns the redemption that was made under an idempotency key, and that request's fingerprint.
+#[tracing::instrument(name = "db.redemption.by_key", skip_all)]
 pub(crate) async fn redemption_by_key(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -195,7 +198,7 @@ pub(crate) async fn redemption_by_key(
 }
 
 /// Returns the vouchers of these orders and keeps others from redeeming them until the transaction ends.
-#[tracing::instrument(level = "debug", name = "db.voucher.lock", skip_all)]
+#[tracing::instrument(name = "db.voucher.lock", skip_all)]
 pub(crate) async fn lock_of_orders(
     conn: &mut PgConnection,
     orders: &[(MerchantId, OrderId)],
@@ -228,7 +231,7 @@ pub(crate) async fn lock_of_orders(
 }
 
 /// Writes the voided uses of vouchers that are locked.
-#[tracing::instrument(level = "debug", name = "db.voucher.void", skip_all)]
+#[tracing::instrument(name = "db.voucher.void", skip_all)]
 pub(crate) async fn void(
     conn: &mut PgConnection,
     vouchers: &[(MerchantId, Voucher)],

@@ -34,7 +34,7 @@ impl Orders {
         let due = within::<_, sqlx::Error>(CLAIM_LIMIT, claim).await?;
         let taken = due.len();
         if taken > 0 {
-            let span = tracing::info_span!("order.expire", orders = taken);
+            let span = tracing::info_span!("order.expire", tael.orders = taken);
             self.expire_batch(due).instrument(span).await?;
         }
         Ok(taken)
@@ -56,10 +56,10 @@ impl Orders {
                 // Its event is on its way and will mark the order as paid.
                 Ok(Closing::Paid) => {}
                 Ok(Closing::InDoubt) => {
-                    tracing::info!(order_id = %order.1, "an order's payment is in doubt; it expires later");
+                    tracing::info!(tael.order_id = %order.1, "an order's payment is in doubt; it expires later");
                 }
                 Err(error) => {
-                    tracing::warn!(order_id = %order.1, error = %Chain(&error), "an order's payment was not closed");
+                    tracing::warn!(tael.order_id = %order.1, error = %Chain(&error), "an order's payment was not closed");
                 }
             }
         }

@@ -167,10 +167,10 @@ impl Orders {
         let asked = stream::iter(due).map(|refund| {
             let span = tracing::info_span!(
                 "order.refund_held",
-                merchant_id = %refund.key.0,
-                order_id = %refund.key.1,
-                payment_id = %refund.key.2,
-                refund_id = %refund.refund_id,
+                tael.merchant_id = %refund.key.0,
+                tael.order_id = %refund.key.1,
+                tael.payment_id = %refund.key.2,
+                tael.refund_id = %refund.refund_id,
             );
             tael_telemetry::follow(&span, &refund.traceparent);
             async move {
@@ -264,9 +264,9 @@ pub(super) async fn end(
             }
             State::Held { .. } | State::Refunding { .. } | State::Accepted { .. } => {
                 tracing::warn!(
-                    order_id = %end.key.1,
-                    payment_id = %end.key.2,
-                    refund_id = %end.refund_id,
+                    tael.order_id = %end.key.1,
+                    tael.payment_id = %end.key.2,
+                    tael.refund_id = %end.refund_id,
                     "the channel refuses to give held money back"
                 );
             }

@@ -189,7 +189,7 @@ impl Adapter for Alipay {
                 }
                 Some("REFUND_SUCCESS") => {
                     tracing::error!(
-                        refund_number = order.refund_number,
+                        tael.refund_number = order.refund_number,
                         "the channel refunded another amount"
                     );
                     RefundEvidence::Unknown

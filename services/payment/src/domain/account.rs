@@ -9,6 +9,15 @@ pub(crate) enum Channel {
     Alipay,
 }
 
+impl Channel {
+    /// Its name in rows, spans and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Alipay => "alipay",
+        }
+    }
+}
+
 /// How the payer pays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {

@@ -6,7 +6,7 @@ use tael_idempotency::Guard;
 use tael_ids::{ChannelAccountId, MerchantId};
 use uuid::Uuid;
 
-use super::{channel, channel_name};
+use super::channel;
 use crate::domain::account::{AlipayIdentity, Channel, ChannelAccount, Identity};
 
 struct AccountRow {
@@ -43,7 +43,7 @@ impl TryFrom<AccountRow> for ChannelAccount {
 }
 
 /// Inserts an account unless its idempotency key was used; says whether it did.
-#[tracing::instrument(name = "db.channel_account.insert", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.channel_account.insert", skip_all)]
 pub(crate) async fn insert(
     pool: &PgPool,
     account: &ChannelAccount,
@@ -58,7 +58,7 @@ pub(crate) async fn insert(
          on conflict (merchant_id, idempotency_key) do nothing",
         account.merchant_id.uuid(),
         account.id.uuid(),
-        channel_name(account.channel()),
+        account.channel().name(),
         account.label,
         identity.app_id,
         identity.seller_id,
@@ -74,7 +74,7 @@ pub(crate) async fn insert(
 }
 
 /// Returns the account that was made under an idempotency key, and the request's fingerprint.
-#[tracing::instrument(name = "db.channel_account.by_key", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.channel_account.by_key", skip_all)]
 pub(crate) async fn by_key(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -93,7 +93,7 @@ pub(crate) async fn by_key(
 }
 
 /// Returns a merchant's account.
-#[tracing::instrument(name = "db.channel_account.get", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.channel_account.get", skip_all)]
 pub(crate) async fn get(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -114,7 +114,7 @@ pub(crate) async fn get(
 }
 
 /// Returns an account with its sealed keys, whosever it is: for callbacks, and for opening it.
-#[tracing::instrument(name = "db.channel_account.with_keys", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.channel_account.with_keys", skip_all)]
 pub(crate) async fn with_keys(
     pool: &PgPool,
     id: ChannelAccountId,
@@ -142,7 +142,7 @@ pub(crate) async fn with_keys(
 }
 
 /// Returns at most `limit` of a merchant's accounts, newest first, after the one given.
-#[tracing::instrument(name = "db.channel_account.list", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.channel_account.list", skip_all)]
 pub(crate) async fn list(
     pool: &PgPool,
     merchant_id: MerchantId,

@@ -40,7 +40,7 @@ impl TryFrom<AlarmRow> for Alarm {
 }
 
 /// Records an alarm unless the same contradiction was recorded before; says whether it did.
-#[tracing::instrument(name = "db.alarm.insert", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.alarm.insert", skip_all)]
 pub(crate) async fn insert(conn: &mut PgConnection, alarm: &Alarm) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into alarm (merchant_id, alarm_id, payment_id, field, expected, actual, create_time)
@@ -60,7 +60,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, alarm: &Alarm) -> Result<boo
 }
 
 /// Returns at most `limit` of a merchant's alarms, newest first, after the one given.
-#[tracing::instrument(name = "db.alarm.list", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.alarm.list", skip_all)]
 pub(crate) async fn list(
     pool: &PgPool,
     merchant_id: MerchantId,

@@ -6,6 +6,7 @@ use tael_ids::{AttemptId, ChannelAccountId, OrderId, PaymentId, RefundId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{AttemptFact, ChannelAccountFact, PaymentFact, PaymentRefundFact};
 
+#[tracing::instrument(name = "db.fact.channel_accounts", skip_all)]
 pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, channel_account_id, channel
@@ -28,6 +29,7 @@ pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<
     Ok(found.collect())
 }
 
+#[tracing::instrument(name = "db.fact.payments", skip_all)]
 pub(crate) async fn payments(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, payment_id, order_id, amount_minor, currency, state, refunded_minor,
@@ -56,6 +58,7 @@ pub(crate) async fn payments(pool: &PgPool, range: Range) -> Result<Vec<Found>, 
     Ok(found.collect())
 }
 
+#[tracing::instrument(name = "db.fact.attempts", skip_all)]
 pub(crate) async fn attempts(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, attempt_id, payment_id, channel_account_id, state, in_doubt, create_time
@@ -82,6 +85,7 @@ pub(crate) async fn attempts(pool: &PgPool, range: Range) -> Result<Vec<Found>, 
     Ok(found.collect())
 }
 
+#[tracing::instrument(name = "db.fact.refunds", skip_all)]
 pub(crate) async fn refunds(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, refund_id, payment_id, attempt_id, amount_minor, currency, state, create_time, refund_time

@@ -10,7 +10,7 @@ use tael_ids::{AttemptId, ChannelAccountId, MerchantId, OrderId, PaymentId};
 use uuid::Uuid;
 
 use self::rows::{AttemptRow, JoinedRow, PaymentRow, assemble};
-use super::{channel_name, expect_one, method_name};
+use super::{expect_one, method_name};
 use crate::domain::evidence::Paid;
 use crate::domain::payment::{Attempt, Failure, Payment};
 
@@ -19,7 +19,7 @@ pub(crate) const ONE_ACTIVE: &str = "payment_one_active";
 
 /// Inserts a payment with its first attempt unless its idempotency key was used; says whether it did. Violates
 /// [`ONE_ACTIVE`] when the order has another payment that may still bring money.
-#[tracing::instrument(name = "db.payment.insert", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     payment: &Payment,
@@ -51,7 +51,7 @@ pub(crate) async fn insert(
         guard.fingerprint,
         attempt.id.uuid(),
         attempt.channel_account_id.uuid(),
-        channel_name(attempt.channel),
+        attempt.channel.name(),
         method_name(attempt.method),
         attempt.routing_reason,
         next_query_time.to_sqlx() as _,
@@ -64,7 +64,7 @@ pub(crate) async fn insert(
 }
 
 /// Records that the payer can pay, if the attempt still waits for that; says whether it did. Ends the lease.
-#[tracing::instrument(name = "db.payment.present", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.present", skip_all)]
 pub(crate) async fn present(
     pool: &PgPool,
     payment: &Payment,
@@ -95,7 +95,7 @@ pub(crate) async fn present(
 }
 
 /// Records that the payer paid. The payment and its attempt must be locked, in the states given.
-#[tracing::instrument(name = "db.payment.succeed", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.succeed", skip_all)]
 pub(crate) async fn succeed(
     conn: &mut PgConnection,
     payment: &Payment,
@@ -127,7 +127,7 @@ pub(crate) async fn succeed(
 }
 
 /// Lets the order of a payment that the channel reversed be paid by another one. The payment must be locked.
-#[tracing::instrument(name = "db.payment.release_order", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.release_order", skip_all)]
 pub(crate) async fn release_order(conn: &mut PgConnection, payment: &Payment) -> Result<(), sqlx::Error> {
     let updated = sqlx::query!(
         "update payment set holds_order = false
@@ -141,7 +141,7 @@ pub(crate) async fn release_order(conn: &mut PgConnection, payment: &Payment) ->
 }
 
 /// Records that the payment can no longer be paid. The payment and its attempt must be locked, in the states given.
-#[tracing::instrument(name = "db.payment.close", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.close", skip_all)]
 pub(crate) async fn close(
     conn: &mut PgConnection,
     payment: &Payment,
@@ -169,7 +169,7 @@ pub(crate) async fn close(
 }
 
 /// Records that the channel refused. The payment and its attempt must be locked, in the states given.
-#[tracing::instrument(name = "db.payment.fail", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.fail", skip_all)]
 pub(crate) async fn fail(
     conn: &mut PgConnection,
     payment: &Payment,
@@ -202,7 +202,7 @@ pub(crate) async fn fail(
 
 /// Records that an open attempt's state stays as it is, when to look again, and ends the lease. An attempt that has
 /// ended in the meantime is left alone.
-#[tracing::instrument(name = "db.attempt.stay", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.attempt.stay", skip_all)]
 pub(crate) async fn stay(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -224,7 +224,7 @@ pub(crate) async fn stay(
 }
 
 /// Takes the lease of an open attempt if nobody has it; says whether it did.
-#[tracing::instrument(name = "db.attempt.lease", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.attempt.lease", skip_all)]
 pub(crate) async fn lease(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -246,6 +246,18 @@ pub(crate) async fn lease(
     Ok(updated.rows_affected() == 1)
 }
 
+/// An attempt that is due to be asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct Due {
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) payment_id: PaymentId,
+    pub(crate) attempt_id: AttemptId,
+    /// How often it was asked about, with this time.
+    pub(crate) tries: i32,
+    /// The trace it was made in.
+    pub(crate) traceparent: String,
+}
+
 /// Takes the leases of at most `limit` attempts that are due, whosever they are. Replicas never get the same.
 #[tracing::instrument(name = "db.attempt.claim_due", level = "debug", skip_all)]
 pub(crate) async fn claim_due(
@@ -253,7 +265,7 @@ pub(crate) async fn claim_due(
     now: Timestamp,
     lease_until: Timestamp,
     limit: i64,
-) -> Result<Vec<(MerchantId, PaymentId, AttemptId)>, sqlx::Error> {
+) -> Result<Vec<Due>, sqlx::Error> {
     let rows = sqlx::query!(
         "update attempt set lease_until = $2, tries = tries + 1
          from (
@@ -263,7 +275,8 @@ pub(crate) async fn claim_due(
              for update skip locked
          ) due
          where attempt.merchant_id = due.merchant_id and attempt.attempt_id = due.attempt_id
-         returning attempt.merchant_id, attempt.payment_id, attempt.attempt_id",
+         returning attempt.merchant_id, attempt.payment_id, attempt.attempt_id, attempt.tries,
+                   attempt.traceparent",
         now.to_sqlx() as _,
         lease_until.to_sqlx() as _,
         limit,
@@ -272,18 +285,18 @@ pub(crate) async fn claim_due(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| {
-            (
-                MerchantId::from_uuid(row.merchant_id),
-                PaymentId::from_uuid(row.payment_id),
-                AttemptId::from_uuid(row.attempt_id),
-            )
+        .map(|row| Due {
+            merchant_id: MerchantId::from_uuid(row.merchant_id),
+            payment_id: PaymentId::from_uuid(row.payment_id),
+            attempt_id: AttemptId::from_uuid(row.attempt_id),
+            tries: row.tries,
+            traceparent: row.traceparent,
         })
         .collect())
 }
 
 /// Returns a payment.
-#[tracing::instrument(name = "db.payment.get", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.get", skip_all)]
 pub(crate) async fn get(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -308,7 +321,7 @@ pub(crate) async fn get(
 }
 
 /// Returns a payment and keeps others from changing it until the transaction ends.
-#[tracing::instrument(name = "db.payment.lock", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.lock", skip_all)]
 pub(crate) async fn lock(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -350,7 +363,7 @@ async fn attempts(
 }
 
 /// Returns whose payment it is that a payer holds.
-#[tracing::instrument(name = "db.payment.merchant_of", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.merchant_of", skip_all)]
 pub(crate) async fn merchant_of(pool: &PgPool, id: PaymentId) -> Result<Option<MerchantId>, sqlx::Error> {
     let row = sqlx::query_scalar!("select merchant_id from payment where payment_id = $1", id.uuid())
         .fetch_optional(pool)
@@ -359,7 +372,7 @@ pub(crate) async fn merchant_of(pool: &PgPool, id: PaymentId) -> Result<Option<M
 }
 
 /// Returns the payment of an attempt at a channel account.
-#[tracing::instrument(name = "db.payment.of_attempt", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.of_attempt", skip_all)]
 pub(crate) async fn of_attempt(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -390,7 +403,7 @@ pub(crate) async fn of_attempt(
 }
 
 /// Returns the payment that was made under an idempotency key, and the request's fingerprint.
-#[tracing::instrument(name = "db.payment.by_key", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.by_key", skip_all)]
 pub(crate) async fn by_key(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -407,7 +420,7 @@ pub(crate) async fn by_key(
 }
 
 /// Returns the payment that may bring an order's money.
-#[tracing::instrument(name = "db.payment.active_of_order", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.active_of_order", skip_all)]
 pub(crate) async fn active_of_order(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -424,7 +437,7 @@ pub(crate) async fn active_of_order(
 }
 
 /// Returns at most `limit` of a merchant's payments, newest first, after the one given; of one order if given.
-#[tracing::instrument(name = "db.payment.list", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.payment.list", skip_all)]
 pub(crate) async fn list(
     pool: &PgPool,
     merchant_id: MerchantId,

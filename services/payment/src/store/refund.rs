@@ -72,7 +72,7 @@ impl TryFrom<RefundRow> for Refund {
 }
 
 /// Reserves an amount and inserts its refund unless its id was used; says whether it did. The payment must be locked.
-#[tracing::instrument(name = "db.refund.reserve", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.refund.reserve", skip_all)]
 pub(crate) async fn reserve(
     conn: &mut PgConnection,
     refund: &Refund,
@@ -108,7 +108,7 @@ pub(crate) async fn reserve(
 }
 
 /// Records that the channel moved the money: the reservation becomes a refund. The payment must be locked.
-#[tracing::instrument(name = "db.refund.succeed", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.refund.succeed", skip_all)]
 pub(crate) async fn succeed(
     conn: &mut PgConnection,
     refund: &Refund,
@@ -136,7 +136,7 @@ pub(crate) async fn succeed(
 }
 
 /// Records that the channel refused and releases the reservation. The payment must be locked.
-#[tracing::instrument(name = "db.refund.fail", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.refund.fail", skip_all)]
 pub(crate) async fn fail(
     conn: &mut PgConnection,
     refund: &Refund,
@@ -164,7 +164,7 @@ pub(crate) async fn fail(
 }
 
 /// Sets when to ask about a pending refund again and ends the lease. One that has ended is left alone.
-#[tracing::instrument(name = "db.refund.stay", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.refund.stay", skip_all)]
 pub(crate) async fn stay(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -184,7 +184,7 @@ pub(crate) async fn stay(
 }
 
 /// Takes the lease of a pending refund if nobody has it, counts the try, and returns the refund.
-#[tracing::instrument(name = "db.refund.lease", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.refund.lease", skip_all)]
 pub(crate) async fn lease(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -241,7 +241,7 @@ pub(crate) async fn claim_due(
 }
 
 /// Returns a refund.
-#[tracing::instrument(name = "db.refund.get", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.refund.get", skip_all)]
 pub(crate) async fn get(
     conn: &mut PgConnection,
     merchant_id: MerchantId,

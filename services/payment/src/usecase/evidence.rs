@@ -131,7 +131,7 @@ impl Payments {
     ) -> Result<(), Error> {
         match payment.state {
             PaymentState::Closed | PaymentState::Failed => {
-                tracing::warn!(payment_id = %payment.id, "money came for a payment that had ended");
+                tracing::warn!(tael.payment_id = %payment.id, "money came for a payment that had ended");
             }
             PaymentState::Created | PaymentState::Pending | PaymentState::Succeeded { .. } => {}
         }
@@ -210,7 +210,7 @@ impl Payments {
     ) -> Result<(), Error> {
         for contradiction in found {
             tracing::error!(
-                payment_id = %payment.id,
+                tael.payment_id = %payment.id,
                 field = contradiction.field.name(),
                 expected = contradiction.expected,
                 actual = contradiction.actual,

@@ -2,7 +2,7 @@
 
 use tael_fault::crash_point;
 use tael_ids::{AttemptId, ChannelAccountId, RefundId};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::evidence::Recorded;
 use super::{Error, Payments};
@@ -37,21 +37,29 @@ impl Payments {
         let notification = match open.adapter.read_notification(body) {
             Ok(notification) => notification,
             Err(error) => {
-                tracing::warn!(channel_account_id = %account_id, %error, "a notification is not believed");
+                tracing::warn!(tael.channel_account_id = %account_id, %error, "a notification is not believed");
                 return Ok(open.adapter.acknowledge(false));
             }
         };
         let Some(payment) = self.payment_of(&open, &notification).await? else {
-            tracing::warn!(channel_account_id = %account_id, "a notification is about a number that is not ours");
+            tracing::warn!(tael.channel_account_id = %account_id, "a notification is about a number that is not ours");
             return Ok(open.adapter.acknowledge(false));
         };
         let attempt_id = AttemptId::from_channel_number(&notification.number).ok();
         let traceparent =
             attempt_id.and_then(|id| payment.attempt(id)).map_or("", |attempt| &attempt.traceparent);
         // Joins the payment's trace: the callback itself came without one.
-        let span =
-            tracing::info_span!("payment.notification", payment_id = %payment.id, otel.kind = "consumer");
+        let span = tracing::info_span!(
+            "callback",
+            otel.name = format!("callback.{}", channel.name()),
+            otel.kind = "consumer",
+            tael.merchant_id = %payment.merchant_id,
+            tael.order_id = %payment.order_id,
+            tael.payment_id = %payment.id,
+            tael.channel = channel.name(),
+        );
         tael_telemetry::follow(&span, traceparent);
+        tael_telemetry::link(&span, &Span::current());
         crash_point("payment.notification.verified");
         let taken = self.take(&open, &payment, &notification).instrument(span).await?;
         crash_point("payment.notification.recorded");
@@ -114,6 +122,6 @@ impl Payments {
 
 /// A refund that was made in the channel's own console: nothing of ours waits for it, and a person may want to know.
 fn not_ours(payment: &Payment) -> bool {
-    tracing::warn!(payment_id = %payment.id, "the channel tells of a refund that is not ours");
+    tracing::warn!(tael.payment_id = %payment.id, "the channel tells of a refund that is not ours");
     true
 }

@@ -3,13 +3,13 @@
 use futures::StreamExt as _;
 use tael_fault::crash_point;
 use tael_grpc::status::Chain;
-use tael_ids::{AttemptId, MerchantId, PaymentId};
 use tracing::Instrument as _;
 
 use super::{Error, Payments};
 use crate::accounts::OpenAccount;
 use crate::domain::payment::{Attempt, AttemptState, Payment};
 use crate::store;
+use crate::store::payment::Due;
 
 /// So many are claimed at once, and asked about at the same time.
 const BATCH: i64 = 16;
@@ -26,18 +26,36 @@ impl Payments {
             crash_point("payment.poll.claimed");
         }
         let count = attempts.len() + refunds.len();
-        let attempts = attempts.into_iter().map(|(merchant_id, payment_id, attempt_id)| async move {
-            if let Err(error) = self.poll_attempt(merchant_id, payment_id, attempt_id).await {
-                tracing::warn!(%payment_id, error = %Chain(&error), "a payment could not be asked about");
+        let attempts = attempts.into_iter().map(|due| {
+            let span = tracing::info_span!(
+                "payment.poll",
+                tael.merchant_id = %due.merchant_id,
+                tael.payment_id = %due.payment_id,
+                tael.retries = due.tries,
+            );
+            tael_telemetry::follow(&span, &due.traceparent);
+            async move {
+                if let Err(error) = self.poll_attempt(&due).await {
+                    tracing::warn!(error = %Chain(&error), "a payment could not be asked about");
+                }
             }
+            .instrument(span)
         });
-        let refunds = refunds.into_iter().map(|refund| async move {
-            let id = refund.id;
-            let span = tracing::info_span!("refund.poll", refund_id = %id);
+        let refunds = refunds.into_iter().map(|refund| {
+            let span = tracing::info_span!(
+                "refund.poll",
+                tael.merchant_id = %refund.merchant_id,
+                tael.payment_id = %refund.payment_id,
+                tael.refund_id = %refund.id,
+                tael.retries = refund.schedule.tries,
+            );
             tael_telemetry::follow(&span, &refund.traceparent);
-            if let Err(error) = self.execute_refund(refund).instrument(span).await {
-                tracing::warn!(refund_id = %id, error = %Chain(&error), "a refund could not be asked about");
+            async move {
+                if let Err(error) = self.execute_refund(refund).await {
+                    tracing::warn!(error = %Chain(&error), "a refund could not be asked about");
+                }
             }
+            .instrument(span)
         });
         let batch = usize::try_from(BATCH).unwrap_or(usize::MAX);
         futures::join!(
@@ -47,25 +65,14 @@ impl Payments {
         Ok(count)
     }
 
-    async fn poll_attempt(
-        &self,
-        merchant_id: MerchantId,
-        payment_id: PaymentId,
-        attempt_id: AttemptId,
-    ) -> Result<(), Error> {
-        let payment = self.payment(merchant_id, payment_id).await?;
-        let attempt = payment.attempt(attempt_id).ok_or(Error::RowVanished)?;
-        let span = tracing::info_span!("payment.poll", payment_id = %payment.id);
-        tael_telemetry::follow(&span, &attempt.traceparent);
-        async {
-            let open = self.open_account_of(attempt).await?;
-            if self.may_call(&payment, attempt, &open).await? {
-                self.ask(&payment, attempt, &open).await?;
-            }
-            Ok(())
+    async fn poll_attempt(&self, due: &Due) -> Result<(), Error> {
+        let payment = self.payment(due.merchant_id, due.payment_id).await?;
+        let attempt = payment.attempt(due.attempt_id).ok_or(Error::RowVanished)?;
+        let open = self.open_account_of(attempt).await?;
+        if self.may_call(&payment, attempt, &open).await? {
+            self.ask(&payment, attempt, &open).await?;
         }
-        .instrument(span)
-        .await
+        Ok(())
     }
 
     /// Asks about an attempt in the way its state demands and records the answer, by the holder of its lease.

@@ -155,7 +155,7 @@ impl Payments {
                 events::refund_failed(&payment, &refund, &failure, now)
             }
             (RefundState::Failed(_), RefundEvidence::Refunded { .. }) => {
-                tracing::error!(refund_id = %refund.id, "the channel refunded what it had refused");
+                tracing::error!(tael.refund_id = %refund.id, "the channel refunded what it had refused");
                 return Ok(());
             }
             (RefundState::Pending | RefundState::Succeeded { .. } | RefundState::Failed(_), _) => {

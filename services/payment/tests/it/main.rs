@@ -14,4 +14,5 @@ mod permutations;
 mod poll;
 mod read;
 mod refund;
+mod trace;
 mod world;

@@ -6,6 +6,7 @@ use tael_ids::{OrderId, PaymentId, RefundId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{RefundCeilingFact, RefundFact};
 
+#[tracing::instrument(name = "db.fact.refunds", skip_all)]
 pub(crate) async fn refunds(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, refund_id, order_id, payment_id, currency, amount_minor, state, create_time, end_time
@@ -33,6 +34,7 @@ pub(crate) async fn refunds(pool: &PgPool, range: Range) -> Result<Vec<Found>, s
     Ok(found.collect())
 }
 
+#[tracing::instrument(name = "db.fact.ceilings", skip_all)]
 pub(crate) async fn ceilings(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, order_id, payment_id, currency, total_minor, reserved_minor, refunded_minor

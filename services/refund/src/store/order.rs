@@ -9,7 +9,7 @@ use crate::clients::PaidOrder;
 use crate::domain::LineBalance;
 
 /// Locks an order for its refunds, noting it when it is the first one, and returns what is left to refund.
-#[tracing::instrument(level = "debug", name = "db.refund_order.lock", skip_all)]
+#[tracing::instrument(name = "db.refund_order.lock", skip_all)]
 pub(crate) async fn lock(conn: &mut PgConnection, order: &PaidOrder) -> Result<Money, sqlx::Error> {
     // The update changes nothing; it is what takes the lock when the row is there already.
     let row = sqlx::query!(
@@ -29,7 +29,7 @@ pub(crate) async fn lock(conn: &mut PgConnection, order: &PaidOrder) -> Result<M
 }
 
 /// Returns what is left of an order's lines, noting them when they are first asked for. The order must be locked.
-#[tracing::instrument(level = "debug", name = "db.refund_order.lines", skip_all)]
+#[tracing::instrument(name = "db.refund_order.lines", skip_all)]
 pub(crate) async fn lines(
     conn: &mut PgConnection,
     order: &PaidOrder,

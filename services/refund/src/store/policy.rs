@@ -11,7 +11,7 @@ use tael_postgres::InconsistentRow;
 use crate::domain::Policy;
 
 /// Returns the policy in force; none when the merchant has set none.
-#[tracing::instrument(level = "debug", name = "db.refund_policy.current", skip_all)]
+#[tracing::instrument(name = "db.refund_policy.current", skip_all)]
 pub(crate) async fn current(pool: &PgPool, merchant_id: MerchantId) -> Result<Option<Policy>, sqlx::Error> {
     let row = sqlx::query!(
         "select version, window_day, limit_currency, limit_minor
@@ -25,7 +25,7 @@ pub(crate) async fn current(pool: &PgPool, merchant_id: MerchantId) -> Result<Op
 }
 
 /// Inserts a policy unless its idempotency key was used; says whether it did.
-#[tracing::instrument(level = "debug", name = "db.refund_policy.insert", skip_all)]
+#[tracing::instrument(name = "db.refund_policy.insert", skip_all)]
 pub(crate) async fn insert(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -54,7 +54,7 @@ pub(crate) async fn insert(
 }
 
 /// Returns the policy that was set under an idempotency key, and the request's fingerprint.
-#[tracing::instrument(level = "debug", name = "db.refund_policy.by_key", skip_all)]
+#[tracing::instrument(name = "db.refund_policy.by_key", skip_all)]
 pub(crate) async fn by_key(
     pool: &PgPool,
     merchant_id: MerchantId,

@@ -77,12 +77,13 @@ impl TryFrom<RefundRow> for Refund {
 
 /// Inserts a refund with its lines and sets its amount and units aside, unless its idempotency key was used; says
 /// whether it did. The order must be locked.
-#[tracing::instrument(level = "debug", name = "db.refund.insert", skip_all)]
+#[tracing::instrument(name = "db.refund.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     refund: &Refund,
     guard: &Guard,
     next_try_time: Option<Timestamp>,
+    traceparent: &str,
 ) -> Result<bool, sqlx::Error> {
     let line_ids: Vec<Uuid> = refund.lines.iter().map(|l| l.line_id.uuid()).collect();
     let quantities: Vec<i32> = refund.lines.iter().map(|l| stored_units(l.quantity)).collect();
@@ -121,7 +122,7 @@ pub(crate) async fn insert(
         refund.state.name(),
         refund.create_time.to_sqlx() as _,
         next_try_time.map(Timestamp::to_sqlx) as _,
-        tael_telemetry::current_traceparent().unwrap_or_default(),
+        traceparent,
         guard.key,
         guard.fingerprint,
         &line_ids,
@@ -134,7 +135,7 @@ pub(crate) async fn insert(
 }
 
 /// Returns the refund that was created under an idempotency key, and the request's fingerprint.
-#[tracing::instrument(level = "debug", name = "db.refund.by_key", skip_all)]
+#[tracing::instrument(name = "db.refund.by_key", skip_all)]
 pub(crate) async fn by_key(
     executor: impl PgExecutor<'_>,
     merchant_id: MerchantId,
@@ -151,7 +152,7 @@ pub(crate) async fn by_key(
 }
 
 /// Returns a refund.
-#[tracing::instrument(level = "debug", name = "db.refund.get", skip_all)]
+#[tracing::instrument(name = "db.refund.get", skip_all)]
 pub(crate) async fn get(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -178,7 +179,7 @@ pub(crate) async fn get(
 }
 
 /// Returns a refund and keeps others from moving it until the transaction ends.
-#[tracing::instrument(level = "debug", name = "db.refund.lock", skip_all)]
+#[tracing::instrument(name = "db.refund.lock", skip_all)]
 pub(crate) async fn lock(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -206,7 +207,7 @@ pub(crate) async fn lock(
 }
 
 /// Returns a merchant's refunds, newest first: those of one order if one is given, those after an id if one is given.
-#[tracing::instrument(level = "debug", name = "db.refund.list", skip_all)]
+#[tracing::instrument(name = "db.refund.list", skip_all)]
 pub(crate) async fn list(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -239,7 +240,7 @@ pub(crate) async fn list(
 }
 
 /// Approves a refund that awaits approval; says whether it did.
-#[tracing::instrument(level = "debug", name = "db.refund.approve", skip_all)]
+#[tracing::instrument(name = "db.refund.approve", skip_all)]
 pub(crate) async fn approve(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -261,6 +262,7 @@ pub(crate) async fn approve(
 }
 
 /// Says whether the payment service is being asked for the first time.
+// Asked again and again: below the level that is exported.
 #[tracing::instrument(level = "debug", name = "db.refund.is_first_try", skip_all)]
 pub(crate) async fn is_first_try(
     pool: &PgPool,

@@ -21,7 +21,7 @@ pub(crate) struct Ended {
 
 /// Ends refunds that are being processed: on success their amounts become refunded, on failure they and the units
 /// are given back. Returns those that were moved; the others had ended before. No refund may be given twice.
-#[tracing::instrument(level = "debug", name = "db.refund.settle", skip_all)]
+#[tracing::instrument(name = "db.refund.settle", skip_all)]
 pub(crate) async fn settle(
     conn: &mut PgConnection,
     ended: &[Ended],
@@ -88,7 +88,7 @@ pub(crate) async fn settle(
 }
 
 /// Returns where refunds stand; unknown ones are left out.
-#[tracing::instrument(level = "debug", name = "db.refund.states", skip_all)]
+#[tracing::instrument(name = "db.refund.states", skip_all)]
 pub(crate) async fn states(
     conn: &mut PgConnection,
     ended: &[Ended],
@@ -113,7 +113,7 @@ pub(crate) async fn states(
 }
 
 /// Rejects a refund that awaits approval and gives back what it took; says whether it did.
-#[tracing::instrument(level = "debug", name = "db.refund.reject", skip_all)]
+#[tracing::instrument(name = "db.refund.reject", skip_all)]
 pub(crate) async fn reject(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -147,7 +147,7 @@ pub(crate) async fn reject(
 }
 
 /// Notes that a call gave no final answer and when to try again, if the refund is still being processed.
-#[tracing::instrument(level = "debug", name = "db.refund.note_unclear", skip_all)]
+#[tracing::instrument(name = "db.refund.note_unclear", skip_all)]
 pub(crate) async fn note_unclear(
     pool: &PgPool,
     instruction: &Instruction,

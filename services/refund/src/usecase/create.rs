@@ -88,7 +88,8 @@ impl Refunds {
             create_time: now,
         };
         let next_try_time = (refund.state == State::Processing).then(|| lease_end(now));
-        if !store::refund::insert(&mut tx, &refund, guard, next_try_time).await? {
+        let traceparent = tael_telemetry::current_traceparent().unwrap_or_default();
+        if !store::refund::insert(&mut tx, &refund, guard, next_try_time, &traceparent).await? {
             // The key was taken by a call for another order, which our lock did not hold off.
             return Err(Error::KeyReused(guard.conflict()));
         }

@@ -106,7 +106,7 @@ impl Refunds {
             if let Some(state) = states.get(refund_id)
                 && state.settle(outcome).is_err()
             {
-                tracing::error!(%refund_id, state = state.name(), ?outcome, "a refund's outcome contradicts its state");
+                tracing::error!(tael.refund_id = %refund_id, state = state.name(), ?outcome, "a refund's outcome contradicts its state");
             }
         }
         Ok(())
@@ -120,8 +120,8 @@ impl Refunds {
         let tries = due.iter().map(|(instruction, traceparent)| {
             let span = tracing::info_span!(
                 "refund.retry",
-                merchant_id = %instruction.merchant_id,
-                refund_id = %instruction.refund_id,
+                tael.merchant_id = %instruction.merchant_id,
+                tael.refund_id = %instruction.refund_id,
             );
             tael_telemetry::follow(&span, traceparent);
             self.ask(instruction).instrument(span)

@@ -92,7 +92,7 @@ impl Columns {
 }
 
 /// Returns the ids of those of the accounts that exist.
-#[tracing::instrument(name = "db.account.find", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.account.find", skip_all)]
 pub(crate) async fn find(
     conn: &mut PgConnection,
     keys: &[AccountKey],
@@ -119,7 +119,7 @@ pub(crate) async fn find(
 
 /// Creates accounts, with nothing on them, unless they exist. In the order of their keys, so that two transactions
 /// that create the same ones wait for each other in one direction only.
-#[tracing::instrument(name = "db.account.create", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.account.create", skip_all)]
 pub(crate) async fn create(conn: &mut PgConnection, keys: &[AccountKey]) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = keys.iter().map(|_| AccountId::new().uuid()).collect();
     let columns = Columns::of(keys);
@@ -142,7 +142,7 @@ pub(crate) async fn create(conn: &mut PgConnection, keys: &[AccountKey]) -> Resu
 }
 
 /// Locks accounts until the end of the transaction, in the lock order above.
-#[tracing::instrument(name = "db.account.lock", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.account.lock", skip_all)]
 pub(crate) async fn lock(
     conn: &mut PgConnection,
     accounts: &[(MerchantId, AccountId)],
@@ -164,7 +164,7 @@ pub(crate) async fn lock(
 }
 
 /// Adds to accounts that are locked: one update per account, whatever the number of postings behind it.
-#[tracing::instrument(name = "db.account.add", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.account.add", skip_all)]
 pub(crate) async fn add(conn: &mut PgConnection, sums: &[Sums]) -> Result<(), sqlx::Error> {
     let merchants: Vec<Uuid> = sums.iter().map(|s| s.merchant_id.uuid()).collect();
     let ids: Vec<Uuid> = sums.iter().map(|s| s.account_id.uuid()).collect();
@@ -192,6 +192,7 @@ fn demand(rows: usize, expected: usize) -> Result<(), sqlx::Error> {
 }
 
 /// Returns all of a merchant's accounts.
+#[tracing::instrument(name = "db.account.list", skip_all)]
 pub(crate) async fn of_merchant(pool: &PgPool, merchant_id: MerchantId) -> Result<Vec<Account>, sqlx::Error> {
     let rows = sqlx::query_as!(
         AccountRow,

@@ -69,6 +69,7 @@ impl Session {
     }
 
     /// Takes a page of facts of one kind that a service told.
+    #[tracing::instrument(name = "db.audit.stage", skip_all)]
     pub(crate) async fn stage(
         &mut self,
         kind: FactKind,
@@ -84,6 +85,7 @@ impl Session {
     }
 
     /// Takes a part of a bill.
+    #[tracing::instrument(name = "db.audit.stage_bill", skip_all)]
     pub(crate) async fn stage_bill(
         &mut self,
         account: &BilledAccount,
@@ -145,6 +147,7 @@ impl Session {
     }
 
     /// Makes all comparisons and returns how many disagreements they found.
+    #[tracing::instrument(name = "db.audit.compare", skip_all)]
     pub(crate) async fn compare(&mut self) -> Result<u64, sqlx::Error> {
         self.conn.execute(tables::ANALYZE).await?;
         let mut found = 0;
@@ -163,6 +166,7 @@ impl Session {
     }
 
     /// Keeps of the candidates what this pass found again, with the same amounts. Returns how many were dropped.
+    #[tracing::instrument(name = "db.audit.narrow", skip_all)]
     pub(crate) async fn narrow_candidates(&mut self) -> Result<u64, sqlx::Error> {
         let dropped = self
             .conn

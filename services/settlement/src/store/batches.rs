@@ -66,7 +66,7 @@ pub(crate) struct Closing {
 /// Takes everything that waits, in this currency and from before the cut-off, into a new batch with its sums; none when
 /// nothing waits. One statement, so that the batch's items and sums are of one moment; an item that another closing
 /// took meanwhile is left to it.
-#[tracing::instrument(name = "db.batch.close", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.batch.close", skip_all)]
 pub(crate) async fn close(
     conn: &mut PgConnection,
     closing: &Closing,
@@ -111,6 +111,7 @@ pub(crate) async fn close(
 }
 
 /// Returns the batch that was closed under an idempotency key, and the request's fingerprint.
+#[tracing::instrument(name = "db.batch.by_key", skip_all)]
 pub(crate) async fn by_key(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -129,6 +130,7 @@ pub(crate) async fn by_key(
 }
 
 /// Returns a batch.
+#[tracing::instrument(name = "db.batch.get", skip_all)]
 pub(crate) async fn by_id(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -148,6 +150,7 @@ pub(crate) async fn by_id(
 }
 
 /// Returns a page of a merchant's batches, newest first.
+#[tracing::instrument(name = "db.batch.list", skip_all)]
 pub(crate) async fn of_merchant(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -215,6 +218,7 @@ impl TryFrom<LineRow> for StatementLine {
 }
 
 /// Returns a page of a batch's movements, oldest first, after the transfer given.
+#[tracing::instrument(name = "db.batch.statement", skip_all)]
 pub(crate) async fn statement(
     conn: &mut PgConnection,
     merchant_id: MerchantId,

@@ -27,7 +27,7 @@ pub(crate) struct CurrencySum {
 }
 
 /// Adds up everything as it stood at one moment, in a transaction that was just begun.
-#[tracing::instrument(name = "db.ledger.check", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.ledger.check", skip_all)]
 pub(crate) async fn check(conn: &mut PgConnection) -> Result<LedgerCheck, sqlx::Error> {
     // One snapshot for all sums, and more patience than for ordinary statements: the whole ledger is read.
     sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *conn).await?;

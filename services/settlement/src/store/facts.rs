@@ -6,6 +6,7 @@ use tael_ids::{AccountId, BatchId, EventId, PaymentId, RefundId, TransferId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{LedgerAccountFact, TransferFact};
 
+#[tracing::instrument(name = "db.fact.transfers", skip_all)]
 pub(crate) async fn transfers(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select t.merchant_id, t.transfer_id, t.kind, t.currency, t.gross_minor, t.fee_minor, t.channel_fee_minor,
@@ -54,6 +55,7 @@ pub(crate) async fn transfers(pool: &PgPool, range: Range) -> Result<Vec<Found>,
 }
 
 /// A page reads all entries of its merchants, so it should be small.
+#[tracing::instrument(name = "db.fact.accounts", skip_all)]
 pub(crate) async fn accounts(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with page as (

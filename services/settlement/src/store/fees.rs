@@ -36,7 +36,7 @@ impl TryFrom<FeeScheduleRow> for FeeSchedule {
 }
 
 /// Adds a schedule unless its idempotency key was used; says whether it did.
-#[tracing::instrument(name = "db.fee_schedule.insert", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.fee_schedule.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -62,6 +62,7 @@ pub(crate) async fn insert(
 }
 
 /// Returns the schedule that was set under an idempotency key, and the request's fingerprint.
+#[tracing::instrument(name = "db.fee_schedule.by_key", skip_all)]
 pub(crate) async fn by_key(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
@@ -86,6 +87,7 @@ pub(crate) async fn by_key(
 }
 
 /// Returns the schedules of a merchant that are in force, by channel.
+#[tracing::instrument(name = "db.fee_schedule.in_force", skip_all)]
 pub(crate) async fn in_force(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -104,7 +106,7 @@ pub(crate) async fn in_force(
 }
 
 /// Returns the rates in force at many merchants and channels; none where there is no schedule.
-#[tracing::instrument(name = "db.fee_schedule.load", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.fee_schedule.load", skip_all)]
 pub(crate) async fn rates_in_force(
     conn: &mut PgConnection,
     wanted: &[(MerchantId, Channel)],

@@ -22,6 +22,7 @@ pub(crate) struct Reading {
 }
 
 /// Stores that a bill is being read.
+#[tracing::instrument(name = "db.reconciliation.insert", skip_all)]
 pub(crate) async fn begin(pool: &PgPool, reading: &Reading) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into reconciliation (merchant_id, reconciliation_id, channel_account_id, bill_date, state, create_time)
@@ -38,7 +39,7 @@ pub(crate) async fn begin(pool: &PgPool, reading: &Reading) -> Result<(), sqlx::
 }
 
 /// Stores the next lines of a bill; the first of them is the bill's line number `first`.
-#[tracing::instrument(name = "db.bill_line.insert", level = "debug", skip_all, fields(count = lines.len()))]
+#[tracing::instrument(name = "db.bill_line.insert", skip_all, fields(tael.count = lines.len()))]
 pub(crate) async fn insert_lines(
     pool: &PgPool,
     reading: &Reading,
@@ -81,7 +82,7 @@ pub(crate) async fn insert_lines(
 /// A line is matched by its number with the movements of its day and of both neighbours. What the bill has not is
 /// missing only when it moved on the bill's day and no compared bill of a neighbouring day has it. A number that the
 /// bill has twice is in the ledger once.
-#[tracing::instrument(name = "db.reconciliation.compare", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.reconciliation.compare", skip_all)]
 pub(crate) async fn compare(conn: &mut PgConnection, reading: &Reading) -> Result<Counts, sqlx::Error> {
     let row = sqlx::query!(
         r#"with bill as (
@@ -150,6 +151,7 @@ pub(crate) async fn compare(conn: &mut PgConnection, reading: &Reading) -> Resul
 
 /// Ends a reading: from now on the comparison exists. Violates `reconciliation_idempotency` when another call with the
 /// key was faster.
+#[tracing::instrument(name = "db.reconciliation.finish", skip_all)]
 pub(crate) async fn finish(
     conn: &mut PgConnection,
     reading: &Reading,
@@ -174,6 +176,7 @@ pub(crate) async fn finish(
 }
 
 /// Forgets a reading that came to nothing, with its lines.
+#[tracing::instrument(name = "db.reconciliation.discard", skip_all)]
 pub(crate) async fn discard(pool: &PgPool, reading: &Reading) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "delete from reconciliation where merchant_id = $1 and reconciliation_id = $2 and state = 'reading'",
@@ -186,6 +189,7 @@ pub(crate) async fn discard(pool: &PgPool, reading: &Reading) -> Result<(), sqlx
 }
 
 /// Forgets a merchant's readings that were begun before this time: their process ended in the middle.
+#[tracing::instrument(name = "db.reconciliation.discard_abandoned", skip_all)]
 pub(crate) async fn discard_abandoned(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -202,6 +206,7 @@ pub(crate) async fn discard_abandoned(
 }
 
 /// Returns the comparison that was made under an idempotency key, and the request's fingerprint.
+#[tracing::instrument(name = "db.reconciliation.by_key", skip_all)]
 pub(crate) async fn by_key(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -223,6 +228,7 @@ pub(crate) async fn by_key(
 }
 
 /// Returns a comparison with at most `max_breaks` breaks.
+#[tracing::instrument(name = "db.reconciliation.get", skip_all)]
 pub(crate) async fn by_id(
     pool: &PgPool,
     merchant_id: MerchantId,

@@ -18,7 +18,7 @@ use crate::domain::transfer::{Entry, NewTransfer, Source, Transfer, TransferKind
 
 /// Inserts transfers, but for those that were posted before, and puts all but batches among what waits for a
 /// batch. Returns the ids of the transfers that are new.
-#[tracing::instrument(name = "db.transfer.insert", level = "debug", skip_all, fields(count = transfers.len()))]
+#[tracing::instrument(name = "db.transfer.insert", skip_all, fields(tael.count = transfers.len()))]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     transfers: &[NewTransfer],
@@ -97,6 +97,7 @@ pub(crate) async fn insert(
 
 /// Returns one of these transfers that was not posted before with the same facts: another amount or number under the
 /// same payment or refund, or another payment or refund under the same event.
+#[tracing::instrument(name = "db.transfer.compare", skip_all)]
 pub(crate) async fn first_different(
     conn: &mut PgConnection,
     transfers: &[&NewTransfer],
@@ -155,7 +156,7 @@ pub(crate) async fn first_different(
 }
 
 /// Inserts the entries of transfers that were just inserted, in one statement.
-#[tracing::instrument(name = "db.entry.insert", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.entry.insert", skip_all)]
 pub(crate) async fn insert_entries(
     conn: &mut PgConnection,
     transfers: &[&NewTransfer],
@@ -194,7 +195,7 @@ pub(crate) async fn insert_entries(
 }
 
 /// Returns what refunds need to know of those of the payments that were posted.
-#[tracing::instrument(name = "db.transfer.load_payments", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.transfer.load_payments", skip_all)]
 pub(crate) async fn posted_payments(
     conn: &mut PgConnection,
     wanted: &[(MerchantId, PaymentId)],
@@ -253,6 +254,7 @@ impl TryFrom<TransferRow> for Transfer {
 }
 
 /// Returns a page of a merchant's transfers with their entries, newest first.
+#[tracing::instrument(name = "db.transfer.list", skip_all)]
 pub(crate) async fn of_merchant(
     pool: &PgPool,
     merchant_id: MerchantId,
@@ -276,6 +278,7 @@ pub(crate) async fn of_merchant(
 }
 
 /// Returns a page of a payment's transfers with their entries, newest first.
+#[tracing::instrument(name = "db.transfer.of_payment", skip_all)]
 pub(crate) async fn of_payment(
     pool: &PgPool,
     merchant_id: MerchantId,

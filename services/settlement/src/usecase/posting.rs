@@ -33,7 +33,7 @@ pub(crate) enum PostError {
 }
 
 /// Posts payments and refunds, each once: what was posted before with the same facts is passed over.
-#[tracing::instrument(name = "ledger.post", level = "debug", skip_all, fields(payments = payments.len(), refunds = refunds.len()))]
+#[tracing::instrument(name = "ledger.post", skip_all, fields(tael.payments = payments.len(), tael.refunds = refunds.len()))]
 pub(crate) async fn post_movements(
     conn: &mut PgConnection,
     payments: &[PaymentTaken],
@@ -81,7 +81,7 @@ pub(crate) async fn post_movements(
 
 /// Posts what was held and released, each once, like [`post_movements`]. A release whose hold was never posted is
 /// refused by the database.
-#[tracing::instrument(name = "ledger.suspend", level = "debug", skip_all, fields(holds = holds.len(), releases = releases.len()))]
+#[tracing::instrument(name = "ledger.suspend", skip_all, fields(tael.holds = holds.len(), tael.releases = releases.len()))]
 pub(crate) async fn post_suspensions(
     conn: &mut PgConnection,
     holds: &[Suspension],

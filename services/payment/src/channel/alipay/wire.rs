@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
@@ -15,8 +16,11 @@ use url::Url;
 
 use super::sign::{Keys, text_to_sign};
 use crate::channel::Health;
+use crate::channel::call::{Call, Outcome};
 use crate::domain::account::AlipayIdentity;
 
+/// The channel's name in spans and metrics.
+const NAME: &str = "alipay";
 /// Answers are a few kilobytes; what is larger is none.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// A day's bill, compressed: about ten million lines.
@@ -53,6 +57,15 @@ impl Reply {
             Self::Refused(refusal) => refusal.code == "20000",
             Self::Done(_) => false,
             Self::Unknown => true,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Done(_) => Outcome::Ok,
+            Self::Refused(_) if self.is_unavailable() => Outcome::Unavailable,
+            Self::Refused(_) => Outcome::Refused,
+            Self::Unknown => Outcome::Unclear,
         }
     }
 }
@@ -95,6 +108,15 @@ enum CallError {
     Forged,
 }
 
+impl CallError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Http(_) | Self::Status(_) => Outcome::Unavailable,
+            Self::TooLarge | Self::Malformed(_) | Self::Lacks(_) | Self::Forged => Outcome::Unclear,
+        }
+    }
+}
+
 impl Gateway {
     pub(super) fn new(
         identity: AlipayIdentity,
@@ -116,29 +138,35 @@ impl Gateway {
 
     /// Calls a method. Never fails: what has no sure answer is [`Reply::Unknown`].
     pub(super) async fn call(&self, method: &'static str, biz: Value, notify_url: Option<&str>) -> Reply {
-        // "alipay.trade.precreate" is the span "channel.alipay.trade_precreate".
-        let name = method.strip_prefix("alipay.").unwrap_or(method).replace('.', "_");
+        let operation = operation(method);
         let span = tracing::info_span!(
             "channel",
-            otel.name = format!("channel.alipay.{name}"),
+            otel.name = format!("channel.{NAME}.{operation}"),
             otel.kind = "client",
-            channel.number = biz["out_trade_no"].as_str(),
-            channel.refund_number = biz["out_request_no"].as_str(),
-            channel.code = field::Empty,
-            channel.sub_code = field::Empty,
+            otel.status_code = field::Empty,
+            http.request.method = "POST",
+            http.response.status_code = field::Empty,
+            tael.channel = NAME,
+            tael.outcome = field::Empty,
+            tael.channel_number = biz["out_trade_no"].as_str(),
+            tael.channel_refund_number = biz["out_request_no"].as_str(),
+            tael.channel_code = field::Empty,
+            tael.channel_sub_code = field::Empty,
         );
+        let told = Call::begin(NAME, operation, &span);
         async {
             let listening = self.health.listen();
             match self.exchange(method, &biz, notify_url).await {
                 Ok(node) => {
                     let reply = read_reply(node);
                     listening.heard(!reply.is_unavailable());
+                    told.end(reply.outcome());
                     reply
                 }
                 Err(error) => {
                     listening.heard(false);
+                    told.end(error.outcome());
                     let error = tael_grpc::status::Chain(&error);
-                    Span::current().record("channel.code", "unknown");
                     tracing::warn!(method, %error, "the channel gave no sure answer");
                     Reply::Unknown
                 }
@@ -170,10 +198,15 @@ impl Gateway {
         let sign = self.keys.sign(&text);
         common.push(("sign", &sign));
 
-        let request =
-            self.http.post(&self.identity.gateway_url).query(&common).form(&[("biz_content", &biz_content)]);
+        let request = self
+            .http
+            .post(&self.identity.gateway_url)
+            .headers(trace_headers())
+            .query(&common)
+            .form(&[("biz_content", &biz_content)]);
         // The address in an error would show the whole query.
         let response = request.send().await.map_err(reqwest::Error::without_url)?;
+        Span::current().record("http.response.status_code", response.status().as_u16());
         // Every answer of the gateway, refusals included, is a 200.
         if response.status() != reqwest::StatusCode::OK {
             return Err(CallError::Status(response.status()));
@@ -185,16 +218,31 @@ impl Gateway {
     /// Gets the file behind a link: a plain GET without signature.
     pub(super) async fn download(&self, link: &str) -> Result<Vec<u8>, String> {
         let url = Url::parse(link).map_err(|_| "the link is no URL".to_owned())?;
-        let span = tracing::info_span!("channel.alipay.bill_download", otel.kind = "client");
+        let operation = "bill_download";
+        let span = tracing::info_span!(
+            "channel",
+            otel.name = format!("channel.{NAME}.{operation}"),
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            http.request.method = "GET",
+            http.response.status_code = field::Empty,
+            tael.channel = NAME,
+            tael.outcome = field::Empty,
+        );
+        let told = Call::begin(NAME, operation, &span);
         async {
+            // Without the trace: the file may lie with somebody else than the channel.
             let get = async {
                 let response = self.http.get(url).send().await?;
+                Span::current().record("http.response.status_code", response.status().as_u16());
                 if response.status() != reqwest::StatusCode::OK {
                     return Err(CallError::Status(response.status()));
                 }
                 read_body(response, MAX_BILL_BYTES).await?.ok_or(CallError::TooLarge)
             };
-            get.await.map_err(|error| match error {
+            let got = get.await;
+            told.end(got.as_ref().map_or_else(CallError::outcome, |_| Outcome::Ok));
+            got.map_err(|error| match error {
                 // The link is a capability: it must not reach logs.
                 CallError::Http(error) => error.without_url().to_string(),
                 other => other.to_string(),
@@ -203,6 +251,27 @@ impl Gateway {
         .instrument(span)
         .await
     }
+}
+
+/// The short name of a method, in spans and metrics.
+fn operation(method: &str) -> &'static str {
+    match method {
+        "alipay.trade.precreate" => "precreate",
+        "alipay.trade.query" => "query",
+        "alipay.trade.close" => "close",
+        "alipay.trade.cancel" => "cancel",
+        "alipay.trade.refund" => "refund",
+        "alipay.trade.fastpay.refund.query" => "refund_query",
+        "alipay.data.dataservice.bill.downloadurl.query" => "bill_query",
+        _ => "other",
+    }
+}
+
+/// The trace as W3C headers. The gateway takes no notice of them; an operator who looks at what was sent can.
+fn trace_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    tael_telemetry::inject(&mut headers);
+    headers
 }
 
 /// Reads a body of at most `max` bytes; none when it is larger.
@@ -236,9 +305,9 @@ fn read_reply(node: Map<String, Value>) -> Reply {
     let code = text(&node, "code").unwrap_or_default().to_owned();
     let sub_code = text(&node, "sub_code").unwrap_or_default().to_owned();
     let span = Span::current();
-    span.record("channel.code", &code);
+    span.record("tael.channel_code", &code);
     if !sub_code.is_empty() {
-        span.record("channel.sub_code", &sub_code);
+        span.record("tael.channel_sub_code", &sub_code);
     }
     if code == "10000" { Reply::Done(node) } else { Reply::Refused(Refusal { code, sub_code }) }
 }
