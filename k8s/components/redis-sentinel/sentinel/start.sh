@@ -18,4 +18,4 @@ fi
   echo "sentinel announce-ip $HOSTNAME.redis-sentinel"
 } >>"$own.new"
 mv "$own.new" "$own"
-exec redis-sentinel "$own"
+exec redis-server "$own" --sentinel
