@@ -38,11 +38,12 @@ use self::balance::Replicas;
 use self::body::{Answer, Outgoing};
 use self::observe::Observed;
 use crate::deadline;
+use crate::tls::Identity;
 
 /// How long a call may take when the caller has no nearer deadline.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Makes a plaintext channel. It connects when it is first used and again whenever a connection is lost.
+/// Makes a channel without TLS. It connects when it is first used and again whenever a connection is lost.
 ///
 /// Several URLs are separated by commas. A replica that can't be reached, or is lost under a call, is UNAVAILABLE; so
 /// is one that does not answer pings, after five seconds, and a name without addresses, at once.
@@ -53,19 +54,26 @@ pub fn connect(urls: &str) -> Result<Channel, InvalidUrl> {
 /// Makes channels. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Connector {
+    identity: Option<Identity>,
     resolver: Resolver,
 }
 
 impl Connector {
+    /// With an identity, peers whose URL begins with `https://` are called with mutual TLS: their certificate must be
+    /// for the URL's host.
+    pub fn new(identity: Option<Identity>) -> Self {
+        Self { identity, ..Self::default() }
+    }
+
     /// Looks host names up by `resolver` instead of the system's.
     #[must_use]
     pub fn resolving(self, resolver: Resolver) -> Self {
-        Self { resolver }
+        Self { resolver, ..self }
     }
 
     /// Makes a channel, as [`connect`] does.
     pub fn connect(&self, urls: &str) -> Result<Channel, InvalidUrl> {
-        let targets = target::parse(urls)?;
+        let targets = target::parse(urls, self.identity.as_ref())?;
         Ok(Channel(Replicas::new(targets, self.resolver.clone())))
     }
 }

@@ -1,7 +1,8 @@
 //! gRPC plumbing: what every service does with a call before and after its own rule is applied.
 //!
-//! - [`server`]: binding, the layers around every call (trace, limit, deadline), health, reflection, draining.
-//! - [`client`]: a channel to another service that carries the trace and the deadline on.
+//! - [`server`]: binding, the layers around every call (trace, limit, deadline, callers), health, reflection, draining.
+//! - [`client`]: a channel to the replicas of another service that carries the trace and the deadline on.
+//! - [`tls`] and [`caller`]: who a service is to others, and who calls it.
 //! - [`retry`]: repeating what a peer could not take, within a budget.
 //! - [`deadline`]: the time and the place that a running call has.
 //! - [`fields`]: requests become domain values, and every bad field is named.
@@ -9,6 +10,7 @@
 //! - [`status`]: errors with documented reasons.
 //! - [`convert`]: money and times on the wire.
 
+pub mod caller;
 pub mod client;
 pub mod convert;
 pub mod deadline;
@@ -17,3 +19,4 @@ pub mod page;
 pub mod retry;
 pub mod server;
 pub mod status;
+pub mod tls;

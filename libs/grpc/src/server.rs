@@ -1,18 +1,31 @@
 //! Serving gRPC: what stands around every call.
 
 mod call;
+mod callers;
 mod edge;
 mod health;
 mod held;
+mod incoming;
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
+use callers::CallersLayer;
+pub use callers::{Callers, unlike_contracts};
 pub use health::{Check, Readiness};
+use incoming::incoming;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::HealthService;
+
+use crate::tls::Identity;
 
 /// Bounds of a server.
 #[derive(Clone, Copy, Debug)]
@@ -33,18 +46,24 @@ impl Default for Limits {
     }
 }
 
+/// A connection with TLS is given up gracefully when it is this old, so that each peer shows again who it is: what is no
+/// longer believed does not live on in connections that were made before.
+const TLS_CONNECTION_AGE: Duration = Duration::from_hours(1);
+
 /// A bound server that does not serve yet, so that its address is known before any work begins.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     addr: SocketAddr,
     limits: Limits,
+    health: Option<TcpListener>,
+    secured: Option<(Identity, Callers)>,
 }
 
 /// Binds an address; port 0 takes a free one.
-pub async fn bind(addr: SocketAddr, limits: Limits) -> std::io::Result<Bound> {
+pub async fn bind(addr: SocketAddr, limits: Limits) -> io::Result<Bound> {
     let listener = TcpListener::bind(addr).await?;
-    Ok(Bound { addr: listener.local_addr()?, listener, limits })
+    Ok(Bound { addr: listener.local_addr()?, listener, limits, health: None, secured: None })
 }
 
 impl Bound {
@@ -53,8 +72,29 @@ impl Bound {
         self.addr
     }
 
+    /// Binds a second address, at which only health is served, and without TLS: for those who probe and have no
+    /// certificate, as Kubernetes' kubelet. Returns the address as well.
+    pub async fn with_health(mut self, addr: SocketAddr) -> io::Result<(Self, SocketAddr)> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        self.health = Some(listener);
+        Ok((self, addr))
+    }
+
+    /// Demands mutual TLS of every connection, and lets callers make only the calls that the table allows them.
+    #[must_use]
+    pub fn secured(mut self, identity: Identity, callers: Callers) -> Self {
+        self.secured = Some((identity, callers));
+        self
+    }
+
     /// Serves the routes with health and reflection beside them, until `shutdown` resolves and the calls in flight
     /// have ended.
+    ///
+    /// From `shutdown` on it reports that it is not ready, refuses new connections and tells the peers of the others to
+    /// go elsewhere (GOAWAY), which costs a caller that knows another replica no call. It does not go on accepting for a
+    /// while: a caller that knows only this replica needs the time before `shutdown`, until its name server knows
+    /// another. In Kubernetes a `preStop` sleep gives it, in which the replica is out of the Service and still serves.
     pub async fn serve(
         self,
         routes: Routes,
@@ -66,18 +106,49 @@ impl Bound {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .expect("the descriptors come from the compiler");
-        let (health, watching) = readiness.serve().await;
-        let routes = routes.add_service(health).add_service(reflection);
-        let result = tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        let mut health = readiness.watch().await;
+        let routes = routes.add_service(health.server()).add_service(reflection);
+        let (identity, callers) = self.secured.unzip();
+        let mut server =
+            tonic::transport::Server::builder().http2_keepalive_interval(Some(Duration::from_secs(20)));
+        if identity.is_some() {
+            server = server.max_connection_age(TLS_CONNECTION_AGE);
+        }
+        let probes = self.health.map(|listener| serve_health(listener, health.server()));
+        let stop = CancellationToken::new();
+        let serving = server
             // One layer, three duties in this order: the span sees refused calls too, and a call that waits for
             // nothing can't be refused late.
             .layer(edge::EdgeLayer::new(self.limits))
+            // Inside of it, for who was refused is worth a span.
+            .layer(CallersLayer::new(callers))
             .add_routes(routes)
-            // Answers are small: with Nagle's algorithm each would wait 40 ms for the caller's acknowledgement.
-            .serve_with_incoming_shutdown(TcpIncoming::from(self.listener).with_nodelay(Some(true)), shutdown)
-            .await;
-        watching.abort();
+            // The end of the connections is what makes it drain.
+            .serve_with_incoming_shutdown(
+                incoming(self.listener, identity, stop.clone()),
+                std::future::pending(),
+            );
+        let mut serving = pin!(serving);
+        let result = tokio::select! {
+            result = &mut serving => result,
+            () = shutdown => {
+                health.drain().await;
+                stop.cancel();
+                serving.await
+            }
+        };
+        // Who probes is answered to the end.
+        drop(probes);
         result
     }
+}
+
+/// Serves health alone until the handle is dropped.
+fn serve_health(listener: TcpListener, health: HealthServer<HealthService>) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let server = tonic::transport::Server::builder().add_service(health);
+        if let Err(error) = server.serve_with_incoming(TcpIncoming::from(listener)).await {
+            tracing::error!(%error, "health is no longer served");
+        }
+    }))
 }

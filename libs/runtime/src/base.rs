@@ -2,12 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 
 use secrecy::SecretString;
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_config::Env;
-use tael_grpc::server::{Check, Limits, Readiness};
+use tael_grpc::server::{self, Bound, Callers, Check, Limits, Readiness};
+use tael_grpc::tls::{Files, Identity};
 use tael_idempotency::Idempotency;
 
 use crate::{Service, StartError, database_time};
@@ -17,6 +19,12 @@ use crate::{Service, StartError, database_time};
 pub struct Base {
     /// `TAEL_LISTEN`: where to serve gRPC; port 0 takes a free one. By default 0.0.0.0:50051.
     pub listen: SocketAddr,
+    /// `TAEL_HEALTH_LISTEN`: where to serve health alone, without TLS, for who probes and has no certificate; nowhere by
+    /// default.
+    pub health_listen: Option<SocketAddr>,
+    /// `TAEL_TLS_CERTIFICATE`, `TAEL_TLS_KEY`, `TAEL_TLS_AUTHORITY`, see [`Files`]: with them callers must show a
+    /// certificate of the authority, and peers whose URL begins with `https://` are shown ours; all three or none.
+    pub tls: Option<Files>,
     /// `TAEL_DATABASE_URL`: the service's own PostgreSQL database.
     pub database_url: SecretString,
     /// `TAEL_DATABASE_CONNECTIONS`: how many connections to it at most; 16 by default.
@@ -46,6 +54,8 @@ impl Base {
     /// Reads the variables above.
     pub fn read(env: &mut Env) -> Option<Self> {
         let listen = env.or("TAEL_LISTEN", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 50051)));
+        let health_listen = env.optional("TAEL_HEALTH_LISTEN");
+        let tls = tls_files(env);
         let database_url = env.secret("TAEL_DATABASE_URL");
         let database_connections = env.or("TAEL_DATABASE_CONNECTIONS", 16);
         let migrate_at_start = env.flag("TAEL_MIGRATE_AT_START", true);
@@ -54,6 +64,8 @@ impl Base {
         let max_in_flight = env.or("TAEL_MAX_IN_FLIGHT", Self::MAX_IN_FLIGHT);
         Some(Self {
             listen,
+            health_listen,
+            tls,
             database_url: database_url?,
             database_connections,
             migrate_at_start,
@@ -80,10 +92,44 @@ impl Base {
         Ok(pool)
     }
 
+    /// Reads the certificates, and from then on whenever their files change; none without TLS.
+    pub async fn identity(&self) -> Result<Option<Identity>, StartError> {
+        identity(self.tls.as_ref()).await
+    }
+
+    /// Binds the address, and that for probes. With an identity, callers may make the calls that the table allows them.
+    pub async fn bind(&self, identity: Option<Identity>, callers: Callers) -> Result<Bound, StartError> {
+        let mut bound = server::bind(self.listen, self.limits()).await?;
+        if let Some(addr) = self.health_listen {
+            bound = bound.with_health(addr).await?.0;
+        }
+        Ok(match identity {
+            Some(identity) => bound.secured(identity, callers),
+            None => bound,
+        })
+    }
+
     /// Prepares the fast guard against repeated calls.
     pub fn idempotency(&self) -> Result<Idempotency, StartError> {
         Ok(Idempotency::connect(&self.redis_url)?)
     }
+}
+
+/// Reads the variables of TLS: all three, or none.
+pub fn tls_files(env: &mut Env) -> Option<Files> {
+    let names = ["TAEL_TLS_CERTIFICATE", "TAEL_TLS_KEY", "TAEL_TLS_AUTHORITY"];
+    names.into_iter().filter_map(|name| env.optional::<String>(name)).next()?;
+    // One is set; that another is not is noted.
+    let [certificate, key, authority] = names.map(|name| env.required::<PathBuf>(name));
+    Some(Files { certificate: certificate?, key: key?, authority: authority? })
+}
+
+/// Reads certificates, if there are any, and from then on whenever their files change.
+pub async fn identity(files: Option<&Files>) -> Result<Option<Identity>, StartError> {
+    Ok(match files {
+        Some(files) => Some(Identity::read(files.clone()).await?),
+        None => None,
+    })
 }
 
 /// The readiness of a service with a database and Redis: without the database no call can succeed; without Redis
@@ -105,6 +151,27 @@ pub fn readiness(pool: &PgPool, idempotency: &Idempotency) -> Readiness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn tls(set: &[&str]) -> Result<Option<Files>, String> {
+        let variables = set.iter().map(|name| (format!("TAEL_TLS_{name}"), format!("/tls/{name}")));
+        let mut env = Env::from_map(variables);
+        let files = tls_files(&mut env);
+        env.finish(|| Some(files)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn of_the_files_for_tls_all_are_set_or_none() {
+        assert_eq!(tls(&[]), Ok(None));
+        let files = tls(&["CERTIFICATE", "KEY", "AUTHORITY"]).unwrap().unwrap();
+        assert_eq!(files.authority, PathBuf::from("/tls/AUTHORITY"));
+        for (set, missing) in [
+            (["CERTIFICATE", "KEY"], "TAEL_TLS_AUTHORITY"),
+            (["CERTIFICATE", "AUTHORITY"], "TAEL_TLS_KEY"),
+            (["KEY", "AUTHORITY"], "TAEL_TLS_CERTIFICATE"),
+        ] {
+            assert!(tls(&set).unwrap_err().contains(missing), "{missing}");
+        }
+    }
 
     fn days(value: Option<&str>) -> Result<Option<u16>, String> {
         let needed = [("TAEL_DATABASE_URL", "postgres://h/d"), ("TAEL_REDIS_URL", "redis://h")];

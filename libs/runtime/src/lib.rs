@@ -15,7 +15,7 @@ use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 
-pub use base::{Base, readiness};
+pub use base::{Base, identity, readiness, tls_files};
 pub use process::main;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
-use tael_grpc::client::{self, Channel};
+use tael_grpc::client::{Channel, Connector};
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,8 @@ impl Service for App {
     }
 
     async fn build(config: Config, _clock: Clock) -> Result<Self, StartError> {
-        let payment = client::connect(&config.payment_url)?;
+        let identity = tael_runtime::identity(config.tls.as_ref()).await?;
+        let payment = Connector::new(identity).connect(&config.payment_url)?;
         let listener = TcpListener::bind(config.listen).await?;
         Ok(Self { addr: listener.local_addr()?, listener, payment, limits: config.limits })
     }

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tael_config::{ConfigErrors, Env};
+use tael_grpc::tls::Files;
 
 /// The gateway's configuration.
 #[derive(Clone, Debug)]
@@ -13,6 +14,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `TAEL_PAYMENT_URL`: the payment service.
     pub payment_url: String,
+    /// `TAEL_TLS_CERTIFICATE`, `TAEL_TLS_KEY`, `TAEL_TLS_AUTHORITY`, see [`Files`]: what the payment service is shown when
+    /// its URL begins with `https://`; all three or none. Our own listener is plain: TLS ends at the ingress before it.
+    pub tls: Option<Files>,
     /// How much is taken on.
     pub limits: Limits,
 }
@@ -47,12 +51,13 @@ impl Config {
         let default = Limits::default();
         let listen = env.or("TAEL_LISTEN", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)));
         let payment_url = env.required("TAEL_PAYMENT_URL");
+        let tls = tael_runtime::tls_files(env);
         let limits = Limits {
             max_connections: env.or("TAEL_MAX_CONNECTIONS", default.max_connections),
             max_in_flight: env.or("TAEL_MAX_IN_FLIGHT", default.max_in_flight),
             request_timeout: env.duration("TAEL_REQUEST_TIMEOUT", default.request_timeout),
             header_timeout: env.duration("TAEL_HEADER_TIMEOUT", default.header_timeout),
         };
-        env.finish(|| Some(Self { listen, payment_url: payment_url?, limits }))
+        env.finish(|| Some(Self { listen, payment_url: payment_url?, tls, limits }))
     }
 }

@@ -7,13 +7,14 @@ use sqlx::migrate::Migrator;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::EventLog;
-use tael_grpc::server::{Bound, bind};
+use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
 use tael_proto::merchant::v1::merchant_service_server::MerchantServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::callers::CALLERS;
 use crate::config::Config;
 use crate::rpc::Rpc;
 use crate::usecase::Merchants;
@@ -47,7 +48,8 @@ impl Service for App {
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
         let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
-        let bound = bind(config.base.listen, config.base.limits()).await?;
+        let identity = config.base.identity().await?;
+        let bound = config.base.bind(identity, CALLERS).await?;
         Ok(Self { bound, pool, idempotency, log, clock, draining })
     }
 

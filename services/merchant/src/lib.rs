@@ -4,6 +4,7 @@
 //! but its merchant: a hash is kept. It never touches money.
 
 mod app;
+mod callers;
 mod config;
 mod domain;
 mod rpc;

@@ -8,8 +8,8 @@ use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::{Consumer, SetAside};
-use tael_grpc::client::{self, Channel};
-use tael_grpc::server::{Bound, bind};
+use tael_grpc::client::{Channel, Connector};
+use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
 use tael_proto::notification::v1::notification_service_server::NotificationServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::Config;
+use crate::callers::CALLERS;
 use crate::config::Webhooks;
 use crate::domain::address::Rules;
 use crate::domain::delivery::Schedule;
@@ -61,15 +62,17 @@ impl Service for App {
         let keyring = config.keyring.clone();
         let pool = base.database::<Self>(&clock).await?;
         let idempotency = base.idempotency()?;
+        let identity = base.identity().await?;
+        let peers = Connector::new(identity.clone());
         let logs = [
-            ("order", client::connect(&config.order_url)?),
-            ("payment", client::connect(&config.payment_url)?),
-            ("refund", client::connect(&config.refund_url)?),
-            ("settlement", client::connect(&config.settlement_url)?),
+            ("order", peers.connect(&config.order_url)?),
+            ("payment", peers.connect(&config.payment_url)?),
+            ("refund", peers.connect(&config.refund_url)?),
+            ("settlement", peers.connect(&config.settlement_url)?),
         ];
         let rules = Rules { allow_http: webhooks.allow_http, allow_private: webhooks.allow_private };
         let sender = Sender::new(rules, webhooks.timeout)?;
-        let bound = bind(base.listen, base.limits()).await?;
+        let bound = base.bind(identity, CALLERS).await?;
         Ok(Self { bound, pool, idempotency, keyring, clock, logs, sender, rules, webhooks: *webhooks })
     }
 

@@ -14,6 +14,7 @@
 
 mod app;
 mod body;
+mod callers;
 mod config;
 pub mod crash_points;
 mod domain;

@@ -9,14 +9,15 @@ use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::{Consumer, EventLog, SetAside};
-use tael_grpc::client::{Channel, connect};
-use tael_grpc::server::{Bound, bind};
+use tael_grpc::client::{Channel, Connector};
+use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
 use tael_proto::order::v1::order_service_server::OrderServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::callers::CALLERS;
 use crate::clients::Payments;
 use crate::config::Config;
 use crate::events::{PaymentEvents, RefundEvents};
@@ -56,15 +57,17 @@ impl Service for App {
 
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let keyring = config.keyring.clone();
-        let payment = connect(&config.payment_url)?;
-        let refund = connect(&config.refund_url)?;
+        let identity = config.base.identity().await?;
+        let peers = Connector::new(identity.clone());
+        let payment = peers.connect(&config.payment_url)?;
+        let refund = peers.connect(&config.refund_url)?;
         let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
         let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
         let payments = Payments::new(payment.clone());
         let orders = Orders { pool: pool.clone(), log: log.clone(), keyring, payments, clock: clock.clone() };
-        let bound = bind(config.base.listen, config.base.limits()).await?;
+        let bound = config.base.bind(identity, CALLERS).await?;
         Ok(Self {
             bound,
             pool,

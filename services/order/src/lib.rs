@@ -6,6 +6,7 @@
 //! more often than was paid for. It never talks to a channel.
 
 mod app;
+mod callers;
 mod clients;
 mod config;
 mod contact;

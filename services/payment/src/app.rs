@@ -8,7 +8,8 @@ use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::EventLog;
-use tael_grpc::server::{Bound, bind};
+use tael_grpc::client::Connector;
+use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
 use tael_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::accounts::Accounts;
+use crate::callers::CALLERS;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
@@ -61,14 +63,16 @@ impl Service for App {
             .no_proxy()
             .build()?;
         let accounts = Accounts::new(pool.clone(), keyring, http, clock.clone(), config.channel_timeout);
-        let clients = Clients::connect(&config.order_url, &config.merchant_url)?;
+        let identity = config.base.identity().await?;
+        let peers = Connector::new(identity.clone());
+        let clients = Clients::new(peers.connect(&config.order_url)?, peers.connect(&config.merchant_url)?);
         let settings = Settings {
             public_url: config.public_url.as_str().trim_end_matches('/').to_owned(),
             channel_timeout: config.channel_timeout,
             poll: Backoff { first: config.poll_first, last: config.poll_last.max(config.poll_first) },
         };
         let payments = Payments::new(pool.clone(), log.clone(), clock, accounts, clients, settings);
-        let bound = bind(config.base.listen, config.base.limits()).await?;
+        let bound = config.base.bind(identity, CALLERS).await?;
         Ok(Self { bound, pool, idempotency, log, payments, draining })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use moka::future::Cache;
-use tael_grpc::client::{self, Channel};
+use tael_grpc::client::Channel;
 use tael_grpc::fields::Fields;
 use tael_grpc::retry::{Budget, repeat};
 use tael_ids::{MerchantId, OrderId};
@@ -51,14 +51,14 @@ pub(crate) enum ClientError {
 }
 
 impl Clients {
-    pub(crate) fn connect(order_url: &str, merchant_url: &str) -> Result<Self, client::InvalidUrl> {
-        Ok(Self {
-            orders: OrderServiceClient::new(client::connect(order_url)?),
+    pub(crate) fn new(order: Channel, merchant: Channel) -> Self {
+        Self {
+            orders: OrderServiceClient::new(order),
             order_budget: Budget::default(),
-            merchants: MerchantServiceClient::new(client::connect(merchant_url)?),
+            merchants: MerchantServiceClient::new(merchant),
             merchant_budget: Budget::default(),
             approved: Cache::builder().max_capacity(MAX_APPROVALS).time_to_live(APPROVAL_LIFE).build(),
-        })
+        }
     }
 
     /// Returns an order; none if the merchant has no such order.

@@ -17,6 +17,7 @@
 
 mod accounts;
 mod app;
+mod callers;
 mod channel;
 mod clients;
 mod config;

@@ -7,8 +7,8 @@ use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::{Consumer, EventLog, SetAside};
-use tael_grpc::client::{self, Channel};
-use tael_grpc::server::{Bound, bind};
+use tael_grpc::client::{Channel, Connector};
+use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
 use tael_proto::refund::v1::refund_service_server::RefundServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::Config;
+use crate::callers::CALLERS;
 use crate::clients::Clients;
 use crate::domain::Backoff;
 use crate::events::PaymentLog;
@@ -52,9 +53,11 @@ impl Service for App {
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
-        let order = client::connect(&config.order_url)?;
-        let payment = client::connect(&config.payment_url)?;
-        let bound = bind(config.base.listen, config.base.limits()).await?;
+        let identity = config.base.identity().await?;
+        let peers = Connector::new(identity.clone());
+        let order = peers.connect(&config.order_url)?;
+        let payment = peers.connect(&config.payment_url)?;
+        let bound = config.base.bind(identity, CALLERS).await?;
         Ok(Self { config, clock, pool, idempotency, order, payment, bound })
     }
 

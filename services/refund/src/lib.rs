@@ -12,6 +12,7 @@
 //! It calls no channel and keeps no books.
 
 mod app;
+mod callers;
 mod clients;
 mod config;
 pub mod crash_points;

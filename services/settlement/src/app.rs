@@ -8,8 +8,8 @@ use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::{Consumer, EventLog, SetAside};
-use tael_grpc::client;
-use tael_grpc::server::{Bound, bind};
+use tael_grpc::client::Connector;
+use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
 use tael_proto::audit::v1::audit_service_client::AuditServiceClient;
 use tael_proto::settlement::v1::money_audit_service_server::MoneyAuditServiceServer;
@@ -18,6 +18,7 @@ use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::callers::CALLERS;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::events::{OrderLog, PaymentLog};
@@ -64,9 +65,11 @@ impl Service for App {
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
         let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
-        let payment = client::connect(&config.payment_url)?;
-        let merchant = client::connect(&config.merchant_url)?;
-        let order = client::connect(&config.order_url)?;
+        let identity = config.base.identity().await?;
+        let connector = Connector::new(identity.clone());
+        let payment = connector.connect(&config.payment_url)?;
+        let merchant = connector.connect(&config.merchant_url)?;
+        let order = connector.connect(&config.order_url)?;
         let payments = Consumer::new(
             Self::NAME,
             PAYMENT_LOG,
@@ -80,13 +83,13 @@ impl Service for App {
         let peers = Peers {
             order: AuditServiceClient::new(order),
             payment: AuditServiceClient::new(payment.clone()),
-            refund: AuditServiceClient::new(client::connect(&config.refund_url)?),
-            notification: AuditServiceClient::new(client::connect(&config.notification_url)?),
+            refund: AuditServiceClient::new(connector.connect(&config.refund_url)?),
+            notification: AuditServiceClient::new(connector.connect(&config.notification_url)?),
         };
         let clients = Clients::new(merchant, payment);
         let audit = MoneyAudit::new(pool.clone(), clock.clone(), clients.clone(), facts.clone(), peers);
         let settlement = Settlement::new(pool.clone(), log.clone(), clock, clients);
-        let bound = bind(config.base.listen, config.base.limits()).await?;
+        let bound = config.base.bind(identity, CALLERS).await?;
         Ok(Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, draining })
     }
 

@@ -5,6 +5,7 @@
 //! statement adds up to the batch. It never changes a payment.
 
 mod app;
+mod callers;
 mod clients;
 mod config;
 pub mod crash_points;

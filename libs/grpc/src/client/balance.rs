@@ -29,7 +29,7 @@ const MAX_SENDS: usize = 5;
 
 /// The replicas of one service.
 pub(super) struct Replicas {
-    targets: Vec<Target>,
+    targets: Vec<Arc<Target>>,
     name: String,
     resolver: Resolver,
     /// None until the first look-up has ended.
@@ -41,6 +41,7 @@ pub(super) struct Replicas {
 
 impl Replicas {
     pub(super) fn new(targets: Vec<Target>, resolver: Resolver) -> Arc<Self> {
+        let targets: Vec<_> = targets.into_iter().map(Arc::new).collect();
         let name = targets.iter().map(|target| target.host.to_string()).collect::<Vec<_>>().join(",");
         let replicas = Self {
             targets,
@@ -145,7 +146,7 @@ impl Replicas {
     /// The addresses of a target. When a look-up failed, those that it had before: a name server that is away takes no
     /// service with it.
     fn addresses(
-        target: &Target,
+        target: &Arc<Target>,
         answer: Option<std::io::Result<Vec<SocketAddr>>>,
         before: &[Arc<Replica>],
     ) -> Vec<SocketAddr> {
@@ -159,7 +160,7 @@ impl Replicas {
                     error = error.as_ref().map(|e| e as &dyn Error),
                     "a name could not be looked up"
                 );
-                let of_target = before.iter().filter(|replica| replica.target() == target);
+                let of_target = before.iter().filter(|replica| Arc::ptr_eq(replica.target(), target));
                 of_target.map(|replica| replica.addr()).collect()
             }
         }
@@ -173,9 +174,10 @@ impl Replicas {
         let mut replicas: Vec<Arc<Replica>> = Vec::new();
         for (target, addresses) in self.targets.iter().zip(found) {
             for addr in addresses {
-                let same = |replica: &&Arc<Replica>| replica.addr() == addr && replica.target() == target;
+                let same =
+                    |replica: &&Arc<Replica>| replica.addr() == addr && Arc::ptr_eq(replica.target(), target);
                 let replica = before.iter().find(same).cloned();
-                replicas.push(replica.unwrap_or_else(|| Arc::new(Replica::new(addr, target.clone()))));
+                replicas.push(replica.unwrap_or_else(|| Arc::new(Replica::new(addr, Arc::clone(target)))));
             }
         }
         let same =
@@ -235,7 +237,7 @@ fn less_busy_of_two(replicas: &[Arc<Replica>]) -> Option<(Arc<Replica>, Sender)>
 
 fn request(head: &request::Parts, target: &Target, body: Outgoing) -> Request<Outgoing> {
     let mut parts = UriParts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(if target.security.is_some() { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(target.authority.clone());
     parts.path_and_query = head.uri.path_and_query().cloned();
     let mut request = Request::new(body);

@@ -13,9 +13,10 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_util::either::Either;
 
 use super::body::Outgoing;
-use super::target::Target;
+use super::target::{Security, Target};
 
 /// How long it may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,6 +40,8 @@ type Connecting = Shared<BoxFuture<'static, Result<Sender, Arc<ConnectError>>>>;
 pub(super) enum ConnectError {
     #[error("{0} did not take the connection")]
     Tcp(SocketAddr, #[source] io::Error),
+    #[error("{0} and we do not believe each other's certificates")]
+    Tls(SocketAddr, #[source] io::Error),
     #[error("{0} does not speak HTTP/2")]
     Http(SocketAddr, #[source] hyper::Error),
     #[error("{0} did not answer for two seconds")]
@@ -48,7 +51,7 @@ pub(super) enum ConnectError {
 /// See the module.
 pub(super) struct Replica {
     addr: SocketAddr,
-    target: Target,
+    target: Arc<Target>,
     in_flight: AtomicUsize,
     link: Mutex<Link>,
 }
@@ -68,7 +71,7 @@ enum State {
 }
 
 impl Replica {
-    pub(super) fn new(addr: SocketAddr, target: Target) -> Self {
+    pub(super) fn new(addr: SocketAddr, target: Arc<Target>) -> Self {
         let link = Mutex::new(Link { state: State::Idle, failures: 0, rested: None });
         Self { addr, target, in_flight: AtomicUsize::new(0), link }
     }
@@ -77,7 +80,7 @@ impl Replica {
         self.addr
     }
 
-    pub(super) fn target(&self) -> &Target {
+    pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
     }
 
@@ -118,7 +121,9 @@ impl Replica {
         }
         let replica = Arc::clone(self);
         let connecting = async move {
-            let made = tokio::time::timeout(CONNECT_TIMEOUT, open(replica.addr)).await;
+            let made =
+                tokio::time::timeout(CONNECT_TIMEOUT, open(replica.addr, replica.target.security.as_ref()))
+                    .await;
             let made = made.unwrap_or(Err(ConnectError::Timeout(replica.addr)));
             replica.record(made.map_err(Arc::new))
         };
@@ -149,13 +154,19 @@ impl Replica {
     }
 }
 
-async fn open(addr: SocketAddr) -> Result<Sender, ConnectError> {
+async fn open(addr: SocketAddr, security: Option<&Security>) -> Result<Sender, ConnectError> {
     let tcp = async {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
     };
     let stream = tcp.await.map_err(|error| ConnectError::Tcp(addr, error))?;
+    let stream = match security {
+        None => Either::Left(stream),
+        Some(security) => {
+            Either::Right(security.connect(stream).await.map_err(|error| ConnectError::Tls(addr, error))?)
+        }
+    };
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(SILENCE)

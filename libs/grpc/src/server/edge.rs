@@ -22,6 +22,7 @@ use tracing::{Instrument as _, Span};
 use super::Limits;
 use super::call::Call;
 use super::held::Held;
+use super::incoming::Peer;
 use crate::{deadline, status};
 
 /// How long the message of a refused call is waited for.
@@ -86,6 +87,9 @@ where
         }
         let mut call = Call::begin(request.uri().path(), request.headers());
         let span = call.as_ref().map_or_else(Span::none, Call::span);
+        if let Some(caller) = request.extensions().get::<Peer>().and_then(|peer| peer.caller) {
+            span.record("tael.caller", caller.name());
+        }
         let places =
             if reads_log(request.uri().path()) { &self.layer.reader_places } else { &self.layer.places };
         let Ok(place) = places.clone().try_acquire_owned() else {
@@ -120,7 +124,7 @@ where
 
 /// Takes a refused call's message from the connection. HTTP/2 counts small messages that nobody takes, and after some
 /// thousands at once cuts the connection off as an attack, with all other calls on it (h2: `too_many_data_frames`).
-async fn drop_message(mut body: Body) {
+pub(super) async fn drop_message(mut body: Body) {
     let all = async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} };
     // A message that is still under way is no small one.
     let _ = tokio::time::timeout(MESSAGE_PATIENCE, all).await;

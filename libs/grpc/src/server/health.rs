@@ -4,9 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,16 +62,34 @@ impl Readiness {
         Self { checks }
     }
 
-    pub(crate) async fn serve(
-        self,
-    ) -> (
-        tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health>,
-        JoinHandle<()>,
-    ) {
-        let (reporter, server) = tonic_health::server::health_reporter();
+    /// Begins to look, and goes on until the result is dropped.
+    pub(crate) async fn watch(self) -> Health {
+        let reporter = HealthReporter::new();
         // Ready is what a look has shown, never what is assumed before the first one.
         reporter.set_service_status("", ServingStatus::NotServing).await;
-        (server, tokio::spawn(watch(reporter, self.checks)))
+        let watching = AbortOnDropHandle::new(tokio::spawn(watch(reporter.clone(), self.checks)));
+        Health { reporter, watching }
+    }
+}
+
+/// What is known of a running service's health.
+pub(crate) struct Health {
+    reporter: HealthReporter,
+    watching: AbortOnDropHandle<()>,
+}
+
+impl Health {
+    /// Makes a server that tells it. All of them tell the same.
+    pub(crate) fn server(&self) -> HealthServer<HealthService> {
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    }
+
+    /// Tells from now on that the service is not ready, whatever it depends on: it takes no further calls.
+    pub(crate) async fn drain(&mut self) {
+        self.watching.abort();
+        // Only a look that has ended can't change its mind.
+        let _aborted = (&mut self.watching).await;
+        self.reporter.set_service_status("", ServingStatus::NotServing).await;
     }
 }
 

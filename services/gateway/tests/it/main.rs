@@ -51,7 +51,7 @@ impl Site {
 
 async fn gateway(payment_url: String, limits: Limits) -> Running {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    tael_testkit::run::<App>(Config { listen, payment_url, limits }, Clock::system()).await
+    tael_testkit::run::<App>(Config { listen, payment_url, tls: None, limits }, Clock::system()).await
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {

@@ -27,6 +27,8 @@ pub(crate) async fn start_with_redis(redis_url: secrecy::SecretString) -> Servic
         migrate_at_start: true,
         redis_url,
         event_retention_days: None,
+        health_listen: None,
+        tls: None,
         max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
     };
     let running = tael_testkit::run::<App>(Config { base }, Clock::system()).await;

@@ -72,6 +72,8 @@ impl Fixture {
                 migrate_at_start: true,
                 redis_url,
                 event_retention_days: None,
+                health_listen: None,
+                tls: None,
                 max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
             },
             payment_url: payments.serve().await,

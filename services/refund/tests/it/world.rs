@@ -79,6 +79,8 @@ impl World {
                 migrate_at_start: true,
                 redis_url,
                 event_retention_days: None,
+                health_listen: None,
+                tls: None,
                 max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
             },
             order_url: orders.start().await,

@@ -67,6 +67,8 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
             migrate_at_start: true,
             redis_url,
             event_retention_days: None,
+            health_listen: None,
+            tls: None,
             max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
         },
         payment_url: peers[0].url(),

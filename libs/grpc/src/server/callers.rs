@@ -1,0 +1,143 @@
+//! Which caller may call what.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::Either;
+use http::{Request, Response};
+use tael_proto::r#type::v1::ErrorReason;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::call::METHODS;
+use super::edge::drop_message;
+use super::incoming::Peer;
+use crate::caller::Caller;
+use crate::status;
+
+/// Which callers may call each method of each service that a server serves. What is not in it may be called by nobody.
+///
+/// Without TLS nobody can be told from anybody, and all may call everything.
+pub type Callers = &'static [(&'static str, &'static [(&'static str, &'static [Caller])])];
+
+/// What every server serves beside its own: anybody may ask how it is, and operators what it serves.
+const EVERYWHERE: Callers = &[
+    ("grpc.health.v1.Health", &[("Check", &Caller::ALL), ("Watch", &Caller::ALL)]),
+    ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", &[Caller::Operator])]),
+];
+
+/// Compares a table with the contracts of the services that are served: names each method that is missing or unknown.
+/// For the test that every table has.
+pub fn unlike_contracts(callers: Callers, served: &[&str]) -> Vec<String> {
+    let in_table: Vec<String> = names(callers).map(|(name, _)| name).collect();
+    let of_served = |name: &&String| {
+        served.iter().any(|s| name.split_once('/').is_some_and(|(service, _)| service == *s))
+    };
+    let missing = METHODS.iter().filter(of_served).filter(|name| !in_table.contains(name));
+    let unknown = in_table.iter().filter(|name| !METHODS.contains(*name) || !of_served(name));
+    let mut faults: Vec<_> = missing.map(|name| format!("{name} is missing")).collect();
+    faults.extend(unknown.map(|name| format!("{name} is not served")));
+    faults.sort_unstable();
+    faults
+}
+
+fn names(callers: Callers) -> impl Iterator<Item = (String, &'static [Caller])> {
+    callers.iter().flat_map(|(service, methods)| {
+        methods.iter().map(move |(method, allowed)| (format!("{service}/{method}"), *allowed))
+    })
+}
+
+/// Makes [`Checked`] services; without a table all calls are let through.
+#[derive(Clone, Debug)]
+pub(crate) struct CallersLayer(Option<Arc<HashMap<String, &'static [Caller]>>>);
+
+impl CallersLayer {
+    pub(crate) fn new(callers: Option<Callers>) -> Self {
+        Self(callers.map(|callers| Arc::new(names(callers).chain(names(EVERYWHERE)).collect())))
+    }
+
+    /// Says who may not make a call; none when it may be made.
+    fn refused(&self, request: &Request<Body>) -> Option<Option<Caller>> {
+        let table = self.0.as_ref()?;
+        let caller = request.extensions().get::<Peer>().and_then(|peer| peer.caller);
+        let allowed = table.get(request.uri().path().trim_start_matches('/')).copied().unwrap_or_default();
+        if caller.is_some_and(|caller| allowed.contains(&caller)) { None } else { Some(caller) }
+    }
+}
+
+impl<S> Layer<S> for CallersLayer {
+    type Service = Checked<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Checked { inner, callers: self.clone() }
+    }
+}
+
+/// Lets only those calls through that the caller may make.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked<S> {
+    inner: S,
+    callers: CallersLayer,
+}
+
+type Refusal = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl<S> Service<Request<Body>> for Checked<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<S::Future, Refusal>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        match self.callers.refused(&request) {
+            None => Either::Left(self.inner.call(request)),
+            Some(caller) => Either::Right(Box::pin(refuse(request, caller))),
+        }
+    }
+}
+
+async fn refuse(request: Request<Body>, caller: Option<Caller>) -> Result<Response<Body>, Infallible> {
+    let method = request.uri().path().trim_start_matches('/').to_owned();
+    let caller = caller.map_or("nobody we know", Caller::name);
+    tracing::warn!(caller, method, "a caller was refused");
+    drop_message(request.into_body()).await;
+    let status: Status = status::error(
+        Code::PermissionDenied,
+        status::SHARED_DOMAIN,
+        ErrorReason::CallerNotAllowed.as_str_name(),
+        format!("{caller} may not call {method}"),
+        [("caller", caller.to_owned()), ("method", method)],
+    );
+    Ok(status.into_http())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_not_like_its_contracts_is_told() {
+        const LOG: &str = "tael.event.v1.EventLogService";
+        let whole: Callers =
+            &[(LOG, &[("ReadEvents", &[]), ("ListConsumers", &[]), ("RemoveConsumer", &[])])];
+        assert_eq!(unlike_contracts(whole, &[LOG]), [""; 0]);
+        let wrong: Callers = &[(LOG, &[("ReadEvent", &[]), ("ListConsumers", &[]), ("RemoveConsumer", &[])])];
+        assert_eq!(
+            unlike_contracts(wrong, &[LOG]),
+            [format!("{LOG}/ReadEvent is not served"), format!("{LOG}/ReadEvents is missing")]
+        );
+        assert_eq!(unlike_contracts(whole, &[]).len(), 3, "a service that is not served");
+        assert_eq!(unlike_contracts(&[], &[LOG]).len(), 3, "a service without callers");
+    }
+}

@@ -1,0 +1,47 @@
+//! Who may call what. Money goes back only through the refund service, which knows the policy and the order, and through
+//! the order service, which gives back what came too late; never by the back-end itself. Callbacks come from the gateway.
+
+use tael_grpc::caller::Caller::{Backend, Gateway, Notification, Operator, Order, Refund, Settlement};
+use tael_grpc::server::Callers;
+
+#[rustfmt::skip] // a table: one line for each call
+pub(crate) const CALLERS: Callers = &[
+    ("tael.payment.v1.PaymentService", &[
+        ("CreateChannelAccount", &[Backend, Operator]),
+        ("GetChannelAccount", &[Settlement, Backend, Operator]),
+        ("ListChannelAccounts", &[Backend, Operator]),
+        ("CreatePayment", &[Backend]),
+        ("GetPayment", &[Backend, Operator]),
+        ("ListPayments", &[Order, Backend, Operator]),
+        ("SyncPayment", &[Backend, Operator]),
+        ("ClosePayment", &[Order, Backend]),
+        ("RefundPayment", &[Order, Refund]),
+        ("GetPaymentRefund", &[Backend, Operator]),
+        ("HandleNotification", &[Gateway]),
+        ("GetCheckout", &[Gateway]),
+        ("ListAlarms", &[Backend, Operator]),
+        ("ReadBill", &[Settlement]),
+    ]),
+    ("tael.event.v1.EventLogService", &[
+        ("ReadEvents", &[Order, Refund, Settlement, Notification]),
+        ("ListConsumers", &[Operator]),
+        ("RemoveConsumer", &[Operator]),
+    ]),
+    ("tael.audit.v1.AuditService", &[("ReadFacts", &[Settlement])]),
+];
+
+#[cfg(test)]
+mod tests {
+    use tael_grpc::server::unlike_contracts;
+    use tael_proto::audit::v1::audit_service_server as audit;
+    use tael_proto::event::v1::event_log_service_server as event_log;
+    use tael_proto::payment::v1::payment_service_server as payment;
+
+    use super::*;
+
+    #[test]
+    fn every_call_that_is_served_has_its_callers() {
+        let served = [payment::SERVICE_NAME, event_log::SERVICE_NAME, audit::SERVICE_NAME];
+        assert_eq!(unlike_contracts(CALLERS, &served), [""; 0]);
+    }
+}
