@@ -1,0 +1,141 @@
+//! Every overlay, by every rule.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use tael_deploy_tests::object::{Objects, Problem};
+use tael_deploy_tests::render::{overlays, render};
+use tael_deploy_tests::{RULES, layout};
+
+/// The overlays that must be there.
+const OVERLAYS: [&str; 3] = ["dev", "production", "staging"];
+
+static RENDERED: LazyLock<BTreeMap<String, Objects>> = LazyLock::new(|| {
+    let render = |name: String| {
+        let objects = render(&name).unwrap_or_else(|error| panic!("{error}"));
+        (name, objects)
+    };
+    overlays().unwrap_or_else(|error| panic!("{error}")).into_iter().map(render).collect()
+});
+
+/// What an overlay renders.
+pub(crate) fn rendered(overlay: &str) -> &'static Objects {
+    &RENDERED[overlay]
+}
+
+fn assert_none(problems: Vec<String>) {
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+fn shown(overlay: &str, problems: Vec<Problem>) -> impl Iterator<Item = String> {
+    problems.into_iter().map(move |problem| format!("{overlay}: {problem}"))
+}
+
+/// Runs the rule of this name over every overlay.
+fn check(name: &str) {
+    let (_, rule) = RULES.iter().find(|(one, _)| *one == name).expect("the rule exists");
+    assert_none(RENDERED.iter().flat_map(|(overlay, objects)| shown(overlay, rule(objects))).collect());
+}
+
+#[test]
+fn labels() {
+    check("labels");
+}
+
+#[test]
+fn ports() {
+    check("ports");
+}
+
+#[test]
+fn services() {
+    check("services");
+}
+
+#[test]
+fn selectors() {
+    check("selectors");
+}
+
+#[test]
+fn references() {
+    check("references");
+}
+
+#[test]
+fn unused() {
+    check("unused");
+}
+
+#[test]
+fn resources() {
+    check("resources");
+}
+
+#[test]
+fn probes() {
+    check("probes");
+}
+
+#[test]
+fn disruption() {
+    check("disruption");
+}
+
+#[test]
+fn security() {
+    check("security");
+}
+
+#[test]
+fn images() {
+    check("images");
+}
+
+#[test]
+fn secrets() {
+    check("secrets");
+}
+
+#[test]
+fn configuration() {
+    check("configuration");
+}
+
+#[test]
+fn network() {
+    check("network");
+}
+
+#[test]
+fn certificates() {
+    check("certificates");
+}
+
+#[test]
+fn every_rule_is_tested_over_every_overlay() {
+    let this_file = include_str!("overlays.rs");
+    for (name, _) in RULES {
+        assert!(this_file.contains(&format!("fn {name}() {{")), "no test runs the rule {name}");
+    }
+    assert_eq!(RENDERED.keys().collect::<Vec<_>>(), OVERLAYS);
+    for (overlay, objects) in &*RENDERED {
+        // Nothing that looks at nothing finds anything.
+        assert!(objects.of_kind("Deployment").count() >= 7, "{overlay}");
+        assert!(objects.of_kind("NetworkPolicy").count() >= 7, "{overlay}");
+    }
+}
+
+#[test]
+fn one_folder_per_service() {
+    assert_none(shown("", layout::check_folders().unwrap()).collect());
+}
+
+#[test]
+fn one_workload_per_service() {
+    let check = |(overlay, objects): (&String, &Objects)| {
+        let problems = layout::check_overlay(objects, overlay == "production").unwrap();
+        shown(overlay, problems).collect::<Vec<_>>()
+    };
+    assert_none(RENDERED.iter().flat_map(check).collect());
+}
