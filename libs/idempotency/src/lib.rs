@@ -21,7 +21,9 @@
 //! `conflict` (the key was used with another request), `in_progress` (the first call did not end in time), and
 //! `degraded` (Redis told nothing).
 
+mod address;
 mod call;
+mod connection;
 mod count;
 mod patience;
 mod store;
@@ -65,8 +67,12 @@ pub struct Idempotency {
 pub struct AddressError(#[from] redis::RedisError);
 
 impl Idempotency {
-    /// Uses the Redis at this address. It is connected to when it is first needed; while it is away, calls go on
-    /// with the database guard alone. To be called after telemetry is set up, or calls are not counted.
+    /// Uses the Redis at this address: `redis://…`, `rediss://…` with TLS (certificates are judged by the system's
+    /// authorities, or those of the file that `SSL_CERT_FILE` names), or
+    /// `redis-sentinel://[user:password@]host[:26379][,host…]/master name[/db]` (likewise `rediss-sentinel://`), where
+    /// the sentinels are asked for the master at every connection, so that a failover is followed.
+    ///
+    /// It is connected to when it is first needed; while it is away, calls go on with the database guard alone. To be called after telemetry is set up, or calls are not counted.
     pub fn connect(url: &SecretString) -> Result<Self, AddressError> {
         Ok(Self { store: Store::connect(url)?, running: TaskTracker::new(), calls: Calls::new() })
     }

@@ -10,14 +10,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use std::vec;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::io::tcp::TcpSettings;
-use redis::{FromRedisValue, IntoConnectionInfo as _, Script, Value};
+use redis::{FromRedisValue, Script, Value};
 use secrecy::{ExposeSecret as _, SecretString};
 use tael_ids::EventId;
 use tonic::{Code, Status};
 
+use crate::address::Address;
 use crate::call::Call;
+use crate::connection::Connection;
 use crate::patience::{PATIENCE, Patience};
 
 /// For how long a call in progress holds its key without renewing the lease. An owner that crashed blocks it no longer.
@@ -120,30 +120,17 @@ pub(crate) enum End {
     Nothing,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Store {
-    manager: ConnectionManager,
+    connection: Connection,
     patience: Arc<Patience>,
     lease: Duration,
 }
 
-impl std::fmt::Debug for Store {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("lease", &self.lease).finish_non_exhaustive()
-    }
-}
-
 impl Store {
     pub(crate) fn connect(url: &SecretString) -> Result<Self, redis::RedisError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_number_of_retries(0);
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let info = url.expose_secret().into_connection_info()?.set_tcp_settings(tcp);
-        let client = redis::Client::open(info)?;
-        let manager = ConnectionManager::new_lazy_with_config(client, config)?;
-        Ok(Self { manager, patience: Arc::new(Patience::new()), lease: LEASE })
+        let connection = Connection::new(Address::parse(url.expose_secret())?);
+        Ok(Self { connection, patience: Arc::new(Patience::new()), lease: LEASE })
     }
 
     pub(crate) fn with_lease(self, lease: Duration) -> Self {
@@ -151,7 +138,10 @@ impl Store {
     }
 
     pub(crate) async fn ping(&self) -> bool {
-        redis::cmd("PING").query_async::<()>(&mut self.manager.clone()).await.is_ok()
+        let mut connection = self.connection.clone();
+        let ping = redis::cmd("PING");
+        let answer = tokio::time::timeout(PATIENCE, ping.query_async::<()>(&mut connection)).await;
+        matches!(answer, Ok(Ok(())))
     }
 
     /// Whether Redis gave trouble when it was last asked, so that asking it again may cost time.
@@ -167,7 +157,7 @@ impl Store {
         let owner = EventId::new().channel_number();
         let mut script = BEGIN.key(&call.redis_key);
         script.arg(call.fingerprint()).arg(&owner).arg(millis(self.lease));
-        let found = self.patience.wait(script.invoke_async::<Vec<Value>>(&mut self.manager.clone())).await;
+        let found = self.patience.wait(script.invoke_async::<Vec<Value>>(&mut self.connection.clone())).await;
         match found {
             Some(values) => read(values, owner).unwrap_or(Begin::Degraded),
             None => Begin::Unheard(owner),
@@ -180,7 +170,7 @@ impl Store {
             tokio::time::sleep(self.lease / 3).await;
             let mut script = RENEW.key(&call.redis_key);
             script.arg(owner).arg(millis(self.lease));
-            self.patience.wait(script.invoke_async::<i64>(&mut self.manager.clone())).await;
+            self.patience.wait(script.invoke_async::<i64>(&mut self.connection.clone())).await;
         }
     }
 
@@ -205,7 +195,7 @@ impl Store {
             }
             End::Nothing => {}
         }
-        self.patience.wait(script.invoke_async::<i64>(&mut self.manager.clone())).await;
+        self.patience.wait(script.invoke_async::<i64>(&mut self.connection.clone())).await;
     }
 }
 

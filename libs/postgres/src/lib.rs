@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use schema::{GrantError, Schema, SchemaError, check, grant, migrate};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 use tonic::Status;
 
 /// How long a call waits at most for a connection: less than any caller's deadline, so that the caller is told and can
@@ -19,6 +19,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that has rested this long is asked whether it still lives before it is used; the others are busy, and
 /// were asked when they were given back.
 const REST: Duration = Duration::from_millis(250);
+const READ_ONLY: &str = "the server takes no writes, as a standby does not";
 /// Who does not answer within this time is gone, or as good as gone.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -28,6 +29,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// stuck session can't hold up the rest. A session whose client was lost without a word ends within half a minute. And a
 /// connection that was lost without a word on our side is given up when it is next taken or given back, instead of
 /// holding its place until TCP gives up, a quarter of an hour later.
+///
+/// And it holds no connection to a server that takes no writes, as a standby doesn't: after a failover the database's name
+/// may lead to the old primary for a while, and who connected then would be refused again and again. Connections are
+/// looked at when they are made, and when they rested. Those in use need not be: PostgreSQL ends them when it is demoted.
 ///
 /// A statement whose connection falls silent while it runs ends when its future is dropped. A call's deadline does that;
 /// a worker must set an end itself, as with [`within`].
@@ -48,7 +53,13 @@ pub fn connect(url: &SecretString, application: &str, max_connections: u32) -> R
         // In its place, the same with an end, and only for those that rested.
         .test_before_acquire(false)
         .before_acquire(|conn, meta| {
-            Box::pin(async move { if meta.idle_for < REST { Ok(true) } else { answers(conn).await } })
+            Box::pin(async move { if meta.idle_for < REST { Ok(true) } else { takes_writes(conn).await } })
+        })
+        // Who is refused here tries again as long as there is time.
+        .after_connect(|conn, _| {
+            Box::pin(async move {
+                if takes_writes(conn).await? { Ok(()) } else { Err(sqlx::Error::Protocol(READ_ONLY.into())) }
+            })
         })
         // The pool asks here as well, but without an end: it must not meet a connection that is silent.
         .after_release(|conn, _| Box::pin(answers(conn)))
@@ -72,6 +83,15 @@ pub async fn within<T, E: From<sqlx::Error>>(
 async fn answers(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     match tokio::time::timeout(PING_TIMEOUT, conn.ping()).await {
         Ok(answer) => answer.map(|()| true),
+        Err(_elapsed) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Says whether a connection's server answers and takes writes.
+async fn takes_writes(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let asking = sqlx::raw_sql("show transaction_read_only").fetch_one(conn);
+    match tokio::time::timeout(PING_TIMEOUT, asking).await {
+        Ok(answer) => Ok(answer?.try_get::<String, _>(0)? == "off"),
         Err(_elapsed) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
     }
 }

@@ -120,20 +120,20 @@ pub async fn grant(pool: &PgPool, role: &str, schemas: &[Schema]) -> Result<(), 
         return Err(GrantError::Owner(role.to_owned()));
     }
     let quoted = format!("\"{}\"", role.replace('"', "\"\""));
-    let mut statements = format!(
-        "revoke all on all tables in schema {schema} from {quoted};
-         revoke all on all sequences in schema {schema} from {quoted};
-         grant usage on schema {schema} to {quoted};
-         grant execute on all functions in schema {schema} to {quoted};\n"
-    );
+    let mut statements = vec![
+        format!("revoke all on all tables in schema {schema} from {quoted}"),
+        format!("revoke all on all sequences in schema {schema} from {quoted}"),
+        format!("grant usage on schema {schema} to {quoted}"),
+        format!("grant execute on all functions in schema {schema} to {quoted}"),
+    ];
     if lacks_temporary {
         // Everybody has it unless it was taken from them; only the database's owner can give it back.
-        statements += &format!("grant connect, temporary on database {database} to {quoted};\n");
+        statements.push(format!("grant connect, temporary on database {database} to {quoted}"));
     }
     for Schema { migrator, grants } in schemas {
-        statements += &format!("grant select on {} to {quoted};\n", migrator.table_name);
-        statements += &grants.replace(":role", &quoted);
+        statements.push(format!("grant select on {} to {quoted}", migrator.table_name));
+        statements.push(grants.replace(":role", &quoted));
     }
-    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *tx).await?;
+    sqlx::raw_sql(AssertSqlSafe(statements.join(";\n"))).execute(&mut *tx).await?;
     Ok(tx.commit().await?)
 }

@@ -4,18 +4,21 @@
 //! ones. Every test has its own database, dropped when the test ends. A test that does harm to Redis starts one of its
 //! own: [`RedisServer`], for which `redis-server` must be installed.
 
+mod authority;
 mod crash_points;
 mod database;
 mod link;
 mod log;
 mod redis;
 mod role;
+mod sentinel;
 mod service;
 mod spans;
 
 use std::future::Future;
 use std::time::Duration;
 
+pub use authority::{Authority, Certificate, Mounted};
 pub use crash_points::assert_crash_points;
 pub use database::TestDatabase;
 pub use link::Link;
@@ -23,6 +26,7 @@ pub use log::ScriptedLog;
 pub use redis::RedisServer;
 pub use role::TestRole;
 use secrecy::SecretString;
+pub use sentinel::RedisSentinels;
 pub use service::{Running, run};
 pub use spans::{SpanData, SpanKind, Spans, attribute, is_error};
 use tael_ids::EventId;

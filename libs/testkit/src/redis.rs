@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use crate::PATIENCE;
 /// Below the ports that Linux gives to outgoing connections, so that none of those takes ours while the server is down.
 const FIRST_PORT: u16 = 20_000;
 const PORTS: u16 = 12_000;
+/// The name of the server's own file, in its folder.
+const CONFIGURATION: &str = "redis.conf";
 
 /// A `redis-server` on a port of 127.0.0.1 and in a folder of its own; killed, and the folder removed, with the value.
 ///
@@ -26,19 +28,31 @@ const PORTS: u16 = 12_000;
 pub struct RedisServer {
     port: u16,
     folder: PathBuf,
+    arguments: Vec<String>,
     child: Child,
 }
 
 impl RedisServer {
     /// Starts one and waits until it answers.
     pub async fn start() -> Self {
+        Self::start_with(Vec::new(), "").await
+    }
+
+    /// Starts one with further arguments, and a file of configuration that it may write to, as a sentinel does.
+    pub(crate) async fn start_with(arguments: Vec<String>, configuration: &str) -> Self {
         crate::logs();
         let folder = std::env::temp_dir().join(format!("tael-redis-{}", Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).expect("a test may create folders");
+        std::fs::write(folder.join(CONFIGURATION), configuration).expect("a test may write files");
         let port = free_port();
-        let server = Self { port, child: spawn(port, &folder), folder };
+        let child = spawn(port, &folder, &arguments);
+        let server = Self { port, folder, arguments, child };
         server.until_it_answers().await;
         server
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Returns its address, the same as long as the value lives.
@@ -56,7 +70,7 @@ impl RedisServer {
     /// it answers.
     pub async fn restart(&mut self) {
         self.kill();
-        self.child = spawn(self.port, &self.folder);
+        self.child = spawn(self.port, &self.folder, &self.arguments);
         self.until_it_answers().await;
     }
 
@@ -78,6 +92,17 @@ impl RedisServer {
         }
     }
 
+    /// Returns how many keys it has.
+    pub async fn keys(&self) -> usize {
+        let answer = self.ask("DBSIZE").await.expect("it is there");
+        answer.trim().trim_start_matches(':').parse().expect("a number")
+    }
+
+    /// Says whether it takes writes, as no replica does.
+    pub async fn is_master(&self) -> bool {
+        self.ask("INFO replication").await.is_ok_and(|answer| answer.contains("role:master"))
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a child can be signalled");
     }
@@ -90,13 +115,15 @@ impl RedisServer {
         }
     }
 
-    /// Asks in the inline form of the protocol and returns an answer of one line.
-    async fn ask(&self, command: &str) -> io::Result<String> {
+    /// Asks in the inline form of the protocol and returns the answer as it comes.
+    pub(crate) async fn ask(&self, command: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
-        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await?;
+        stream.write_all(format!("{command}\r\n").as_bytes()).await?;
+        // It closes when it has answered, as a sentinel does not when it is told to QUIT.
+        stream.shutdown().await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
-        Ok(answer.strip_suffix("+OK\r\n").unwrap_or(&answer).to_owned())
+        Ok(answer)
     }
 }
 
@@ -116,11 +143,13 @@ fn free_port() -> u16 {
     std::iter::repeat_with(random).take(100).find(is_free).expect("of a hundred ports one is free")
 }
 
-fn spawn(port: u16, folder: &PathBuf) -> Child {
+fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
     Command::new("redis-server")
+        .arg(folder.join(CONFIGURATION))
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
         .arg("--dir")
         .arg(folder)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
@@ -131,22 +160,18 @@ fn spawn(port: u16, folder: &PathBuf) -> Child {
 mod tests {
     use super::*;
 
-    async fn size(server: &RedisServer) -> String {
-        server.ask("DBSIZE").await.unwrap()
-    }
-
     #[tokio::test]
     async fn it_can_be_flushed_and_killed_and_comes_back_empty() {
         let mut server = RedisServer::start().await;
         assert_eq!(server.ask("SET a 1").await.unwrap(), "+OK\r\n");
-        assert_eq!(size(&server).await, ":1\r\n");
+        assert_eq!(server.keys().await, 1);
         server.flush().await;
-        assert_eq!(size(&server).await, ":0\r\n");
+        assert_eq!(server.keys().await, 0);
         server.ask("SET a 1").await.unwrap();
         server.kill();
         assert!(server.ask("PING").await.is_err());
         server.restart().await;
-        assert_eq!(size(&server).await, ":0\r\n");
+        assert_eq!(server.keys().await, 0);
     }
 
     #[tokio::test]

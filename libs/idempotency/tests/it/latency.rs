@@ -39,8 +39,9 @@ async fn measure(state: &str, idempotency: &Idempotency) -> Latency {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trouble_costs_a_quarter_of_a_second_once_a_second() {
-    // A call may wait for this long, and then has something else to do on a busy machine.
-    let (wait, slack) = (Duration::from_millis(250), Duration::from_millis(500));
+    // A call waits for an answer this long at least and at most, and then has something else to do on a busy machine.
+    let (least, wait, slack) =
+        (Duration::from_millis(200), Duration::from_millis(250), Duration::from_millis(500));
     let mut redis = RedisServer::start().await;
     let idempotency = Idempotency::connect(&redis.url()).unwrap();
     let effect = Effect::default();
@@ -49,7 +50,7 @@ async fn trouble_costs_a_quarter_of_a_second_once_a_second() {
 
     redis.hang();
     let hung = measure("hung", &idempotency).await;
-    assert!(hung.first >= wait && hung.first < wait + slack, "{:?}", hung.first);
+    assert!(hung.first >= least && hung.first < wait + slack, "{:?}", hung.first);
     assert!(hung.median < Duration::from_millis(10), "{:?}", hung.median);
     assert!(hung.slowest < wait + slack, "{:?}", hung.slowest);
     redis.go_on();

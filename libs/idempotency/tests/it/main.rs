@@ -4,6 +4,7 @@
 
 mod call;
 mod degraded;
+mod failover;
 mod gone;
 mod latency;
 mod lease;

@@ -37,7 +37,7 @@ impl Work {
         if self.moment == Moment::BeforeTheEffect {
             self.wait().await;
         }
-        let number = self.once(&guard).await?;
+        let number = once(&self.pool, &guard).await?;
         if self.moment == Moment::AfterTheEffect {
             self.wait().await;
         }
@@ -48,36 +48,10 @@ impl Work {
         self.waiting.send_modify(|waiting| *waiting += 1);
         self.is_struck.wait_for(|struck| *struck).await.unwrap();
     }
-
-    /// The effect: a row with a number of its own. Without the unique constraint each call would have one.
-    async fn once(&self, guard: &Guard) -> Result<i64, Status> {
-        let made: Option<i64> = sqlx::query_scalar(
-            "insert into effect (idempotency_key, fingerprint) values ($1, $2)
-             on conflict (idempotency_key) do nothing returning number",
-        )
-        .bind(&guard.key)
-        .bind(&guard.fingerprint)
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| tael_postgres::status(&error))?;
-        if let Some(number) = made {
-            return Ok(number);
-        }
-        let (number, fingerprint): (i64, Vec<u8>) =
-            sqlx::query_as("select number, fingerprint from effect where idempotency_key = $1")
-                .bind(&guard.key)
-                .fetch_one(&self.pool)
-                .await
-                .map_err(|error| tael_postgres::status(&error))?;
-        guard.check(&fingerprint)?;
-        Ok(number)
-    }
 }
 
-/// Two replicas, 200 callers, one key: half of them call, one work stands at the moment, Redis is struck, the other
-/// half call, the works go on.
-async fn storm(moment: Moment, strike: impl AsyncFnOnce(&mut RedisServer)) {
-    let (mut redis, database) = (RedisServer::start().await, TestDatabase::create().await);
+/// A table for [`once`].
+pub(crate) async fn effects(database: &TestDatabase) -> PgPool {
     let pool = database.pool();
     sqlx::query(
         "create table effect (idempotency_key text primary key, fingerprint bytea not null,
@@ -86,6 +60,38 @@ async fn storm(moment: Moment, strike: impl AsyncFnOnce(&mut RedisServer)) {
     .execute(&pool)
     .await
     .unwrap();
+    pool
+}
+
+/// The effect: a row with a number of its own. Without the unique constraint each call would have one.
+pub(crate) async fn once(pool: &PgPool, guard: &Guard) -> Result<i64, Status> {
+    let made: Option<i64> = sqlx::query_scalar(
+        "insert into effect (idempotency_key, fingerprint) values ($1, $2)
+         on conflict (idempotency_key) do nothing returning number",
+    )
+    .bind(&guard.key)
+    .bind(&guard.fingerprint)
+    .fetch_optional(pool)
+    .await
+    .map_err(|error| tael_postgres::status(&error))?;
+    if let Some(number) = made {
+        return Ok(number);
+    }
+    let (number, fingerprint): (i64, Vec<u8>) =
+        sqlx::query_as("select number, fingerprint from effect where idempotency_key = $1")
+            .bind(&guard.key)
+            .fetch_one(pool)
+            .await
+            .map_err(|error| tael_postgres::status(&error))?;
+    guard.check(&fingerprint)?;
+    Ok(number)
+}
+
+/// Two replicas, 200 callers, one key: half of them call, one work stands at the moment, Redis is struck, the other
+/// half call, the works go on.
+async fn storm(moment: Moment, strike: impl AsyncFnOnce(&mut RedisServer)) {
+    let (mut redis, database) = (RedisServer::start().await, TestDatabase::create().await);
+    let pool = effects(&database).await;
     let replicas = [(); 2].map(|()| Idempotency::connect(&redis.url()).unwrap());
     let (struck, is_struck) = watch::channel(false);
     let (waiting, mut works) = watch::channel(0);

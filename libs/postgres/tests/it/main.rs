@@ -4,4 +4,6 @@
 
 mod lost;
 mod migrate;
+mod read_only;
 mod refused;
+mod tls;
