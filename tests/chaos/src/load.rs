@@ -16,6 +16,10 @@ use crate::Error;
 use crate::caller::{Addresses, Caller, Calls};
 use crate::shop::Shop;
 
+/// Every buyer's name, telephone number, e-mail address and postal address: to be found nowhere but in the order.
+pub const PERSONAL_DATA: [&str; 4] =
+    ["Ouyang Xiaoming", "+86 139 0000 4711", "xiaoming@buyers.example", "4711 Nanjing Road, Shanghai"];
+
 /// Clients that begin journeys until they are told to stop.
 #[derive(Debug)]
 pub struct Load {

@@ -165,6 +165,24 @@ impl Platform {
         old.drain().await.map_err(|error| format!("{service} {number}: {error}").into())
     }
 
+    /// Ends a service's replicas, as an orchestrator does, for good.
+    pub async fn end(&mut self, service: Service) -> Result<(), Error> {
+        for old in std::mem::take(&mut self.replicas[service as usize]) {
+            old.drain().await.map_err(|error| format!("{service}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// What is secret of what services are told.
+    pub fn secrets(&self) -> Vec<String> {
+        let keys = self.environment.get("TAEL_SEALING_KEYS").into_iter();
+        // "id:key" each.
+        keys.flat_map(|keys| keys.split([':', ',', '=']))
+            .filter(|part| part.len() > 20)
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// What every service is told; intervals are short, so that what went wrong is soon put right.
     fn common_environment(&self) -> Environment {
         let at = |service: Service| self.addresses.of(service).to_owned();

@@ -1,0 +1,192 @@
+//! One journey through all services, each a process of its own, is one unbroken trace that tells nobody's secrets.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tael::traces::{Collector, Kind, Span, Trace};
+use tael_chaos::audit::audit;
+use tael_chaos::caller::{Caller, Calls};
+use tael_chaos::load::{self, Book, Line, PERSONAL_DATA, Plan, RefundPlan};
+use tael_chaos::platform::{Platform, Reach, Setup};
+use tael_chaos::processes::{Environment, Service};
+use tael_chaos::receiver::Receiver;
+use tael_chaos::servers::Servers;
+use tael_chaos::shop::Shop;
+use tael_telemetry::{LogFormat, TelemetryConfig};
+use tracing::Instrument as _;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const SEED: u64 = 11;
+/// The name of the span around the journey, made by the merchant's own back-end, which is this program.
+const ROOT: &str = "a buyer buys";
+
+/// What must be in the trace: the name, and the service that tells of it.
+const EXPECTED: &[(&str, &str)] = &[
+    ("tael.order.v1.OrderService/CreateOrder", "order"),
+    ("db.order.insert", "order"),
+    ("tael.payment.v1.PaymentService/CreatePayment", "payment"),
+    ("tael.order.v1.OrderService/GetOrder", "order"),
+    ("db.payment.insert", "payment"),
+    ("channel.alipay.precreate", "payment"),
+    ("event.payment_succeeded.order", "order"),
+    ("event.payment_succeeded.settlement", "settlement"),
+    ("event.payment_succeeded.notification", "notification"),
+    ("event.order_paid.notification", "notification"),
+    ("tael.order.v1.OrderService/RedeemVoucher", "order"),
+    ("tael.refund.v1.RefundService/CreateRefund", "refund"),
+    ("db.refund.insert", "refund"),
+    ("tael.payment.v1.PaymentService/RefundPayment", "payment"),
+    ("channel.alipay.refund", "payment"),
+    ("event.payment_refunded.settlement", "settlement"),
+    ("event.payment_refunded.notification", "notification"),
+    ("webhook.deliver", "notification"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journey_through_all_services_is_one_unbroken_trace() {
+    let collector = Collector::start().await.expect("a collector starts");
+    let mut platform = start(&collector).await;
+    let telemetry = tael_telemetry::init(TelemetryConfig {
+        service: "backend".to_owned(),
+        otlp_endpoint: Some(collector.endpoint()),
+        log_format: LogFormat::Text,
+        log_filter: "warn".to_owned(),
+    })
+    .expect("telemetry starts");
+    let receiver = Receiver::start().await.expect("a receiver starts");
+    let calls: Arc<Calls> = Arc::default();
+    let caller = Caller::connect(&platform.addresses, &calls).expect("the addresses are valid");
+    let run = format!("trace-{:016x}", rand::random::<u64>());
+    let shop = Shop::open(&caller, &receiver, &run, platform.channel().addr, 0).await.expect("a shop opens");
+
+    let book: Arc<Book> = Arc::default();
+    let mut plan = Plan::new(SEED, 0, 1);
+    plan.kind = load::Kind::Sell;
+    plan.lines = vec![
+        Line { quantity: 2, price_minor: 19_90, voucher: false },
+        Line { quantity: 1, price_minor: 50_00, voucher: true },
+    ];
+    plan.refunds = vec![RefundPlan::Unit];
+    (plan.redeem, plan.double_scan, plan.double_click) = (true, false, false);
+    let root = tracing::info_span!("journey", otel.name = ROOT);
+    load::play(&caller, &shop, &book, SEED, plan).instrument(root).await;
+    assert_eq!(book.findings(), Vec::<String>::new());
+    let entry = book.entries().into_iter().next().expect("a journey was played");
+    assert!(entry.ended, "{entry:?}");
+    let order_id = entry.order.expect("it has an order").id;
+
+    let trace = collector.traces().await_trace(&order_id, is_complete, PATIENCE).await;
+    let trace = trace.unwrap_or_else(|error| panic!("{error}"));
+    assert_unbroken(&trace);
+
+    // After the audit every metric there is was measured once.
+    let audit = audit(caller.money_audit()).await.expect("the audit ends").expect("there is an audit");
+    assert_eq!(audit.disagreements, Vec::<String>::new());
+    tokio::task::spawn_blocking(move || telemetry.shutdown()).await.expect("telemetry ends");
+    for service in Service::ALL {
+        platform.end(service).await.expect("a service ends in good order");
+    }
+    let spans = collector.traces().spans();
+    assert_nothing_idle(&spans);
+    assert_discreet(&spans, &platform);
+}
+
+/// All services, one process each, that send everything to `collector` soon.
+async fn start(collector: &Collector) -> Platform {
+    let variable = |name| std::env::var(name).expect("set as `make test` does");
+    let servers = Servers::shared(variable("TAEL_DATABASE_URL"), variable("TAEL_REDIS_URL"));
+    // Test binaries are in a folder below that of the others.
+    let binaries = std::env::current_exe().expect("this program is somewhere");
+    let binaries = binaries.ancestors().nth(2).expect("test binaries are in target/*/deps");
+    let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("trace");
+    let _ = std::fs::remove_dir_all(&logs);
+    let environment = Environment::from([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint()),
+        ("OTEL_BSP_SCHEDULE_DELAY".to_owned(), "100".to_owned()),
+        ("OTEL_METRIC_EXPORT_INTERVAL".to_owned(), "500".to_owned()),
+        ("TAEL_LOG_FORMAT".to_owned(), "json".to_owned()),
+    ]);
+    let setup = Setup {
+        servers,
+        binaries,
+        logs: &logs,
+        prefix: "trace",
+        replicas: 1,
+        reach: Reach::Forwarded,
+        environment,
+    };
+    Platform::start(setup).await.expect("the platform starts")
+}
+
+/// Whether everything that is expected has come, and every parent: spans come from their processes in no order.
+fn is_complete(trace: &Trace) -> bool {
+    let known: HashSet<_> = trace.spans.iter().map(|span| span.span_id).collect();
+    trace.span(ROOT).is_some()
+        && trace.spans.iter().filter_map(|span| span.parent).all(|parent| known.contains(&parent))
+        && EXPECTED.iter().all(|(name, service)| {
+            trace.spans.iter().any(|span| &*span.name == *name && span.service() == Some(service))
+        })
+        // Four events that merchants are told of: created, paid, payment, refund; in whatever order.
+        && trace.spans.iter().filter(|span| &*span.name == "webhook.deliver").count() >= 4
+}
+
+/// Every span but the root hangs from another one of the trace, and a call's two sides hang together.
+fn assert_unbroken(trace: &Trace) {
+    let roots: Vec<_> = trace.spans.iter().filter(|span| span.parent.is_none()).collect();
+    assert_eq!(roots.iter().map(|span| &*span.name).collect::<Vec<_>>(), [ROOT]);
+    for span in &trace.spans {
+        let Some(parent) = span.parent.map(|_| trace.parent(span).expect("every parent has come")) else {
+            continue;
+        };
+        assert!(parent.start_ns <= span.start_ns, "{} begins before its parent {}", span.name, parent.name);
+        match span.kind {
+            Kind::Server if span.name.starts_with("tael.") => {
+                assert_eq!((&span.name, parent.kind), (&parent.name, Kind::Client), "{span:?}");
+                assert_ne!(span.service(), parent.service(), "{span:?}");
+                assert_eq!(span.text("rpc.method"), Some(&*span.name));
+                assert_eq!(span.text("rpc.response.status_code"), parent.text("rpc.response.status_code"));
+            }
+            Kind::Consumer if span.name.starts_with("event.") => {
+                assert_ne!(span.service(), parent.service(), "{span:?} is caused elsewhere");
+                assert_eq!(span.links.len(), 1, "{span:?} is linked to its batch");
+            }
+            _ => {}
+        }
+        if span.name.starts_with("db.") {
+            assert_eq!((span.kind, span.service()), (Kind::Client, parent.service()), "{span:?}");
+        }
+    }
+    let created = trace.span("tael.order.v1.OrderService/CreateOrder").expect("it was waited for");
+    let about = |key| trace.spans.iter().filter(|span| span.text(key).is_some()).count();
+    assert!(about("tael.order_id") > 5 && about("tael.payment_id") > 5 && about("tael.merchant_id") > 5);
+    assert_eq!(created.service(), Some("backend"), "the first side of a call is its caller's");
+}
+
+/// Neither probes nor polls that found nothing nor libraries tell of themselves.
+fn assert_nothing_idle(spans: &[Arc<Span>]) {
+    for span in spans {
+        assert!(!span.name.contains("grpc.health") && !span.name.contains("EventLogService"), "{span:?}");
+        let target = span.text("target").or(span.text("code.namespace")).unwrap_or("tael");
+        assert!(target.starts_with("tael"), "{span:?} is a library's");
+    }
+}
+
+/// No secret and nothing about the buyer is in any span or log.
+fn assert_discreet(spans: &[Arc<Span>], platform: &Platform) {
+    let environment = platform.secrets();
+    let forbidden = || PERSONAL_DATA.into_iter().chain(environment.iter().map(String::as_str));
+    let said = |text: &str| {
+        let found = forbidden().find(|secret| text.contains(secret));
+        found.or(["whsec_", "PRIVATE KEY", "MIIE"].into_iter().find(|secret| text.contains(secret)))
+    };
+    for span in spans {
+        assert_eq!(said(&format!("{span:?}")), None, "{span:?}");
+    }
+    for log in std::fs::read_dir(&platform.logs).expect("there is a folder of logs") {
+        let log = log.expect("it can be read").path();
+        let text = std::fs::read_to_string(&log).expect("a log can be read");
+        assert_eq!(said(&text), None, "{}", log.display());
+    }
+}
