@@ -11,7 +11,8 @@ for service in merchant order payment refund settlement notification; do
 create role :"owner" login password :'owner_password';
 create role :"name" login password :'password';
 create database :"name" owner :"owner";
--- No other service's role gets in. The owner's migrations let the service's own role in.
+-- No other service's role gets in. What this one may do inside, the owner's migrations say.
 revoke all on database :"name" from public;
+grant connect, temporary on database :"name" to :"name";
 SQL
 done
