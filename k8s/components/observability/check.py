@@ -3,7 +3,7 @@
 
 Prometheus' configuration and rules are valid and pass rules_test.yaml; every alert is tested to fire and to keep quiet, and
 has a runbook in docs/operations.md (and every runbook an alert); every expression of every dashboard is PromQL, every panel
-is described, none covers another; and what they ask for is in docs/telemetry.md.
+is described, none covers another; and every metric that is asked for is made somewhere in the code.
 
 promtool is the one in PATH, or else that of Debian's package `prometheus`, unpacked into .tael/promtool.
 """
@@ -135,23 +135,45 @@ def check_promql(expressions):
         run("check", "rules", file.name)
 
 
+def told():
+    """The metrics that the code makes, by the names that the collector's exporter gives them in Prometheus: dots become
+    underscores, the unit and (for counters) `total` are added."""
+    made = re.compile(r'_(counter|gauge|histogram|up_down_counter)\(\s*"([a-z_.]+)"\)((?:(?!\.build\(\)).){0,600})', re.DOTALL)
+    units = {"s": "_seconds", "By": "_bytes", "1": "_ratio"}
+    names = set()
+    for folder in ("libs", "services"):
+        for file in (ROOT / folder).glob("*/src/**/*.rs"):
+            for kind, name, rest in made.findall(file.read_text()):
+                unit = re.search(r'\.with_unit\("([^"]*)"\)', rest)
+                name = name.replace(".", "_")
+                suffix = units.get(unit[1], "") if unit else ""
+                if not name.endswith(suffix):
+                    name += suffix
+                if kind == "counter":
+                    names.add(name.removesuffix("_total") + "_total")
+                elif kind == "histogram":
+                    names |= {f"{name}_{part}" for part in ("bucket", "count", "sum")}
+                else:
+                    names.add(name)
+    return names
+
+
 def check_metrics(expressions):
-    """What is asked for is told by somebody: as docs/telemetry.md has it, by its OpenTelemetry or its Prometheus name."""
-    telemetry = (ROOT / "docs" / "telemetry.md").read_text()
-    told = {name.replace(".", "_") for name in re.findall(r"`([a-z]+(?:[._][a-z_]+)+)`", telemetry)}
+    """Whatever is asked for, somebody tells: our code, or who is known to."""
     for file in (HERE / "prometheus" / "rules").glob("*.yaml"):
-        expressions = expressions + re.findall(r"^ +(?:expr:|  )(.*)$", file.read_text(), re.MULTILINE)
+        for block in re.findall(r"^        expr: (.*(?:\n {10,}.*)*)", file.read_text(), re.MULTILINE):
+            expressions = expressions + [block]
+    known = told()
     asked = set()
     for expression in expressions:
         bare = re.sub(r'"[^"]*"', "", expression)
-        asked |= set(re.findall(r"\b((?:tael|rpc|http|db|kept)_[a-z_]+)\b(?=\s*[{\[)>]|\s+offset|\s*$)", bare))
-    for name in sorted(asked):
-        stem = re.sub(r"_(bucket|count|sum|total)$", "", name)
-        forms = {name, stem, stem.removesuffix("_seconds")}
-        labels = {"tael_kind", "tael_outcome", "tael_channel", "tael_operation", "rpc_method", "rpc_response_status_code",
-                  "http_route", "http_response_status_code", "http_request_method"}
-        if name not in labels and not FOREIGN.match(name) and not forms & told:
-            problem(f"{name}: docs/telemetry.md knows no such metric")
+        bare = re.sub(r"\b(by|ignoring|on|group_left|without) *\([^)]*\)", "", bare)
+        bare = re.sub(r"\{[^}]*\}", "", bare)
+        asked |= set(re.findall(r"(?<![\w:])([a-z]+(?:_[a-z0-9]+)+)(?![\w:(])", bare))
+    functions = {"histogram_quantile", "absent_over_time", "max_over_time", "group_left"}
+    for name in sorted(asked - functions - known):
+        if not FOREIGN.match(name):
+            problem(f"{name}: nobody tells it")
     return len(asked)
 
 
@@ -161,9 +183,10 @@ run("test", "rules", "rules_test.yaml")
 alert_count = check_alerts()
 expressions = check_dashboards()
 check_promql(expressions)
-check_metrics(expressions)
+metric_count = check_metrics(expressions)
 for text in problems:
     print(f"observability: {text}", file=sys.stderr)
 if problems:
     sys.exit(1)
-print(f"observability: {alert_count} alerts tested and explained, {len(expressions)} expressions of dashboards checked")
+print(f"observability: {alert_count} alerts tested and explained, {len(expressions)} expressions of dashboards and "
+      f"{metric_count} metrics checked")
