@@ -1,7 +1,8 @@
 -- What the service may do with its tables. What was posted is never changed or deleted: the triggers refuse that to
 -- everybody, and this role may not even try.
 grant select, insert on
-    fee_schedule, account, transfer, entry, batch, batch_item, reconciliation, bill_line, reconciliation_break to :role;
+    fee_schedule, account, transfer, entry, batch, batch_item, reconciliation, bill_line, reconciliation_break,
+    money_audit to :role;
 -- The sums of an account, the batch that takes an item, the end of a comparison.
 grant update on account, batch_item, reconciliation to :role;
 -- A comparison that was not finished is dropped, and what it read with it.

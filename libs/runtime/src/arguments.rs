@@ -12,6 +12,9 @@ own src/config.rs.
 Exit codes: 0 ended as told, 1 a part failed or draining took too long, 2 wrong arguments or configuration, 3 could not \
 start or could not migrate.";
 
+/// The version of the workspace.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 #[derive(Debug, Parser)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
@@ -49,8 +52,12 @@ fn command<S: Service>(commit: Option<&str>) -> clap::Command {
 
 /// The version and the commit that a binary was built from.
 pub(crate) fn version(commit: Option<&str>) -> String {
-    let commit = commit.filter(|commit| !commit.is_empty()).unwrap_or("unknown");
-    format!("{} ({commit})", env!("CARGO_PKG_VERSION"))
+    format!("{VERSION} ({})", known(commit))
+}
+
+/// A commit's name, of which an image that was built without one has an empty one.
+pub(crate) fn known(commit: Option<&str>) -> &str {
+    commit.filter(|commit| !commit.is_empty()).unwrap_or("unknown")
 }
 
 #[cfg(test)]

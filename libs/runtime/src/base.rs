@@ -12,7 +12,7 @@ use tael_grpc::server::{self, Bound, Callers, Check, Limits, Readiness};
 use tael_grpc::tls::{Files, Identity};
 use tael_idempotency::Idempotency;
 
-use crate::{Service, StartError, database_time};
+use crate::{Service, StartError, database_time, gauges};
 
 /// Address, database and Redis of a service.
 #[derive(Clone, Debug)]
@@ -89,6 +89,7 @@ impl Base {
         }
         database_time::set(clock, &pool).await?;
         tokio::spawn(database_time::follow(clock.clone(), pool.clone()));
+        gauges::tell_connections(S::NAME, &pool);
         Ok(pool)
     }
 

@@ -6,6 +6,7 @@
 mod arguments;
 mod base;
 mod database_time;
+mod gauges;
 mod migrate;
 mod process;
 mod start;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{self, Command};
 use crate::start::retry;
-use crate::{Service, migrate};
+use crate::{Service, gauges, migrate};
 
 /// How long work in flight has to end after SIGTERM or SIGINT.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -35,7 +35,10 @@ pub fn main<S: Service>(commit: Option<&'static str>) -> ExitCode {
     let patience = env.duration("TAEL_START_PATIENCE", START_PATIENCE);
     match arguments.command {
         None => match S::config(&mut env) {
-            Ok(config) => run_process(S::NAME, telemetry, |shutdown| serve::<S>(config, patience, shutdown)),
+            Ok(config) => run_process(S::NAME, telemetry, |shutdown| {
+                gauges::tell_build(arguments::VERSION, arguments::known(commit).to_owned());
+                serve::<S>(config, patience, shutdown)
+            }),
             Err(errors) => misconfigured(S::NAME, &errors),
         },
         Some(Command::Migrate { .. }) if S::SCHEMAS.is_empty() => {

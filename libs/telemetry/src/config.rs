@@ -28,8 +28,9 @@ impl TelemetryConfig {
     /// | `TAEL_LOG` | filter for logs | `info` |
     ///
     /// The OpenTelemetry SDK itself reads further standard variables, among them `OTEL_BSP_SCHEDULE_DELAY`
-    /// (milliseconds a span may wait to be sent; 1000 here), `OTEL_METRIC_EXPORT_INTERVAL` (milliseconds between two
-    /// exports of metrics; 10000 here), `OTEL_TRACES_SAMPLER` and `OTEL_RESOURCE_ATTRIBUTES`.
+    /// (milliseconds a span may wait to be sent; 1000 here), `OTEL_BSP_MAX_QUEUE_SIZE` (how many may wait; 16384 here),
+    /// `OTEL_METRIC_EXPORT_INTERVAL` (milliseconds between two exports of metrics; 10000 here), `OTEL_TRACES_SAMPLER` and
+    /// `OTEL_RESOURCE_ATTRIBUTES`.
     pub fn from_env(env: &mut Env, service: &str) -> TelemetryConfig {
         let ValidEndpoint(otlp_endpoint) = env.or("OTEL_EXPORTER_OTLP_ENDPOINT", ValidEndpoint(None));
         let ValidFilter(log_filter) = env.or("TAEL_LOG", ValidFilter("info".to_owned()));

@@ -6,7 +6,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, OTEL_BSP_SCHEDULE_DELAY, SdkTracer, SdkTracerProvider,
+    BatchConfigBuilder, BatchSpanProcessor, OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_MAX_QUEUE_SIZE,
+    OTEL_BSP_SCHEDULE_DELAY, SdkTracer, SdkTracerProvider,
 };
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
@@ -23,6 +24,12 @@ use crate::{metrics, stores};
 /// How long a finished span waits to be sent, unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise. The SDK's own five
 /// seconds is long for an operator who waits to see what just happened.
 const EXPORT_DELAY: Duration = Duration::from_secs(1);
+
+/// How many finished spans wait to be sent at most, further ones are dropped, and how many are sent at once; unless
+/// `OTEL_BSP_MAX_QUEUE_SIZE` and `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` say otherwise. A service has some thousands a second,
+/// and a collector may pause for a moment; the SDK's own 2048 would not outlast it. Full, the queue takes some 20 MB.
+const QUEUE: usize = 16_384;
+const BATCH: usize = 2_048;
 
 /// How long [`Telemetry::shutdown`] waits for the collector. Below the 30 s that Kubernetes gives a pod to end. For metrics
 /// the SDK waits as long and takes no other wish.
@@ -114,10 +121,18 @@ impl Providers {
 fn exporting_provider(endpoint: String, service: String) -> Result<SdkTracerProvider, TelemetryError> {
     tokio::runtime::Handle::try_current()?;
     let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-    let batch = match std::env::var_os(OTEL_BSP_SCHEDULE_DELAY) {
-        Some(_) => BatchConfigBuilder::default(),
-        None => BatchConfigBuilder::default().with_scheduled_delay(EXPORT_DELAY),
-    };
+    // The builder has read the environment.
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    let mut batch = BatchConfigBuilder::default();
+    if !is_set(OTEL_BSP_SCHEDULE_DELAY) {
+        batch = batch.with_scheduled_delay(EXPORT_DELAY);
+    }
+    if !is_set(OTEL_BSP_MAX_QUEUE_SIZE) {
+        batch = batch.with_max_queue_size(QUEUE);
+    }
+    if !is_set(OTEL_BSP_MAX_EXPORT_BATCH_SIZE) {
+        batch = batch.with_max_export_batch_size(BATCH);
+    }
     // The sampler stays the SDK's: all traces, unless the caller's trace is unsampled or OTEL_TRACES_SAMPLER is set.
     let exporter = stores::Exporter(exporter);
     Ok(SdkTracerProvider::builder()

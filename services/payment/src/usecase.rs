@@ -133,6 +133,10 @@ impl Payments {
         &self.settings
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(crate) async fn payment(&self, merchant_id: MerchantId, id: PaymentId) -> Result<Payment, Error> {
         store::payment::get(&self.pool, merchant_id, id).await?.ok_or(Error::PaymentNotFound(id))
     }

@@ -24,8 +24,8 @@ use crate::config::Config;
 use crate::events::{OrderLog, PaymentLog};
 use crate::facts::LedgerFacts;
 use crate::rpc::{AuditRpc, Rpc};
-use crate::usecase::Settlement;
 use crate::usecase::audit::{MoneyAudit, Peers};
+use crate::usecase::{Settlement, told};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 const SCHEMA: Schema = Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };
@@ -100,6 +100,7 @@ impl Service for App {
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
         let Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, draining } =
             self;
+        let clock = audit.clock.clone();
         let rpc = Rpc::new(settlement, idempotency.clone());
         let audit = AuditRpc { audit, draining: draining.clone() };
         let routes = Routes::new(SettlementServiceServer::new(rpc))
@@ -110,6 +111,7 @@ impl Service for App {
 
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn("retention", log.retain(shutdown.clone()));
+        tasks.spawn("told", told::run(pool.clone(), clock, shutdown.clone()));
         tasks.spawn("payment log", payments.run(shutdown.clone()));
         tasks.spawn("order log", orders.run(shutdown.clone()));
         tasks.spawn_fallible("grpc", {

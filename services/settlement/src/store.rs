@@ -10,6 +10,7 @@ pub(crate) mod check;
 pub(crate) mod facts;
 pub(crate) mod fees;
 pub(crate) mod reconciliations;
+pub(crate) mod told;
 pub(crate) mod transfers;
 
 use tael_money::{Currency, Money};

@@ -6,6 +6,7 @@ mod fees;
 mod ledger;
 pub(crate) mod posting;
 mod reconcile;
+pub(crate) mod told;
 
 use jiff::Timestamp;
 use jiff::civil::Date;

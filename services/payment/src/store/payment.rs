@@ -295,6 +295,27 @@ pub(crate) async fn claim_due(
         .collect())
 }
 
+/// Attempts whose outcome is not known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InDoubt {
+    pub(crate) attempts: u64,
+    /// When the oldest of them was made; none when there is none.
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// Counts the open attempts that are in doubt, whosever they are.
+#[tracing::instrument(name = "db.attempt.count_in_doubt", level = "debug", skip_all)]
+pub(crate) async fn in_doubt(pool: &PgPool) -> Result<InDoubt, sqlx::Error> {
+    // Only what is still to be asked about: that part of the table has an index and stays small.
+    let row = sqlx::query!(
+        r#"select count(*) as "attempts!", min(create_time) as since from attempt
+           where next_query_time is not null and in_doubt"#
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(InDoubt { attempts: row.attempts.unsigned_abs(), since: row.since.map(jiff_sqlx::Timestamp::to_jiff) })
+}
+
 /// Returns a payment.
 #[tracing::instrument(name = "db.payment.get", skip_all)]
 pub(crate) async fn get(

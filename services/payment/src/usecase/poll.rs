@@ -1,18 +1,23 @@
 //! Asking channels about what is still open. The worker's step.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use tael_fault::crash_point;
 use tael_grpc::status::Chain;
+use tael_postgres::within;
 use tracing::Instrument as _;
 
 use super::{Error, Payments};
 use crate::accounts::OpenAccount;
 use crate::domain::payment::{Attempt, AttemptState, Payment};
 use crate::store;
-use crate::store::payment::Due;
+use crate::store::payment::{Due, InDoubt};
 
 /// So many are claimed at once, and asked about at the same time.
 const BATCH: i64 = 16;
+/// How long the database may take to count.
+const COUNT_LIMIT: Duration = Duration::from_secs(5);
 
 impl Payments {
     /// Asks about what is due now, at most one batch of attempts and one of refunds; returns how many that were.
@@ -73,6 +78,11 @@ impl Payments {
             self.ask(&payment, attempt, &open).await?;
         }
         Ok(())
+    }
+
+    /// Counts the attempts whose outcome is not known.
+    pub(crate) async fn in_doubt(&self) -> Result<InDoubt, sqlx::Error> {
+        within(COUNT_LIMIT, store::payment::in_doubt(&self.pool)).await
     }
 
     /// Asks about an attempt in the way its state demands and records the answer, by the holder of its lease.

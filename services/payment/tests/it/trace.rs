@@ -28,7 +28,10 @@ async fn a_payment_is_one_trace_from_its_creation_to_its_callback() {
     assert_eq!(attribute(&created, "tael.payment_id"), Some(payment.payment_id.clone()));
 
     let presented = ended(&spans, "channel.alipay.precreate").await;
-    assert_eq!((presented.span_kind.clone(), presented.span_context.trace_id()), (SpanKind::Client, trace_id));
+    assert_eq!(
+        (presented.span_kind.clone(), presented.span_context.trace_id()),
+        (SpanKind::Client, trace_id)
+    );
     assert_eq!(attribute(&presented, "tael.outcome").as_deref(), Some("ok"));
     assert_eq!(attribute(&presented, "tael.channel").as_deref(), Some("alipay"));
     assert_eq!(attribute(&presented, "http.response.status_code").as_deref(), Some("200"));
@@ -37,7 +40,10 @@ async fn a_payment_is_one_trace_from_its_creation_to_its_callback() {
     world.pay(&payment).await;
     world.eventually(&payment, PaymentState::Succeeded).await;
     let callback = ended(&spans, "callback.alipay").await;
-    assert_eq!((callback.span_kind.clone(), callback.span_context.trace_id()), (SpanKind::Consumer, trace_id));
+    assert_eq!(
+        (callback.span_kind.clone(), callback.span_context.trace_id()),
+        (SpanKind::Consumer, trace_id)
+    );
     assert_eq!(attribute(&callback, "tael.payment_id"), Some(payment.payment_id.clone()));
     assert_eq!(callback.links.iter().count(), 1, "the call that handed it over");
 

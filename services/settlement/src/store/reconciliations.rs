@@ -9,6 +9,7 @@ use tael_money::Money;
 use uuid::Uuid;
 
 use super::{count, inconsistent, parse_currency};
+use crate::domain::channel::Channel;
 use crate::domain::reconciliation::{BillDay, BillLine, Break, Counts, Difference, Reconciliation, Side};
 
 /// A comparison that was begun.
@@ -17,6 +18,7 @@ pub(crate) struct Reading {
     pub(crate) merchant_id: MerchantId,
     pub(crate) id: ReconciliationId,
     pub(crate) channel_account_id: ChannelAccountId,
+    pub(crate) channel: Channel,
     pub(crate) day: BillDay,
     pub(crate) create_time: Timestamp,
 }
@@ -25,13 +27,15 @@ pub(crate) struct Reading {
 #[tracing::instrument(name = "db.reconciliation.insert", skip_all)]
 pub(crate) async fn begin(pool: &PgPool, reading: &Reading) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "insert into reconciliation (merchant_id, reconciliation_id, channel_account_id, bill_date, state, create_time)
-         values ($1, $2, $3, $4, 'reading', $5)",
+        "insert into reconciliation (merchant_id, reconciliation_id, channel_account_id, bill_date, state, create_time,
+                                     channel)
+         values ($1, $2, $3, $4, 'reading', $5, $6)",
         reading.merchant_id.uuid(),
         reading.id.uuid(),
         reading.channel_account_id.uuid(),
         reading.day.date.to_sqlx() as _,
         reading.create_time.to_sqlx() as _,
+        reading.channel.name(),
     )
     .execute(pool)
     .await?;

@@ -6,6 +6,7 @@
 //! first. It ends when nothing is left, or when the patience is over. How far the consumers of the logs have come is not
 //! asked: that would tell that an event was read, while the audit is to tell whether its effect is there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
@@ -15,10 +16,11 @@ use sqlx::PgPool;
 use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_grpc::client::Channel as Transport;
-use tael_ids::{ChannelAccountId, MerchantId};
+use tael_ids::{ChannelAccountId, EventId, MerchantId};
 use tael_proto::audit::v1::audit_service_client::AuditServiceClient;
 use tael_proto::audit::v1::audit_service_server::AuditService as _;
 use tael_proto::audit::v1::{FactKind, ReadFactsRequest, ReadFactsResponse};
+use tael_proto::settlement::v1::DisagreementKind;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tonic::{Request, Status};
@@ -28,7 +30,9 @@ use crate::clients::{ClientError, Clients};
 use crate::domain::channel::Channel;
 use crate::domain::reconciliation::BillDay;
 use crate::facts::LedgerFacts;
+use crate::store;
 use crate::store::audit::{BilledAccount, Found, Session};
+use crate::store::told::Audited;
 
 /// How many facts are held at a time.
 const PAGE: u32 = 2000;
@@ -148,15 +152,27 @@ impl MoneyAudit {
     ) -> Result<Option<Summary>, Error> {
         let mut session = Session::open(&self.pool, scope.stuck_before).await?;
         let summary = self.compare(&mut session, scope).await?;
+        let mut disagreements: BTreeMap<i32, u64> = BTreeMap::new();
         {
             let mut candidates = session.candidates();
             while let Some(found) = candidates.try_next().await? {
+                *disagreements.entry(found.kind).or_default() += 1;
                 if report.send(found).await.is_err() {
                     return Ok(None);
                 }
             }
         }
         session.close().await?;
+        if scope.merchant_id.is_none() {
+            let audited = Audited {
+                end_time: self.clock.now(),
+                disagreements: disagreements
+                    .into_iter()
+                    .map(|(kind, count)| (kind_name(kind), count))
+                    .collect(),
+            };
+            store::told::insert_audit(&self.pool, EventId::new().uuid(), &audited).await?;
+        }
         Ok(Some(summary))
     }
 
@@ -315,4 +331,10 @@ impl MoneyAudit {
         }
         Ok(count)
     }
+}
+
+/// The name of a `DisagreementKind` in metrics, for example `order_without_money`.
+fn kind_name(kind: i32) -> String {
+    let name = DisagreementKind::try_from(kind).unwrap_or_default().as_str_name();
+    name.strip_prefix("DISAGREEMENT_KIND_").unwrap_or(name).to_lowercase()
 }

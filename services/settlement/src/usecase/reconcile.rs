@@ -51,6 +51,7 @@ impl Settlement {
             merchant_id,
             id: ReconciliationId::new(),
             channel_account_id,
+            channel,
             day: BillDay::new(bill_date, &channel.calendar())?,
             create_time: now,
         };

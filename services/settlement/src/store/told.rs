@@ -1,0 +1,104 @@
+//! How the last comparisons and audits ended.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// The last comparisons of a channel's bills, one for each of its accounts.
+#[derive(Clone, Debug)]
+pub(crate) struct Compared {
+    pub(crate) channel: String,
+    /// When the newest was made.
+    pub(crate) last_time: Timestamp,
+    /// A kind of difference, and how many lines of all of them have it.
+    pub(crate) kind: String,
+    pub(crate) breaks: u64,
+}
+
+/// Counts the differences of the last comparison of each channel account whose bill is of this day or later. Every kind
+/// of difference is told, also if there is none.
+#[tracing::instrument(name = "db.reconciliation.told", level = "debug", skip_all)]
+pub(crate) async fn compared(pool: &PgPool, from: Date) -> Result<Vec<Compared>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"with last as (
+               select distinct on (merchant_id, channel_account_id) merchant_id, reconciliation_id, channel, create_time
+               from reconciliation
+               where state = 'done' and bill_date >= $1 and channel is not null
+               order by merchant_id, channel_account_id, bill_date desc, create_time desc
+           ), channel as (
+               select channel, max(create_time) as last_time from last group by channel
+           ), found as (
+               select l.channel, b.kind, count(*) as breaks
+               from last l join reconciliation_break b
+                    on b.merchant_id = l.merchant_id and b.reconciliation_id = l.reconciliation_id
+               group by l.channel, b.kind
+           )
+           select c.channel as "channel!", c.last_time as "last_time!", k.kind as "kind!",
+                  coalesce(f.breaks, 0) as "breaks!"
+           from channel c
+                cross join unnest(array['missing_in_ledger', 'missing_in_bill', 'amount', 'fee']) as k (kind)
+                left join found f on f.channel = c.channel and f.kind = k.kind"#,
+        from.to_sqlx() as _,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Compared {
+            channel: row.channel,
+            last_time: row.last_time.to_jiff(),
+            kind: row.kind,
+            breaks: row.breaks.unsigned_abs(),
+        })
+        .collect())
+}
+
+/// How an audit of all merchants ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Audited {
+    pub(crate) end_time: Timestamp,
+    /// A kind of disagreement, and how many there were; empty when all agreed.
+    pub(crate) disagreements: Vec<(String, u64)>,
+}
+
+/// Keeps how an audit ended.
+#[tracing::instrument(name = "db.money_audit.insert", skip_all)]
+pub(crate) async fn insert_audit(pool: &PgPool, id: Uuid, audited: &Audited) -> Result<(), sqlx::Error> {
+    let (kinds, counts): (Vec<String>, Vec<i64>) = audited
+        .disagreements
+        .iter()
+        .map(|(kind, count)| (kind.clone(), i64::try_from(*count).unwrap_or(i64::MAX)))
+        .unzip();
+    sqlx::query!(
+        "insert into money_audit (money_audit_id, end_time, kinds, disagreements) values ($1, $2, $3, $4)",
+        id,
+        audited.end_time.to_sqlx() as _,
+        &kinds,
+        &counts,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Returns how the last audit ended, and when the last one ended at which all agreed.
+#[tracing::instrument(name = "db.money_audit.last", level = "debug", skip_all)]
+pub(crate) async fn last_audit(pool: &PgPool) -> Result<Option<(Audited, Option<Timestamp>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select end_time, kinds, disagreements,
+                (select max(end_time) from money_audit where kinds = '{}') as last_clean
+         from money_audit order by end_time desc limit 1"
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| {
+        let counts = row.disagreements.into_iter().map(i64::unsigned_abs);
+        let audited = Audited {
+            end_time: row.end_time.to_jiff(),
+            disagreements: row.kinds.into_iter().zip(counts).collect(),
+        };
+        (audited, row.last_clean.map(jiff_sqlx::Timestamp::to_jiff))
+    }))
+}
