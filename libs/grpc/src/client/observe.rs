@@ -63,6 +63,8 @@ impl Observed {
     pub(super) fn finish(&mut self, code: Code) {
         let Some(Call { span, method, began }) = self.0.take() else { return };
         let code_name = status::code_name(code);
+        // A span that was entered before is told to have ended when it was left last.
+        let _entered = span.enter();
         span.record("rpc.response.status_code", code_name);
         if code != Code::Ok {
             span.record("otel.status_code", "ERROR");
