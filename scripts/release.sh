@@ -32,10 +32,28 @@ suffix() {
   } | sha256sum | cut -c -10
 }
 
+new=$(mktemp)
+trap 'rm -f "$new"' EXIT
+
 written_by='# Written by scripts/release.sh; do not edit.'
 
+# Those of our images that the overlay $1 runs.
+used() {
+  local rendered image
+  rendered=$(kubectl kustomize "k8s/overlays/$1") || die "k8s/overlays/$1 can't be rendered"
+  for image in "${images[@]}"; do
+    if grep -qE "^ +(- )?image: ([^ ]+/)?$image(:[^ ]+)?(@[^ ]+)?\$" <<<"$rendered"; then echo "$image"; fi
+  done
+}
+
 write_release() { # overlay repository tag digests
-  mkdir -p "k8s/overlays/$1/release"
+  local written=k8s/overlays/$1/release/kustomization.yaml
+  if [ ! -f "$written" ]; then
+    mkdir -p "$(dirname "$written")"
+    printf 'apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n' >"$written"
+  fi
+  local wanted
+  wanted=$(used "$1")
   {
     echo "$written_by"
     echo 'apiVersion: kustomize.config.k8s.io/v1alpha1'
@@ -43,7 +61,7 @@ write_release() { # overlay repository tag digests
     echo
     echo 'images:'
     local image digest
-    for image in "${images[@]}"; do
+    for image in $wanted; do
       echo "  - name: tael/$image"
       echo "    newName: $2/$image"
       echo "    newTag: \"$3\""
@@ -53,8 +71,8 @@ write_release() { # overlay repository tag digests
         echo "    digest: $digest"
       fi
     done
-  } >"k8s/overlays/$1/release/kustomization.yaml.new"
-  mv "k8s/overlays/$1/release/kustomization.yaml.new" "k8s/overlays/$1/release/kustomization.yaml"
+  } >"$new"
+  cp "$new" "$written"
 }
 
 write_migrations() { # overlay suffix
