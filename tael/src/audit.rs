@@ -4,7 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tael_grpc::client::{self, Channel};
+use tael_config::Env;
+use tael_grpc::client::{Channel, Connector};
 use tael_grpc::status::Chain;
 use tael_proto::settlement::v1::audit_money_response::Part;
 use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
@@ -62,9 +63,9 @@ pub async fn run(options: &Options) -> ExitCode {
     let each = |found: Disagreement| {
         if options.json { println!("{}", to_json(&found)) } else { println!("✗ {}", in_words(&found)) }
     };
-    let summary = match client::connect(&options.settlement) {
+    let summary = match connect(&options.settlement).await {
         Ok(channel) => ask(MoneyAuditServiceClient::new(channel), request, each).await,
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     };
     match summary {
         Ok(summary) => {
@@ -80,6 +81,16 @@ pub async fn run(options: &Options) -> ExitCode {
             ExitCode::from(COULD_NOT_AUDIT)
         }
     }
+}
+
+/// With the certificates of `TAEL_TLS_CERTIFICATE`, `TAEL_TLS_KEY` and `TAEL_TLS_AUTHORITY`, if they are set: they must
+/// name the operator.
+async fn connect(url: &str) -> Result<Channel, Error> {
+    let mut env = Env::from_process();
+    let files = tael_runtime::tls_files(&mut env);
+    let files = env.finish(|| Some(files))?;
+    let identity = tael_runtime::identity(files.as_ref()).await?;
+    Ok(Connector::new(identity).connect(url)?)
 }
 
 /// Has the settlement service audit, hands on each disagreement as it comes, and returns the summary. An error when the

@@ -1,6 +1,9 @@
 //! Clients of all services.
 
-use tael_grpc::client::{Channel, connect};
+use std::net::SocketAddr;
+
+use tael_grpc::client::{Channel, Connector, InvalidUrl};
+use tael_grpc::tls::Identity;
 use tael_ids::EventId;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
 use tael_proto::notification::v1::notification_service_client::NotificationServiceClient;
@@ -39,7 +42,21 @@ pub struct Clients {
 impl Clients {
     /// Connects to every service when it is first called.
     pub fn connect(addresses: &Addresses) -> Result<Self, Error> {
-        let channel = |addr| connect(&format!("http://{addr}"));
+        let connector = Connector::default();
+        Self::by(addresses, |addr| connector.connect(&format!("http://{addr}")))
+    }
+
+    /// The same with mutual TLS, as whom the identity names.
+    pub fn connect_as(identity: Identity, addresses: &Addresses) -> Result<Self, Error> {
+        let connector = Connector::new(Some(identity));
+        // Certificates are for names.
+        Self::by(addresses, |addr| connector.connect(&format!("https://localhost:{}", addr.port())))
+    }
+
+    fn by(
+        addresses: &Addresses,
+        channel: impl Fn(SocketAddr) -> Result<Channel, InvalidUrl>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             merchant: MerchantServiceClient::new(channel(addresses.merchant)?),
             order: OrderServiceClient::new(channel(addresses.order)?),

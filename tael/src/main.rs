@@ -77,8 +77,15 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
             let (database_url, redis_url) = servers()?;
             let ports = if free_ports { Ports::Free } else { Ports::Usual };
             let sealing_keys = platform::sealing_keys(&key_file)?;
-            let settings =
-                Settings { database_url, redis_url, prefix: "tael", fresh: false, ports, sealing_keys };
+            let settings = Settings {
+                database_url,
+                redis_url,
+                prefix: "tael",
+                fresh: false,
+                ports,
+                sealing_keys,
+                certificates: None,
+            };
             up(settings, Limits { spans: trace_spans, bytes: trace_mebibytes.saturating_mul(1 << 20) }).await
         }
         Command::Demo => {
@@ -112,7 +119,15 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
 /// A platform on databases of its own, which are made anew.
 fn own_platform(database_url: SecretString, redis_url: SecretString, prefix: &'static str) -> Settings {
     let sealing_keys = tael_sealed::Keyring::generate_text("demo");
-    Settings { database_url, redis_url, prefix, fresh: true, ports: Ports::Free, sealing_keys }
+    Settings {
+        database_url,
+        redis_url,
+        prefix,
+        fresh: true,
+        ports: Ports::Free,
+        sealing_keys,
+        certificates: None,
+    }
 }
 
 /// Telemetry as the environment asks for, with logs a person reads.

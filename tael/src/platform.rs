@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -35,6 +35,9 @@ pub struct Settings {
     pub ports: Ports,
     /// The keys that seal secrets in the databases.
     pub sealing_keys: SecretString,
+    /// For mutual TLS between the services: where each has a folder of its name with the files `tls.crt`, `tls.key` and
+    /// `ca.crt`. None without TLS.
+    pub certificates: Option<PathBuf>,
 }
 
 /// Which ports the services listen on.
@@ -224,7 +227,18 @@ async fn build<S: Service>(
         ("TAEL_SETTLEMENT_URL", addresses.settlement),
         ("TAEL_NOTIFICATION_URL", addresses.notification),
     ] {
-        set(name, format!("http://{addr}"));
+        let url = match settings.certificates {
+            // Certificates are for names.
+            Some(_) => format!("https://localhost:{}", addr.port()),
+            None => format!("http://{addr}"),
+        };
+        set(name, url);
+    }
+    if let Some(folder) = &settings.certificates {
+        let file = |name| folder.join(S::NAME).join(name).display().to_string();
+        set("TAEL_TLS_CERTIFICATE", file("tls.crt"));
+        set("TAEL_TLS_KEY", file("tls.key"));
+        set("TAEL_TLS_AUTHORITY", file("ca.crt"));
     }
     // A merchant under development receives webhooks on this machine.
     set("TAEL_WEBHOOK_ALLOW_HTTP", "true".to_owned());

@@ -1,21 +1,24 @@
 //! Measures what a call between services costs: `cargo run --release -p tael-grpc --example call_cost`.
 //!
 //! The server does nothing. Calls are made one after the other (how long one takes) and by 64 callers at once (how many
-//! are possible), by a bare tonic channel and by ours, in turns, so that both have the same machine.
+//! are possible), by a bare tonic channel, by
+//! ours, and by ours with mutual TLS, in turns, so that all have the same machine.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people who measure")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::{Request as HttpRequest, Response as HttpResponse};
-use tael_grpc::client::connect;
-use tael_grpc::server::{Limits, Readiness, bind};
+use tael_grpc::caller::Caller;
+use tael_grpc::client::{Connector, connect};
+use tael_grpc::server::{Callers, Limits, Readiness, bind};
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
 use tael_proto::event::v1::{
     ListConsumersRequest, ListConsumersResponse, ReadEventsRequest, ReadEventsResponse,
     RemoveConsumerRequest, RemoveConsumerResponse,
 };
+use tael_testkit::{Authority, Mounted};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -24,6 +27,7 @@ use tonic::service::Routes;
 use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status};
 
+const ALLOWED: Callers = &[("tael.event.v1.EventLogService", &[("ListConsumers", &[Caller::Order])])];
 const ROUNDS: usize = 9;
 const CALLERS: usize = 64;
 const LENGTH: Duration = Duration::from_millis(500);
@@ -56,37 +60,46 @@ impl EventLogService for Nothing {
 
 #[tokio::main]
 async fn main() {
-    let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Limits::default()).await.unwrap();
-    let url = format!("http://{}", bound.addr());
-    let routes = Routes::new(EventLogServiceServer::new(Nothing));
-    tokio::spawn(bound.serve(routes, Readiness::default(), std::future::pending()));
+    let (authority, local) = (Authority::new(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let [payment, order] =
+        ["payment", "order"].map(|name| Mounted::new(&authority.certify(name), &[&authority]));
+    let plain = bind(local, Limits::default()).await.unwrap();
+    let secure = bind(local, Limits::default()).await.unwrap().secured(payment.identity().await, ALLOWED);
+    let (url, secure_url) =
+        (format!("http://{}", plain.addr()), format!("https://localhost:{}", secure.addr().port()));
+    for bound in [plain, secure] {
+        let routes = Routes::new(EventLogServiceServer::new(Nothing));
+        tokio::spawn(bound.serve(routes, Readiness::default(), std::future::pending()));
+    }
 
     let tonic = Endpoint::from_shared(url.clone()).unwrap().tcp_nodelay(true).connect_lazy();
     let ours = connect(&url).unwrap();
-    let mut measured: [Vec<Measure>; 2] = Default::default();
+    let ours_secure = Connector::new(Some(order.identity().await)).connect(&secure_url).unwrap();
+    let mut measured: [Vec<Measure>; 3] = Default::default();
     for _ in 0..ROUNDS {
         measured[0].push(measure(tonic.clone()).await);
         measured[1].push(measure(ours.clone()).await);
+        measured[2].push(measure(ours_secure.clone()).await);
     }
-    let [tonic, ours] = measured.map(median);
-    println!("{:<12} {:>12} {:>14}", "", "one call", "calls a second");
-    for (name, measure) in [("bare tonic", tonic), ("ours", ours)] {
-        println!("{name:<12} {:>9.1} µs {:>14}", measure.micros, measure.per_second);
+    println!("{:<18} {:>12} {:>16}", "", "one call", "calls a second");
+    for (name, measures) in ["bare tonic", "ours", "ours, mutual TLS"].iter().zip(&measured) {
+        let nanos = median(measures.iter().map(|measure| measure.nanos));
+        let per_second = median(measures.iter().map(|measure| measure.per_second));
+        println!("{name:<18} {:>8}.{} µs {per_second:>16}", nanos / 1000, nanos % 1000 / 100);
     }
 }
 
-#[derive(Clone, Copy)]
 struct Measure {
-    micros: f64,
-    per_second: u64,
+    /// How long one call takes when there is no other.
+    nanos: u128,
+    /// How many are possible when there are many callers.
+    per_second: u128,
 }
 
-fn median(measures: Vec<Measure>) -> Measure {
-    let mut micros: Vec<_> = measures.iter().map(|m| m.micros).collect();
-    let mut per_second: Vec<_> = measures.iter().map(|m| m.per_second).collect();
-    micros.sort_by(f64::total_cmp);
-    per_second.sort_unstable();
-    Measure { micros: micros[micros.len() / 2], per_second: per_second[per_second.len() / 2] }
+fn median(values: impl Iterator<Item = u128>) -> u128 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable();
+    values[values.len() / 2]
 }
 
 async fn measure<S>(channel: S) -> Measure
@@ -97,16 +110,14 @@ where
 {
     let began = Instant::now();
     let one = calls(channel.clone()).await;
-    let micros =
-        Duration::from_secs(1).mul_f64(began.elapsed().as_secs_f64() / one as f64).as_secs_f64() * 1e6;
+    let nanos = began.elapsed().as_nanos() / one;
     let began = Instant::now();
-    let callers: JoinSet<u64> = (0..CALLERS).map(|_| calls(channel.clone())).collect();
-    let all: u64 = callers.join_all().await.into_iter().sum();
-    let per_second = u64::try_from(u128::from(all) * 1_000_000 / began.elapsed().as_micros()).unwrap();
-    Measure { micros, per_second }
+    let callers: JoinSet<u128> = (0..CALLERS).map(|_| calls(channel.clone())).collect();
+    let all: u128 = callers.join_all().await.into_iter().sum();
+    Measure { nanos, per_second: all * 1_000_000_000 / began.elapsed().as_nanos() }
 }
 
-async fn calls<S>(channel: S) -> u64
+async fn calls<S>(channel: S) -> u128
 where
     S: Service<HttpRequest<Body>, Response = HttpResponse<Body>> + Clone + Send + 'static,
     S::Error: Into<StdError> + Send,

@@ -18,8 +18,7 @@ pub use callers::{Callers, unlike_contracts};
 pub use health::{Check, Readiness};
 use incoming::incoming;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::pb::health_server::HealthServer;
@@ -143,12 +142,15 @@ impl Bound {
     }
 }
 
-/// Serves health alone until the handle is dropped.
-fn serve_health(listener: TcpListener, health: HealthServer<HealthService>) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(async move {
+/// Serves health alone until the guard is dropped.
+fn serve_health(listener: TcpListener, health: HealthServer<HealthService>) -> DropGuard {
+    let stop = CancellationToken::new();
+    let (stopped, incoming) = (stop.clone().cancelled_owned(), TcpIncoming::from(listener));
+    tokio::spawn(async move {
         let server = tonic::transport::Server::builder().add_service(health);
-        if let Err(error) = server.serve_with_incoming(TcpIncoming::from(listener)).await {
+        if let Err(error) = server.serve_with_incoming_shutdown(incoming, stopped).await {
             tracing::error!(%error, "health is no longer served");
         }
-    }))
+    });
+    stop.drop_guard()
 }

@@ -119,7 +119,7 @@ impl Base {
 /// Reads the variables of TLS: all three, or none.
 pub fn tls_files(env: &mut Env) -> Option<Files> {
     let names = ["TAEL_TLS_CERTIFICATE", "TAEL_TLS_KEY", "TAEL_TLS_AUTHORITY"];
-    names.into_iter().filter_map(|name| env.optional::<String>(name)).next()?;
+    names.into_iter().find_map(|name| env.optional::<String>(name))?;
     // One is set; that another is not is noted.
     let [certificate, key, authority] = names.map(|name| env.required::<PathBuf>(name));
     Some(Files { certificate: certificate?, key: key?, authority: authority? })

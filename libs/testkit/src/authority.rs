@@ -96,10 +96,14 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts a certificate and the authorities to believe.
+    /// Mounts a certificate and the authorities to believe at a place of their own.
     pub fn new(certificate: &Certificate, authorities: &[&Authority]) -> Self {
-        let folder = std::env::temp_dir().join(EventId::new().to_string());
-        fs::create_dir(&folder).expect("a temporary folder can be made");
+        Self::at(std::env::temp_dir().join(EventId::new().to_string()), certificate, authorities)
+    }
+
+    /// Mounts a certificate and the authorities to believe in a new folder.
+    pub fn at(folder: PathBuf, certificate: &Certificate, authorities: &[&Authority]) -> Self {
+        fs::create_dir_all(&folder).expect("a folder can be made");
         let mounted = Self { folder, versions: AtomicU32::new(0) };
         mounted.replace(certificate, authorities);
         for file in ["tls.crt", "tls.key", "ca.crt"] {

@@ -21,7 +21,8 @@ pub fn platform() -> &'static Addresses {
         tael_testkit::logs();
         std::thread::spawn(|| {
             let runtime = Runtime::new().expect("the machine lets us start threads");
-            let platform = runtime.block_on(Platform::start(settings())).expect("the platform starts");
+            let platform =
+                runtime.block_on(Platform::start(settings("tael_journeys"))).expect("the platform starts");
             (runtime, platform)
         })
         .join()
@@ -30,15 +31,17 @@ pub fn platform() -> &'static Addresses {
     &platform.addresses
 }
 
-fn settings() -> Settings {
+/// The settings of a platform whose databases begin with a prefix of its own.
+pub fn settings(prefix: &'static str) -> Settings {
     let variable = |name| SecretString::from(std::env::var(name).expect("set as `make test` does"));
     Settings {
         database_url: variable("TAEL_DATABASE_URL"),
         redis_url: variable("TAEL_REDIS_URL"),
-        prefix: "tael_journeys",
+        prefix,
         fresh: true,
         ports: Ports::Free,
         sealing_keys: tael_sealed::Keyring::generate_text("test"),
+        certificates: None,
     }
 }
 

@@ -61,12 +61,12 @@ impl CallersLayer {
         Self(callers.map(|callers| Arc::new(names(callers).chain(names(EVERYWHERE)).collect())))
     }
 
-    /// Says who may not make a call; none when it may be made.
-    fn refused(&self, request: &Request<Body>) -> Option<Option<Caller>> {
-        let table = self.0.as_ref()?;
+    /// Whether a call may be made; otherwise who may not make it.
+    fn check(&self, request: &Request<Body>) -> Result<(), Option<Caller>> {
+        let Some(table) = &self.0 else { return Ok(()) };
         let caller = request.extensions().get::<Peer>().and_then(|peer| peer.caller);
         let allowed = table.get(request.uri().path().trim_start_matches('/')).copied().unwrap_or_default();
-        if caller.is_some_and(|caller| allowed.contains(&caller)) { None } else { Some(caller) }
+        if caller.is_some_and(|caller| allowed.contains(&caller)) { Ok(()) } else { Err(caller) }
     }
 }
 
@@ -100,9 +100,9 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.callers.refused(&request) {
-            None => Either::Left(self.inner.call(request)),
-            Some(caller) => Either::Right(Box::pin(refuse(request, caller))),
+        match self.callers.check(&request) {
+            Ok(()) => Either::Left(self.inner.call(request)),
+            Err(caller) => Either::Right(Box::pin(refuse(request, caller))),
         }
     }
 }

@@ -1,14 +1,17 @@
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tael_grpc::server::{Check, Limits, Readiness};
+use tael_grpc::client::connect;
+use tael_grpc::server::{Check, Limits, Readiness, bind};
 use tael_testkit::eventually;
+use tokio::sync::Notify;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::server::Server;
+use crate::server::{Client, Server, message};
 
 async fn serving(readiness: Readiness) -> Server {
     Server::start(Limits::default(), readiness, |_| async { Ok(()) }).await
@@ -62,6 +65,46 @@ async fn a_service_is_not_ready_before_its_dependencies_were_seen() {
     })
     .await;
     assert_eq!(health(&server, "").await, ServingStatus::NotServing);
+}
+
+#[tokio::test]
+async fn probes_hear_at_once_that_a_service_ends_and_until_it_has() {
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let (bound, probed) = bind(local, Limits::default()).await.unwrap().with_health(local).await.unwrap();
+    let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (entered, release) = (hold.clone(), held.clone());
+    let server = Server::serve(bound, Readiness::default(), move |_| {
+        let (entered, release) = (entered.clone(), release.clone());
+        async move {
+            entered.notify_one();
+            release.notified().await;
+            Ok(())
+        }
+    });
+    let probe = connect(&format!("http://{probed}")).unwrap();
+    let status = async || {
+        let answer = HealthClient::new(probe.clone()).check(HealthCheckRequest::default()).await;
+        answer.unwrap().into_inner().status()
+    };
+    eventually("it to be ready", async || (status().await == ServingStatus::Serving).then_some(())).await;
+    let call = tokio::spawn({
+        let mut client = server.client();
+        async move { client.list_consumers(message()).await }
+    });
+    hold.notified().await;
+    server.tell_to_end();
+    eventually("it to end", async || (status().await == ServingStatus::NotServing).then_some(())).await;
+    assert!(!call.is_finished(), "the call in flight goes on");
+    // Nothing but health is served there.
+    let other = Client::new(probe.clone()).list_consumers(message()).await.unwrap_err();
+    assert_eq!(other.code(), Code::Unimplemented);
+    held.notify_one();
+    call.await.unwrap().unwrap();
+    server.stop().await;
+    eventually("nobody to answer", async || {
+        HealthClient::new(probe.clone()).check(HealthCheckRequest::default()).await.err()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -10,5 +10,6 @@ mod limit;
 mod lost;
 mod reflection;
 mod server;
+mod tls;
 mod trace;
 mod unreadable;

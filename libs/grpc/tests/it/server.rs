@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tael_grpc::client::{Channel, connect};
-use tael_grpc::server::{Limits, Readiness, bind};
+use tael_grpc::server::{Bound, Callers, Limits, Readiness, bind};
+use tael_grpc::tls::Identity;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
 use tael_proto::event::v1::{
@@ -68,9 +69,23 @@ impl Server {
         F: Fn(Called) -> W + Send + Sync + 'static,
         W: Future<Output = Result<(), Status>> + Send + 'static,
     {
+        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits).await.unwrap();
+        Self::serve(bound, readiness, work)
+    }
+
+    /// The same, at once for every call, where only its callers may call.
+    pub(crate) async fn secured(identity: Identity, callers: Callers) -> Self {
+        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Limits::default()).await.unwrap();
+        Self::serve(bound.secured(identity, callers), Readiness::default(), |_| async { Ok(()) })
+    }
+
+    pub(crate) fn serve<F, W>(bound: Bound, readiness: Readiness, work: F) -> Self
+    where
+        F: Fn(Called) -> W + Send + Sync + 'static,
+        W: Future<Output = Result<(), Status>> + Send + 'static,
+    {
         tael_testkit::logs();
         let methods = Methods(Arc::new(move |called| Box::pin(work(called))));
-        let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits).await.unwrap();
         let (addr, stop) = (bound.addr(), CancellationToken::new());
         let routes = Routes::new(EventLogServiceServer::new(methods));
         let serving = tokio::spawn(bound.serve(routes, readiness, stop.clone().cancelled_owned()));
@@ -83,6 +98,11 @@ impl Server {
 
     pub(crate) fn client(&self) -> Client {
         Client::new(self.channel())
+    }
+
+    /// Tells it to end.
+    pub(crate) fn tell_to_end(&self) {
+        self.stop.cancel();
     }
 
     /// Tells it to end and waits until it has.

@@ -2,6 +2,7 @@
 
 mod late;
 mod ledger;
+mod mtls;
 mod notifications;
 mod once;
 mod refunds;
