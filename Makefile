@@ -19,7 +19,7 @@ CHAOS_PROFILE ?= dev
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: install ## Play the main journey for real, from a price to reconciled books, and print it
@@ -49,7 +49,7 @@ chaos-minute:
 	$(MAKE) chaos CHAOS_SECONDS=60
 
 .PHONY: test
-test: install ## Check formatting, lints and SQL, and run all tests
+test: install kubectl ## Check formatting, lints and SQL, and run all tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/local.sh with --disposable .tael/test -- scripts/test.sh
@@ -59,11 +59,21 @@ sqlx: install ## Renew the committed descriptions of our SQL queries, after chan
 	scripts/local.sh with --disposable .tael/sqlx -- scripts/sqlx.sh prepare
 
 .PHONY: ci
-ci: locked test demo chaos-minute buf deny ## Everything that continuous integration runs
+ci: locked test k8s demo chaos-minute buf deny ## Everything that continuous integration runs
 
 .PHONY: locked
 locked: ## Check that Cargo.lock is up to date
 	cargo metadata --locked --format-version 1 >/dev/null
+
+.PHONY: k8s
+k8s: ## Check what is deployed: manifests, images, alerts, the Tiltfile (what overlays render is also looked at by `make test`)
+	scripts/k8s.sh install
+	scripts/k8s.sh check
+
+# The tests in tests/deploy render the overlays.
+.PHONY: kubectl
+kubectl:
+	@scripts/k8s.sh install kubectl
 
 .PHONY: buf
 buf: ## Lint the gRPC contracts
