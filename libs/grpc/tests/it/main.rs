@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod balance;
+mod client_trace;
 mod deadline;
 mod fields;
 mod health;
