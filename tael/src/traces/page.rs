@@ -21,6 +21,12 @@ const MOST_IDS: usize = 4;
 /// Rows are indented to this depth.
 const DEEPEST: usize = 16;
 
+/// Outcomes that are the rule and need no word.
+const AS_EXPECTED: [&str; 6] = ["OK", "ok", "delivered", "200", "201", "204"];
+
+/// The room that the label of a folded wait takes on the axis.
+const LABEL: u64 = WIDTH / 8;
+
 /// The services in the order of their colours. Others get what is left.
 const COLOURED: [&str; 9] =
     ["gateway", "order", "payment", "refund", "settlement", "notification", "merchant", "sandbox", "tael"];
@@ -74,23 +80,24 @@ impl Problem {
     }
 }
 
-/// The newest traces.
-pub(super) fn newest(newest: &[Summary], usage: &Usage, otlp_endpoint: &str) -> Response {
-    let values =
-        context! { query => "", traces => lines(newest), total => usage.traces, linked => lines(&[]) };
+/// The newest traces, with batches of events or without.
+pub(super) fn newest(newest: &[Summary], batches: bool, usage: &Usage, otlp_endpoint: &str) -> Response {
+    let values = context! {
+        query => "", traces => lines(newest), total => usage.traces, linked => lines(&[]), batches,
+    };
     list(StatusCode::OK, values, usage, otlp_endpoint)
 }
 
 /// The traces that were found.
 pub(super) fn found(query: &str, found: &List, usage: &Usage, otlp_endpoint: &str) -> Response {
     let List { traces, total, linked } = found;
-    let values = context! { query, traces => lines(traces), total, linked => lines(linked) };
+    let values = context! { query, traces => lines(traces), total, linked => lines(linked), batches => true };
     list(StatusCode::OK, values, usage, otlp_endpoint)
 }
 
 /// Nothing was found.
 pub(super) fn nothing(query: &str, usage: &Usage, otlp_endpoint: &str) -> Response {
-    let values = context! { query, traces => lines(&[]), total => 0, linked => lines(&[]) };
+    let values = context! { query, traces => lines(&[]), total => 0, linked => lines(&[]), batches => true };
     list(StatusCode::NOT_FOUND, values, usage, otlp_endpoint)
 }
 
@@ -137,9 +144,12 @@ fn line(summary: &Summary) -> Value {
     let zoned = summary.start_time.to_zoned(TimeZone::system());
     let services: Vec<Value> =
         summary.services.iter().map(|name| context! { name, colour => colour(name) }).collect();
+    let (package, name) = parts(&summary.name);
     context! {
         id => summary.trace_id,
-        name => summary.name,
+        full_name => summary.name,
+        package,
+        name,
         start => summary.start_time.to_string(),
         day => zoned.strftime("%-d %b %Y").to_string(),
         time => zoned.strftime("%H:%M:%S").to_string(),
@@ -178,36 +188,50 @@ fn axis(trace: &TraceView) -> Axis {
 
 /// The times at quarters of the width, but for those where a folded wait says something else.
 fn ticks(axis: &Axis) -> Vec<Value> {
+    let labels = labelled(axis);
+    let nearest = |at: u64| labels.iter().map(|label| label.abs_diff(at)).min().unwrap_or(WIDTH);
     (0..=4)
         .map(|quarter| quarter * WIDTH / 4)
-        .filter(|at| axis.folds().all(|fold| middle(fold.from, fold.to).abs_diff(*at) > WIDTH / 8))
+        .filter(|at| nearest(*at) > LABEL)
         .map(|at| {
             let anchor = match at {
                 0 => "start",
                 WIDTH => "end",
                 _ => "middle",
             };
-            let is_inner = at == WIDTH / 4 || at == WIDTH * 3 / 4;
+            // The first to give way on a narrow screen.
+            let is_inner = at == WIDTH / 4 || at == WIDTH * 3 / 4 || nearest(at) < 2 * LABEL;
             context! { x => percent(at), anchor, is_inner, label => human::duration(axis.moment(at)) }
         })
         .collect()
 }
 
 fn folds(axis: &Axis) -> Vec<Value> {
+    let labels = labelled(axis);
     axis.folds()
         .map(|fold| {
+            let middle = u64::midpoint(fold.from, fold.to);
             context! {
                 x => percent(fold.from),
                 width => percent(fold.to - fold.from),
-                middle => percent(middle(fold.from, fold.to)),
+                middle => percent(middle),
                 label => human::duration(fold.to_ns - fold.from_ns),
+                has_room => labels.contains(&middle),
             }
         })
         .collect()
 }
 
-fn middle(from: u64, to: u64) -> u64 {
-    u64::midpoint(from, to)
+/// Where folded waits have their label: each that has room beside the one before.
+fn labelled(axis: &Axis) -> Vec<u64> {
+    let mut labels: Vec<u64> = Vec::new();
+    for fold in axis.folds() {
+        let middle = u64::midpoint(fold.from, fold.to);
+        if labels.last().is_none_or(|last| middle - last > LABEL) {
+            labels.push(middle);
+        }
+    }
+    labels
 }
 
 fn waterfall_row(row: &RowView, axis: &Axis) -> Value {
@@ -233,8 +257,7 @@ fn waterfall_row(row: &RowView, axis: &Axis) -> Value {
         width => percent(to - from),
         after => human::duration(row.offset_ns),
         took => human::duration(row.duration_ns),
-        // A call that went well is the rule and needs no word.
-        outcome => row.outcome.as_deref().filter(|outcome| !matches!(*outcome, "OK" | "ok" | "200" | "204")),
+        outcome => row.outcome.as_deref().filter(|outcome| !AS_EXPECTED.contains(outcome)),
         attributes => pairs(&row.attributes),
         resource => pairs(&row.resource),
         events,

@@ -34,9 +34,12 @@ pub struct Options {
     /// Print the traces as the viewer's API tells them: a JSON array.
     #[arg(long)]
     json: bool,
-    /// Print at most this many traces, the newest, and as many of those that they are linked with.
+    /// Print at most this many traces, the newest.
     #[arg(long, default_value_t = 20)]
     limit: usize,
+    /// Print in full, too, what these are linked with: batches of events, callbacks.
+    #[arg(long)]
+    linked: bool,
 }
 
 /// Why nothing can be printed.
@@ -66,7 +69,7 @@ pub async fn run(options: &Options) -> Result<ExitCode, Error> {
         return Ok(ExitCode::FAILURE);
     }
     let traces = viewer.all(&list.traces).await?;
-    let linked = viewer.all(&list.linked).await?;
+    let linked = if options.linked { viewer.all(&list.linked).await? } else { Vec::new() };
     let text = if options.json {
         let all: Vec<&TraceView> = traces.iter().chain(&linked).collect();
         serde_json::to_string_pretty(&all)? + "\n"
@@ -123,17 +126,23 @@ impl List {
 
 fn in_words(list: &List, traces: &[TraceView], linked: &[TraceView], width: Option<usize>) -> String {
     let mut words = String::new();
-    let mut print = |heading: &str, traces: &[TraceView]| {
-        for trace in traces {
-            let _ = writeln!(words, "{heading}{}", heading_of(&trace.summary));
-            let _ = writeln!(words, "{}", text::tree(trace, width));
+    for trace in traces.iter().chain(linked) {
+        let _ = writeln!(words, "{}", heading_of(&trace.summary));
+        let _ = writeln!(words, "{}", text::tree(trace, width));
+    }
+    if linked.is_empty() && !list.linked.is_empty() {
+        let _ = writeln!(words, "linked with (--linked prints them in full):");
+        for other in &list.linked {
+            let took = human::duration(other.duration_ns);
+            let _ = writeln!(words, "  {}  {took:>9}  {}", other.trace_id, plain(&other.name));
         }
-    };
-    print("", traces);
-    print("linked: ", linked);
+    }
     if list.total > list.traces.len() {
-        let _ =
-            writeln!(words, "{} further traces carry it; --limit shows more", list.total - list.traces.len());
+        let _ = writeln!(
+            words,
+            "further traces that carry it: {}; --limit shows more",
+            list.total - list.traces.len()
+        );
     }
     words
 }
@@ -142,9 +151,9 @@ fn heading_of(summary: &Summary) -> String {
     let start = summary.start_time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z");
     let mut heading =
         format!("trace {}  {start}, {}", summary.trace_id, human::duration(summary.duration_ns));
-    let _ = write!(heading, ", {} spans", human::count(summary.spans));
+    let _ = write!(heading, ", spans: {}", human::count(summary.spans));
     if summary.errors > 0 {
-        let _ = write!(heading, ", {} errors", summary.errors);
+        let _ = write!(heading, ", errors: {}", summary.errors);
     }
     for (kind, ids) in summary.ids.by_kind() {
         for id in ids {

@@ -44,6 +44,8 @@ struct Shown {
 struct Search {
     query: String,
     limit: Option<usize>,
+    /// Whether the list of the newest has batches of events too, of which there are many.
+    batches: bool,
 }
 
 /// The API's answer to a search: the newest traces when nothing is looked for.
@@ -116,8 +118,9 @@ fn is_this_machine(host: &str) -> bool {
 async fn list(State(shown): State<Shown>, Query(search): Query<Search>) -> Response {
     let query = search.query.trim();
     if query.is_empty() {
-        let newest: Vec<Summary> = shown.traces.newest(LONGEST_LIST).iter().map(Summary::new).collect();
-        return page::newest(&newest, &shown.traces.usage(), &shown.otlp_endpoint);
+        let newest = shown.traces.newest(LONGEST_LIST, |trace| search.batches || !trace.is_batch());
+        let newest: Vec<Summary> = newest.iter().map(Summary::new).collect();
+        return page::newest(&newest, search.batches, &shown.traces.usage(), &shown.otlp_endpoint);
     }
     let found = shown.traces.find(query, LONGEST_LIST);
     match &found.matches[..] {
@@ -143,7 +146,7 @@ async fn api_list(State(shown): State<Shown>, Query(search): Query<Search>) -> J
     let limit = search.limit.unwrap_or(LONGEST_LIST);
     Json(match search.query.trim() {
         "" => List {
-            traces: shown.traces.newest(limit).iter().map(Summary::new).collect(),
+            traces: shown.traces.newest(limit, |_| true).iter().map(Summary::new).collect(),
             total: shown.traces.usage().traces,
             linked: Vec::new(),
         },

@@ -28,7 +28,7 @@ async fn every_trace_of_an_id_is_printed_as_a_tree() {
     let two = hex(2);
     let expected = format!(
         "\
-trace {one}  2026-01-01 00:00:00 UTC, 9.0 ms, 3 spans
+trace {one}  2026-01-01 00:00:00 UTC, 9.0 ms, spans: 3
   order     ord_of_this
   payment   pay_of_this
 span                                          after       took  service
@@ -36,13 +36,22 @@ tael.order.v1.OrderService/CreateOrder       0.0 ms     9.0 ms  order
 └─ channel.alipay.precreate                  2.0 ms     4.0 ms  payment ok
    └─ event.payment_succeeded.settlement     5.0 ms     3.0 ms  settlement
 
-linked: trace {two}  2026-01-01 00:00:00 UTC, 3.0 ms, 1 spans
+linked with (--linked prints them in full):
+  {two}     3.0 ms  event.batch.settlement
+"
+    );
+    assert_eq!(stdout, expected);
+
+    let (_, stdout, _) = trace(&watch.viewer.url(), &["pay_of_this", "--linked"]).await;
+    let batch = format!(
+        "
+trace {two}  2026-01-01 00:00:00 UTC, 3.0 ms, spans: 1
 span                        after       took  service
 event.batch.settlement     0.0 ms     3.0 ms  settlement
 
 "
     );
-    assert_eq!(stdout, expected);
+    assert!(stdout.ends_with(&batch), "{stdout}");
 }
 
 #[tokio::test]
@@ -68,7 +77,7 @@ async fn only_so_many_are_printed_and_the_rest_is_counted() {
     let (_, stdout, _) = trace(&watch.viewer.url(), &["mer_1", "--limit", "2"]).await;
     assert_eq!(stdout.matches("webhook.deliver").count(), 2, "{stdout}");
     assert!(stdout.contains(&hex(3)) && !stdout.contains(&hex(1)), "the newest: {stdout}");
-    assert!(stdout.ends_with("1 further traces carry it; --limit shows more\n"), "{stdout}");
+    assert!(stdout.ends_with("further traces that carry it: 1; --limit shows more\n"), "{stdout}");
 }
 
 #[tokio::test]
