@@ -116,6 +116,9 @@ def check_dashboards():
         if len({panel["id"] for panel in panels}) < len(panels):
             problem(f"{file.name}: two panels have one id")
         known = {variable["name"] for variable in dashboard["templating"]["list"]}
+        for variable in dashboard["templating"]["list"]:
+            for other in set(re.findall(r"\$(\w+)", json.dumps(variable.get("query")))) - known:
+                problem(f"{file.name}: ${variable['name']}: nobody defines ${other}")
         for at, panel in enumerate(panels):
             where = f"{file.name}: {panel['title'] or panel['id']}"
             if any(overlap(panel["gridPos"], other["gridPos"]) for other in panels[:at]):
