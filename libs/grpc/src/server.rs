@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use callers::CallersLayer;
 pub use callers::{Callers, unlike_contracts};
-pub use health::{Check, Readiness};
+pub use health::{Check, LIVE, Readiness};
 use incoming::incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};

@@ -49,8 +49,12 @@ impl Check {
     }
 }
 
+/// The name under which a process says that it lives, whatever it depends on, until it ends. An orchestrator that
+/// restarts what does not live must not ask for more: restarting every replica does not bring a database back.
+pub const LIVE: &str = "live";
+
 /// What a service's readiness reflects. The health of the service is served under the empty name, that of each
-/// dependency under its own name ("postgres", "redis").
+/// dependency under its own name ("postgres", "redis"), and under [`LIVE`] that the process answers at all.
 #[derive(Debug, Default)]
 pub struct Readiness {
     checks: Vec<Check>,
@@ -67,6 +71,7 @@ impl Readiness {
         let reporter = HealthReporter::new();
         // Ready is what a look has shown, never what is assumed before the first one.
         reporter.set_service_status("", ServingStatus::NotServing).await;
+        reporter.set_service_status(LIVE, ServingStatus::Serving).await;
         let watching = AbortOnDropHandle::new(tokio::spawn(watch(reporter.clone(), self.checks)));
         Health { reporter, watching }
     }

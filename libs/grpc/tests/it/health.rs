@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tael_grpc::client::connect;
-use tael_grpc::server::{Check, Limits, Readiness, bind};
+use tael_grpc::server::{Check, LIVE, Limits, Readiness, bind};
 use tael_testkit::eventually;
 use tokio::sync::Notify;
 use tonic::Code;
@@ -47,6 +47,7 @@ async fn a_service_is_as_ready_as_what_it_requires() {
     postgres.store(false, Ordering::Relaxed);
     becomes(&server, "", ServingStatus::NotServing).await;
     assert_eq!(health(&server, "postgres").await, ServingStatus::NotServing);
+    assert_eq!(health(&server, LIVE).await, ServingStatus::Serving, "a restart would not help");
 
     postgres.store(true, Ordering::Relaxed);
     becomes(&server, "", ServingStatus::Serving).await;
@@ -95,6 +96,9 @@ async fn probes_hear_at_once_that_a_service_ends_and_until_it_has() {
     server.tell_to_end();
     eventually("it to end", async || (status().await == ServingStatus::NotServing).then_some(())).await;
     assert!(!call.is_finished(), "the call in flight goes on");
+    let live = HealthCheckRequest { service: LIVE.to_owned() };
+    let live = HealthClient::new(probe.clone()).check(live).await.unwrap().into_inner();
+    assert_eq!(live.status(), ServingStatus::Serving, "who drains is not to be killed");
     // Nothing but health is served there.
     let other = Client::new(probe.clone()).list_consumers(message()).await.unwrap_err();
     assert_eq!(other.code(), Code::Unimplemented);
