@@ -12,4 +12,5 @@ mod store;
 mod usecase;
 
 pub use app::App;
+pub use callers::CALLERS;
 pub use config::Config;

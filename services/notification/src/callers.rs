@@ -3,8 +3,9 @@
 use tael_grpc::caller::Caller::{Backend, Operator, Settlement};
 use tael_grpc::server::Callers;
 
+/// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub(crate) const CALLERS: Callers = &[
+pub const CALLERS: Callers = &[
     ("tael.notification.v1.NotificationService", &[
         ("CreateWebhookEndpoint", &[Backend]),
         ("ListWebhookEndpoints", &[Backend, Operator]),

@@ -28,4 +28,5 @@ mod usecase;
 mod worker;
 
 pub use app::App;
+pub use callers::CALLERS;
 pub use config::{Config, Webhooks};

@@ -20,5 +20,6 @@ mod usecase;
 mod worker;
 
 pub use app::App;
+pub use callers::CALLERS;
 pub use config::Config;
 pub use domain::code::{CodeError, VoucherCode};

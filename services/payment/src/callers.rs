@@ -4,8 +4,9 @@
 use tael_grpc::caller::Caller::{Backend, Gateway, Notification, Operator, Order, Refund, Settlement};
 use tael_grpc::server::Callers;
 
+/// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub(crate) const CALLERS: Callers = &[
+pub const CALLERS: Callers = &[
     ("tael.payment.v1.PaymentService", &[
         ("CreateChannelAccount", &[Backend, Operator]),
         ("GetChannelAccount", &[Settlement, Backend, Operator]),

@@ -3,8 +3,9 @@
 use tael_grpc::caller::Caller::{Backend, Notification, Operator, Order, Settlement};
 use tael_grpc::server::Callers;
 
+/// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub(crate) const CALLERS: Callers = &[
+pub const CALLERS: Callers = &[
     ("tael.refund.v1.RefundService", &[
         ("SetRefundPolicy", &[Backend, Operator]),
         ("GetRefundPolicy", &[Backend, Operator]),

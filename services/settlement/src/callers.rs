@@ -4,8 +4,9 @@
 use tael_grpc::caller::Caller::{Backend, Notification, Operator};
 use tael_grpc::server::Callers;
 
+/// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub(crate) const CALLERS: Callers = &[
+pub const CALLERS: Callers = &[
     ("tael.settlement.v1.SettlementService", &[
         ("SetFeeSchedule", &[Operator]),
         ("GetFeeSchedules", &[Backend, Operator]),
