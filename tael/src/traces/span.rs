@@ -4,9 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// What an allocation costs besides its content.
-const ALLOCATION: usize = 16;
-
 /// Attributes whose value finds a trace, whatever it looks like.
 const NAMED_KEYS: [&str; 4] = ["tael.order_id", "tael.payment_id", "tael.refund_id", "tael.merchant_id"];
 
@@ -260,11 +257,10 @@ impl Span {
             Status::Unset | Status::Ok => 0,
         };
         size_of::<Self>()
-            + ALLOCATION
             + of_text(&self.name)
             + of(&self.attributes)
             + events.sum::<usize>()
-            + size_of_val(&*self.links)
+            + allocated(size_of_val(&*self.links))
             + message
             + of(&self.resource.attributes)
     }
@@ -292,7 +288,12 @@ fn of_value(value: &Value) -> usize {
 }
 
 fn of_text(text: &str) -> usize {
-    ALLOCATION + text.len()
+    allocated(text.len())
+}
+
+/// What an allocator takes for so many bytes, about: glibc rounds up to 16 with 8 of its own, and to 32 at least.
+fn allocated(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
 }
 
 /// Whether it looks like an id of ours, of whatever kind: see `tael_ids`.
