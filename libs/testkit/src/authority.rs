@@ -54,12 +54,12 @@ impl Authority {
 
     /// Certifies whatever the URIs name.
     pub fn certify_uris(&self, uris: &[&str]) -> Certificate {
-        self.sign(params(uris, &["localhost"]))
+        self.sign(&params(uris, &["localhost"]))
     }
 
     /// Certifies who has a name for another host than this one.
     pub fn certify_for(&self, caller: &str, host: &str) -> Certificate {
-        self.sign(params(&[&format!("spiffe://tael/{caller}")], &[host]))
+        self.sign(&params(&[&format!("spiffe://tael/{caller}")], &[host]))
     }
 
     /// Certifies who had a name, until 2021.
@@ -67,10 +67,10 @@ impl Authority {
         let mut params = params(&[&format!("spiffe://tael/{caller}")], &["localhost"]);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Certificate {
+    fn sign(&self, params: &CertificateParams) -> Certificate {
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound").pem();
         Certificate { certificate, key: key.serialize_pem() }
