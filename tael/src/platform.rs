@@ -31,6 +31,9 @@ pub struct Settings {
     pub prefix: &'static str,
     /// Drops databases of these names first.
     pub fresh: bool,
+    /// The services run as a role of their own, `<prefix>_service`, which may change no table; it is created. Otherwise
+    /// they run as the role that migrates.
+    pub own_role: bool,
     /// Which ports to listen on.
     pub ports: Ports,
     /// The keys that seal secrets in the databases.
@@ -143,6 +146,9 @@ impl Platform {
             ..tael_sandbox::Config::default()
         })
         .await?;
+        if settings.own_role {
+            create_role(&settings).await?;
+        }
         // Each has a database of its own, so the order does not matter, and together they start faster.
         let (merchant, order, payment, refund, settlement, notification, gateway) = tokio::try_join!(
             Box::pin(build::<tael_merchant::App>(&settings, &addresses, addresses.merchant)),
@@ -205,8 +211,8 @@ async fn build<S: Service>(
     addresses: &Addresses,
     listen: SocketAddr,
 ) -> Result<S, Error> {
-    let database_url = database_url(settings, S::NAME)?;
-    if S::NAME != "gateway" {
+    let mut database_url = database_url(settings, S::NAME)?;
+    if !S::SCHEMAS.is_empty() {
         if settings.fresh {
             drop_database(&settings.database_url, &database_url).await?;
         }
@@ -214,6 +220,14 @@ async fn build<S: Service>(
     }
     let mut variables = BTreeMap::new();
     let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
+    if settings.own_role && !S::SCHEMAS.is_empty() {
+        let role = own_role(settings);
+        tael_runtime::migrate::<S>(&database_url, Some(&role)).await?;
+        let mut url: Url = database_url.expose_secret().parse()?;
+        url.set_username(&role).map_err(|()| "the address of the database has no place for a user")?;
+        database_url = url.as_str().into();
+        set("TAEL_MIGRATE_AT_START", "false".to_owned());
+    }
     set("TAEL_LISTEN", listen.to_string());
     set("TAEL_DATABASE_URL", database_url.expose_secret().to_owned());
     set("TAEL_REDIS_URL", settings.redis_url.expose_secret().to_owned());
@@ -257,6 +271,27 @@ fn database_url(settings: &Settings, service: &str) -> Result<SecretString, Erro
     let mut url: Url = settings.database_url.expose_secret().parse()?;
     url.set_path(&format!("{}_{service}", settings.prefix));
     Ok(url.as_str().into())
+}
+
+fn own_role(settings: &Settings) -> String {
+    format!("{}_service", settings.prefix)
+}
+
+/// Creates the role that services run as, with the password of the address, unless it exists.
+async fn create_role(settings: &Settings) -> Result<(), Error> {
+    let url: Url = settings.database_url.expose_secret().parse()?;
+    let mut conn = PgConnection::connect(url.as_str()).await?;
+    let password = match url.password() {
+        Some(password) => format!("password '{}'", password.replace('\'', "''")),
+        None => String::new(),
+    };
+    // The name is ours: a fixed prefix.
+    let sql = format!("create role {} login {password}", own_role(settings));
+    match sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await {
+        // 42710 duplicate_object
+        Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42710") => Ok(()),
+        created => Ok(created.map(drop)?),
+    }
 }
 
 async fn drop_database(server: &SecretString, database: &SecretString) -> Result<(), Error> {

@@ -19,8 +19,17 @@ pub(crate) fn tell_connections(service: &'static str, pool: &PgPool) {
         [KeyValue::new("db.client.connection.pool.name", service), KeyValue::new("state", state)]
     };
     let (idle, used) = (attributes("idle"), attributes("used"));
-    // It lives as long as the meter, which asks it at each export.
-    let _connections = tael_telemetry::meter()
+    let [of_pool, _] = idle.clone();
+    let most = pool.options().get_max_connections();
+    let meter = tael_telemetry::meter();
+    // They live as long as the meter, which asks them at each export.
+    let _max = meter
+        .u64_observable_gauge("db.client.connection.max")
+        .with_unit("{connection}")
+        .with_description("Connections to PostgreSQL that there may be at most")
+        .with_callback(move |gauge| gauge.observe(u64::from(most), std::slice::from_ref(&of_pool)))
+        .build();
+    let _connections = meter
         .u64_observable_gauge("db.client.connection.count")
         .with_unit("{connection}")
         .with_description("Connections to PostgreSQL")

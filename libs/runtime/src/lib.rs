@@ -17,6 +17,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 pub use base::{Base, identity, readiness, tls_files};
+pub use migrate::migrate;
 pub use process::main;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};

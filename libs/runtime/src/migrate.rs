@@ -33,7 +33,8 @@ pub(crate) async fn run<S: Service>(
     }
 }
 
-async fn migrate<S: Service>(database_url: &SecretString, role: Option<&str>) -> Result<(), StartError> {
+/// Brings the schema of a service's database up to date, and gives `role`, if there is one, the rights to work with it.
+pub async fn migrate<S: Service>(database_url: &SecretString, role: Option<&str>) -> Result<(), StartError> {
     let pool = tael_postgres::connect(database_url, S::NAME, 1)?;
     for schema in S::SCHEMAS {
         tael_postgres::migrate(&pool, schema.migrator).await?;

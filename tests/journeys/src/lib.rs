@@ -39,6 +39,8 @@ pub fn settings(prefix: &'static str) -> Settings {
         redis_url: variable("TAEL_REDIS_URL"),
         prefix,
         fresh: true,
+        // As in production, so that every journey also says that the role's rights suffice.
+        own_role: true,
         ports: Ports::Free,
         sealing_keys: tael_sealed::Keyring::generate_text("test"),
         certificates: None,
