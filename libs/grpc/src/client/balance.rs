@@ -24,8 +24,8 @@ use super::target::{Host, Target};
 /// second when a connection was lost or none could be made.
 const LOOKUP_PAUSE: Duration = Duration::from_millis(200);
 const LOOKUP_DOUBT: Duration = Duration::from_millis(1800);
-/// To how many replicas a call is sent at most that did not begin it.
-const MAX_SENDS: usize = 5;
+/// How often a call is sent on at most after a replica did not begin it.
+const MAX_SENDS: usize = 4;
 
 /// The replicas of one service.
 pub(super) struct Replicas {
@@ -70,9 +70,9 @@ impl Replicas {
         head: request::Parts,
         mut body: Outgoing,
     ) -> Result<(Response<Incoming>, InFlight), Status> {
-        let mut sends = 1;
+        let mut tried = Vec::new();
         loop {
-            let (replica, mut sender) = self.choose().await?;
+            let (replica, mut sender) = self.choose(&tried).await?;
             let in_flight = InFlight::new(&replica);
             let copy = body.copy();
             let request = request(&head, replica.target(), body);
@@ -87,25 +87,31 @@ impl Replicas {
                 None => None,
             };
             match again {
-                Some(again) if sends < MAX_SENDS => body = again,
+                Some(again) if tried.len() < MAX_SENDS => body = again,
                 _ => return Err(broken(Arc::new(failed.into_error()))),
             }
             tracing::debug!(addr = %replica.addr(), "a call that was not begun goes to another replica");
-            sends += 1;
+            tried.push(replica.addr());
         }
     }
 
-    /// Chooses among the replicas that are connected; when none is, whichever can be connected to first.
-    async fn choose(self: &Arc<Self>) -> Result<(Arc<Replica>, Sender), Status> {
+    /// Chooses among the replicas that are connected; when none is, whichever can be connected to first. One that was
+    /// tried before is tried again only when there is no other.
+    async fn choose(self: &Arc<Self>, tried: &[SocketAddr]) -> Result<(Arc<Replica>, Sender), Status> {
         let replicas = self.known().await;
-        if let Some(chosen) = less_busy_of_two(&replicas) {
+        let untried = || replicas.iter().filter(|replica| !tried.contains(&replica.addr()));
+        if let Some(chosen) = less_busy_of_two(untried()) {
             return Ok(chosen);
         }
         if replicas.is_empty() {
             self.doubt.notify_one();
             return Err(Status::unavailable(format!("{} has no address", self.name)));
         }
-        let connecting = replicas.iter().map(|replica| {
+        let mut candidates: Vec<_> = untried().collect();
+        if candidates.is_empty() {
+            candidates.extend(replicas.iter());
+        }
+        let connecting = candidates.into_iter().map(|replica| {
             Box::pin(async move { replica.connect().await.map(|sender| (Arc::clone(replica), sender)) })
         });
         match select_ok(connecting).await {
@@ -209,7 +215,7 @@ async fn follow(replicas: Weak<Replicas>) {
 ///
 /// Two random ones are nearly as good as the least busy of all, and callers that know nothing of one another do not all
 /// choose the same.
-fn less_busy_of_two(replicas: &[Arc<Replica>]) -> Option<(Arc<Replica>, Sender)> {
+fn less_busy_of_two<'a>(replicas: impl Iterator<Item = &'a Arc<Replica>>) -> Option<(Arc<Replica>, Sender)> {
     let mut rng = rand::rng();
     let mut two: [Option<(&Arc<Replica>, Sender)>; 2] = [None, None];
     let mut connected = 0;
