@@ -43,9 +43,9 @@ impl Received {
             tael.source = source,
             tael.event_id = event.event_id,
             tael.merchant_id = event.merchant_id,
-            tael.order_id = subject.order_id,
-            tael.payment_id = subject.payment_id,
-            tael.refund_id = subject.refund_id,
+            tael.order_id = subject.order,
+            tael.payment_id = subject.payment,
+            tael.refund_id = subject.refund,
         );
         tael_telemetry::follow(&span, &event.traceparent);
         Some(Self { event, kind, span })

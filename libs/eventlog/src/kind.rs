@@ -56,17 +56,17 @@ pub fn kind_name(kind: &Kind) -> &'static str {
     }
 }
 
-/// Which things an event is about, for its span.
+/// The ids of what an event is about, for its span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subject<'a> {
-    pub(crate) order_id: Option<&'a str>,
-    pub(crate) payment_id: Option<&'a str>,
-    pub(crate) refund_id: Option<&'a str>,
+    pub(crate) order: Option<&'a str>,
+    pub(crate) payment: Option<&'a str>,
+    pub(crate) refund: Option<&'a str>,
 }
 
 /// Returns which things an event is about.
 pub(crate) fn subject(kind: &Kind) -> Subject<'_> {
-    let (order_id, payment_id, refund_id) = match kind {
+    let (order, payment, refund) = match kind {
         Kind::MerchantRegistered(_) | Kind::MerchantApproved(_) | Kind::BatchClosed(_) => ("", "", ""),
         Kind::OrderCreated(e) => (e.order_id.as_str(), "", ""),
         Kind::OrderPaid(e) => (e.order_id.as_str(), e.payment_id.as_str(), ""),
@@ -88,7 +88,7 @@ pub(crate) fn subject(kind: &Kind) -> Subject<'_> {
         Kind::RefundSucceeded(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),
         Kind::RefundFailed(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),
     };
-    Subject { order_id: told(order_id), payment_id: told(payment_id), refund_id: told(refund_id) }
+    Subject { order: told(order), payment: told(payment), refund: told(refund) }
 }
 
 /// An id that is there; an event of old may lack one.

@@ -29,7 +29,7 @@ const SPANS_PER_CALL: u32 = 8;
 const CALLS: u32 = 24_000;
 const CALLS_PER_SECOND: u32 = 1_500;
 /// What a journey takes without telemetry.
-const JOURNEY_SPANS: f64 = 100.0;
+const JOURNEY_SPANS: u64 = 100;
 const JOURNEY: Duration = Duration::from_millis(16);
 /// Linux counts processor time in hundredths of a second (`getconf CLK_TCK`).
 const TICK: Duration = Duration::from_millis(10);
@@ -49,7 +49,7 @@ fn compare() {
     let endpoint = first_line(&mut collector);
     let cost = |how: &str, endpoint: &str| {
         let mut child = start(&["work", how, endpoint]);
-        let nanoseconds: f64 = first_line(&mut child).parse().expect("the child prints a number");
+        let nanoseconds: u64 = first_line(&mut child).parse().expect("the child prints a number");
         child.wait().expect("the child can be waited for");
         nanoseconds
     };
@@ -60,9 +60,10 @@ fn compare() {
         ("off: logs at warn, nothing exported", "warn", ""),
         ("on: all traces exported, JSON logs at info", "info", endpoint.as_str()),
     ] {
-        let more = (cost(how, endpoint) - nothing).max(0.0);
-        let share = more * JOURNEY_SPANS / JOURNEY.as_secs_f64() / 1e9 * 100.0;
-        println!("{name:<48} {more:>7.0} ns {share:>6.2} %");
+        let more = cost(how, endpoint).saturating_sub(nothing);
+        // In hundredths of a percent.
+        let share = u128::from(more * JOURNEY_SPANS) * 10_000 / JOURNEY.as_nanos();
+        println!("{name:<48} {more:>7} ns {:>3}.{:02} %", share / 100, share % 100);
     }
     collector.kill().expect("the child can be killed");
     collector.wait().expect("the child can be waited for");
@@ -103,8 +104,8 @@ async fn work(how: &str, endpoint: Option<&str>) {
     if let Some(telemetry) = telemetry {
         tokio::task::spawn_blocking(|| telemetry.shutdown()).await.expect("it does not panic");
     }
-    let took = processor_time() - before;
-    println!("{}", took.as_secs_f64() * 1e9 / f64::from(CALLS * SPANS_PER_CALL));
+    let took = processor_time().saturating_sub(before) / (CALLS * SPANS_PER_CALL);
+    println!("{}", took.as_nanos());
     std::io::stdout().flush().expect("somebody listens");
 }
 

@@ -5,8 +5,27 @@
 //! an OTLP collector when an endpoint is configured; without one there is no tracing layer at all, nothing is sampled,
 //! and every function here that asks for the trace context finds none.
 //!
+//! What all services tell, by name, is listed in `docs/telemetry.md`. A name is a promise to dashboards and alerts. Spans:
+//!
+//! | name | made by |
+//! | --- | --- |
+//! | an RPC's full name | `tael_grpc`, on both sides of a call |
+//! | `event.<kind>.<consumer>`, `event.batch.<consumer>` | `tael_eventlog` |
+//! | `db.<aggregate>.<verb>`, `redis.<what>.<verb>` | functions that call a store; the exporter adds the rest |
+//! | `channel.<channel>.<operation>`, `callback.<channel>` | the payment service |
+//! | `webhook.deliver` | the notification service |
+//! | `METHOD /route` | the gateway |
+//!
+//! Attributes of our own begin with `tael.`. A span that says what it is about declares its ids empty, and [`record`]
+//! fills them in as they become known; those of a request are recorded by `tael_grpc::fields`. A span is an error
+//! (`otel.status_code`) when something is at fault, not when somebody was refused. What only looks for work has a span
+//! below INFO, or is left out with [`leave_out`].
+//!
+//! Spans are cheap where nothing is exported, as the bench `spans` measures: those of stores are not made at all, and the
+//! fields of others are kept as values until there is a line to write.
+//!
 //! Metrics go to the same collector every ten seconds. Code measures with the instruments that [`meter`] makes; without
-//! an endpoint they do nothing.
+//! an endpoint they do nothing. They have no exemplars: the SDK (0.33) has a place for them and puts none there.
 //!
 //! A trace follows the work through W3C Trace Context: [`inject`] writes the current span's context into the headers of
 //! an outgoing call, [`follow_headers`] makes a span continue the trace of an incoming one, and for work that waits in a

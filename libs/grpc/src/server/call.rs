@@ -92,6 +92,8 @@ impl Call {
             return;
         }
         let name = code_name(code);
+        // A span ends for its readers when it is left for the last time, and a stream ends long after its handler.
+        let _entered = self.span.enter();
         self.span.record("rpc.response.status_code", name);
         if is_fault(code) {
             self.span.record("otel.status_code", "ERROR");

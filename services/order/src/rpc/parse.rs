@@ -160,7 +160,7 @@ pub(super) fn list_orders(
 pub(super) fn merchant(merchant_id: &str) -> Result<MerchantId, Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", merchant_id);
-    fields.finish(|| Some(merchant_id?))
+    fields.finish(|| merchant_id)
 }
 
 pub(super) fn set_policy(request: &wire::SetLateMoneyPolicyRequest) -> Result<(MerchantId, Policy), Status> {

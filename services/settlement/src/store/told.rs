@@ -102,3 +102,101 @@ pub(crate) async fn last_audit(pool: &PgPool) -> Result<Option<(Audited, Option<
         (audited, row.last_clean.map(jiff_sqlx::Timestamp::to_jiff))
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use tael_ids::{ChannelAccountId, MerchantId, ReconciliationId};
+    use tael_testkit::TestDatabase;
+
+    use super::*;
+
+    async fn database() -> (TestDatabase, PgPool) {
+        let database = TestDatabase::create().await;
+        let pool = database.pool();
+        tael_postgres::migrate(&pool, &sqlx::migrate!()).await.unwrap();
+        (database, pool)
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// A comparison that ended, with so many lines that the ledger lacks.
+    async fn compare(
+        pool: &PgPool,
+        account: (MerchantId, ChannelAccountId),
+        day: &str,
+        second: i64,
+        breaks: i64,
+    ) {
+        let id = ReconciliationId::new();
+        sqlx::query(
+            "insert into reconciliation (merchant_id, reconciliation_id, channel_account_id, channel, bill_date, state,
+                                         create_time, bill_lines, matched, break_count, idempotency_key, fingerprint)
+             values ($1, $2, $3, 'alipay', $4::date, 'done', $5, $6, 0, $6, $2::text, '')",
+        )
+        .bind(account.0.uuid())
+        .bind(id.uuid())
+        .bind(account.1.uuid())
+        .bind(day.parse::<Date>().unwrap().to_sqlx())
+        .bind(at(second).to_sqlx())
+        .bind(breaks)
+        .execute(pool)
+        .await
+        .unwrap();
+        sqlx::query(
+            "insert into reconciliation_break (merchant_id, reconciliation_id, position, kind, number, bill_currency,
+                                               bill_amount_minor, bill_fee_minor)
+             select $1, $2, n, 'missing_in_ledger', n::text, 'CNY', 1, 0 from generate_series(1, $3) as n",
+        )
+        .bind(account.0.uuid())
+        .bind(id.uuid())
+        .bind(breaks)
+        .execute(pool)
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn of_each_account_the_last_comparison_counts() {
+        let (_database, pool) = database().await;
+        let from: Date = "2026-11-01".parse().unwrap();
+        assert!(compared(&pool, from).await.unwrap().is_empty());
+
+        let [mended, broken, forgotten] =
+            std::array::from_fn(|_| (MerchantId::new(), ChannelAccountId::new()));
+        compare(&pool, mended, "2026-11-19", 100, 3).await;
+        compare(&pool, mended, "2026-11-20", 200, 0).await;
+        // Compared anew.
+        compare(&pool, broken, "2026-11-20", 300, 5).await;
+        compare(&pool, broken, "2026-11-20", 400, 2).await;
+        compare(&pool, forgotten, "2026-10-31", 500, 7).await;
+
+        let mut told: Vec<_> = compared(&pool, from)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|told| (told.channel, told.kind, told.breaks, told.last_time))
+            .collect();
+        told.sort();
+        let kinds = [("amount", 0), ("fee", 0), ("missing_in_bill", 0), ("missing_in_ledger", 2)];
+        let expected = kinds.map(|(kind, breaks)| ("alipay".to_owned(), kind.to_owned(), breaks, at(400)));
+        assert_eq!(told, expected);
+    }
+
+    #[tokio::test]
+    async fn the_last_audit_is_told_and_when_the_last_clean_one_was() {
+        let (_database, pool) = database().await;
+        assert!(last_audit(&pool).await.unwrap().is_none());
+
+        let found = vec![("order_without_money".to_owned(), 2), ("orphan".to_owned(), 1)];
+        let audits = [(100, found.clone(), None), (200, vec![], Some(200)), (300, found, Some(200))];
+        for (end, disagreements, clean) in audits {
+            let audited = Audited { end_time: at(end), disagreements: disagreements.clone() };
+            insert_audit(&pool, ReconciliationId::new().uuid(), &audited).await.unwrap();
+            let (last, last_clean) = last_audit(&pool).await.unwrap().unwrap();
+            assert_eq!((last.end_time, last.disagreements), (at(end), disagreements));
+            assert_eq!(last_clean, clean.map(at));
+        }
+    }
+}

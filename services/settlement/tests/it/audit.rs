@@ -70,6 +70,10 @@ async fn books_that_agree_are_clean_after_one_look() {
     assert_eq!((count("order"), count("payment"), count("attempt"), count("held_payment")), (2, 2, 2, 1));
     assert_eq!((count("payment_refund"), count("refund"), count("transfer")), (1, 1, 4));
     assert_eq!((count("event"), count("delivery"), count("bill_line")), (7, 7, 3));
+    // For those who watch.
+    let kept: Vec<Vec<String>> =
+        sqlx::query_scalar("select kinds from money_audit").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(kept, [Vec::<String>::new()]);
 }
 
 #[tokio::test]

@@ -52,6 +52,9 @@ async fn a_bill_that_agrees_has_no_breaks() {
     };
     let stored = world.client.get_reconciliation(get).await.unwrap().into_inner().reconciliation.unwrap();
     assert_eq!(stored, found);
+    let channels: Vec<String> =
+        sqlx::query_scalar("select channel from reconciliation").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(channels, ["alipay"]);
 }
 
 #[tokio::test]
