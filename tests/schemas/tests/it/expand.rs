@@ -1,0 +1,147 @@
+//! Every migration only expands: what the build before reads is there, and what it writes is taken.
+
+use sqlx::{AssertSqlSafe, PgPool};
+use tael_testkit::TestDatabase;
+
+use crate::catalogue::Catalogue;
+use crate::{migrate_to, services};
+
+/// What a migration demands anew of tables that were there before, each with why the build before fulfils it.
+const JUDGED: [(&str, i64, &[&str]); 3] = [
+    (
+        "order",
+        2,
+        &[
+            // Only on columns that are new, whose defaults fulfil them.
+            "held_payment.held_payment_reason_check",
+            "held_payment.held_payment_state_check",
+            "held_payment.held_payment_operator_check",
+            "held_payment.held_payment_tries_check",
+            "held_payment.held_payment_way",
+            // Required, and filled in by the trigger of the same name where it is left out.
+            "held_payment.reason",
+            "held_payment.held_payment_reason",
+            // Of rows that only a build of this level makes.
+            "held_payment.btree (merchant_id, order_id) WHERE (state = 'accepted'::text)",
+            "held_payment.btree (merchant_id, refund_id) WHERE (refund_id IS NOT NULL)",
+        ],
+    ),
+    (
+        "settlement",
+        2,
+        &[
+            // Wider than what it replaces.
+            "account.account_kind_check",
+            "transfer.transfer_kind_check",
+            "transfer.transfer_facts",
+            "batch.batch_not_empty",
+            "batch.batch_adds_up",
+            // Only on columns that are new, whose defaults fulfil them.
+            "batch.batch_held_minor_check",
+            "batch.batch_released_minor_check",
+            // Of rows that only a build of this level makes.
+            "transfer.btree (payment_id, merchant_id) WHERE (kind = 'hold'::text)",
+            "transfer.btree (payment_id, merchant_id) WHERE (kind = 'release'::text)",
+            "transfer.transfer_release_ceiling",
+            // What the build before does; but a batch that takes holds, which it can't count, it must leave.
+            "batch_item.batch_sums",
+            "batch_item.batch_item_waits",
+            "batch.batch_takes",
+        ],
+    ),
+    (
+        "settlement",
+        3,
+        &[
+            // What the build before writes in one transaction, and in this order: it was run beside this schema.
+            "transfer.transfer_batch_net",
+            "transfer.transfer_note",
+            "batch.batch_note",
+            "batch_item.batch_item_transfer",
+            "entry.entry_note",
+            "account.account_note",
+            "account.account_begins_empty",
+            // What no build does.
+            "reconciliation.reconciliation_stays",
+            "reconciliation_break.reconciliation_break_stays",
+            "reconciliation_break.reconciliation_break_remains",
+        ],
+    ),
+];
+
+#[tokio::test]
+async fn every_migration_only_expands() {
+    let mut stumbles = Vec::new();
+    for (service, schemas) in services() {
+        let database = TestDatabase::create().await;
+        let pool = database.pool();
+        let mut before = Catalogue::default();
+        for (n, schema) in schemas.iter().enumerate() {
+            for migration in schema.migrator.iter() {
+                let level = migration.version;
+                migrate_to(&pool, schema.migrator, level).await;
+                let now = Catalogue::read(&pool).await;
+                let is_own = n + 1 == schemas.len();
+                let judged = JUDGED.iter().find(|judged| is_own && (judged.0, judged.1) == (service, level));
+                let found = before.stumbles(&now, judged.map_or(&[], |judged| judged.2));
+                stumbles.extend(
+                    found
+                        .into_iter()
+                        .map(|found| format!("{service} {level:04}_{}: {found}", migration.description)),
+                );
+                before = now;
+            }
+        }
+    }
+    assert!(stumbles.is_empty(), "the build before may stumble over\n  {}", stumbles.join("\n  "));
+}
+
+/// What a migration of this SQL would let the build before stumble over.
+async fn stumbles(pool: &PgPool, sql: &str, judged: &[&str]) -> Vec<String> {
+    let before = Catalogue::read(pool).await;
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(pool).await.unwrap();
+    before.stumbles(&Catalogue::read(pool).await, judged)
+}
+
+#[tokio::test]
+async fn what_the_build_before_would_stumble_over_is_found() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool();
+    let make = "create table paid (
+        id int primary key, code varchar(9) not null default '', note text, unique (code),
+        constraint noted check (note <> ''))";
+    for (sql, what) in [
+        ("alter table paid drop column note", "column paid.note is gone"),
+        ("alter table paid rename column note to remark", "column paid.note is gone"),
+        ("drop table paid", "column paid.id is gone"),
+        ("alter table paid rename to paid_once", "column paid.id is gone"),
+        ("alter table paid alter code type varchar(5)", "column paid.code was character varying(9)"),
+        ("alter table paid alter id type bigint", "column paid.id was integer and is bigint"),
+        ("alter table paid alter note set not null", "column paid.note became required"),
+        ("alter table paid alter code drop default", "column paid.code lost its default"),
+        ("alter table paid add more int not null", "column paid.more is new, required, and has no default"),
+        ("alter table paid drop constraint paid_code_key", "(code) of paid is not unique any more"),
+        ("alter table paid add constraint small check (id < 9)", "constraint paid.small is"),
+        ("alter table paid drop constraint noted, add constraint noted check (note > 'n')", "paid.noted is"),
+        ("create unique index once on paid (note)", "index paid.btree (note) is unique"),
+        (
+            "create trigger watch before update on paid for each row
+             execute function suppress_redundant_updates_trigger()",
+            "trigger paid.watch watches",
+        ),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(format!("drop table if exists paid, paid_once; {make}")))
+            .execute(&pool)
+            .await
+            .unwrap();
+        let found = stumbles(&pool, sql, &[]).await;
+        assert!(found.iter().any(|found| found.contains(what)), "{sql}: {found:?}");
+    }
+
+    sqlx::raw_sql(AssertSqlSafe(format!("drop table if exists paid; {make}"))).execute(&pool).await.unwrap();
+    let expands = "alter table paid add more int, add most int not null default 0, drop constraint noted,
+                       add constraint small check (id < 9);
+                   create table refunded (id int not null unique check (id > 0));
+                   create index by_note on paid (note)";
+    assert_eq!(stumbles(&pool, expands, &["paid.small"]).await, [""; 0]);
+}

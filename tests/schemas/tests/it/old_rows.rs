@@ -1,0 +1,99 @@
+//! A build finds what the build before it wrote, and what that one still writes beside it.
+
+use std::collections::BTreeMap;
+
+use secrecy::ExposeSecret as _;
+use sqlx::{AssertSqlSafe, PgPool};
+use tael_clock::Clock;
+use tael_config::Env;
+use tael_ids::MerchantId;
+use tael_proto::order::v1::order_service_client::OrderServiceClient;
+use tael_proto::order::v1::{HeldReason, HeldState, ListHeldPaymentsRequest};
+use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
+use tael_proto::settlement::v1::{AccountKind, CheckLedgerRequest, ListAccountsRequest};
+use tael_runtime::Service;
+use tael_testkit::{Running, TestDatabase, redis_url};
+
+use crate::migrate_to;
+
+/// The merchant whose rows the fixtures hold.
+const MERCHANT: &str = "01a201a1-8460-718a-9278-c16f6a7a8529";
+
+/// A database as a build left it whose own schema was at this level.
+async fn left_at<S: Service>(level: i64, rows: &str) -> (TestDatabase, PgPool) {
+    let database = TestDatabase::create().await;
+    let pool = database.pool();
+    let [log, own] = S::SCHEMAS else { panic!("a log and the service's own") };
+    migrate_to(&pool, log.migrator, i64::MAX).await;
+    migrate_to(&pool, own.migrator, level).await;
+    // The rows come as they were at last, which the triggers that watch their becoming would refuse.
+    let sql = format!("begin; set local session_replication_role = replica; {rows}; commit");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+    (database, pool)
+}
+
+/// Starts today's build there; its peers are away.
+async fn start<S: Service>(database: &TestDatabase) -> Running {
+    let mut variables = BTreeMap::from([
+        ("TAEL_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+        ("TAEL_DATABASE_URL".to_owned(), database.url().expose_secret().to_owned()),
+        ("TAEL_REDIS_URL".to_owned(), redis_url().expose_secret().to_owned()),
+        (
+            "TAEL_SEALING_KEYS".to_owned(),
+            tael_sealed::Keyring::generate_text("test").expose_secret().to_owned(),
+        ),
+    ]);
+    for peer in ["MERCHANT", "ORDER", "PAYMENT", "REFUND", "SETTLEMENT", "NOTIFICATION"] {
+        variables.insert(format!("TAEL_{peer}_URL"), "http://127.0.0.1:1".to_owned());
+    }
+    let config = S::config(&mut Env::from_map(variables)).unwrap_or_else(|errors| panic!("{errors}"));
+    tael_testkit::run::<S>(config, Clock::system()).await
+}
+
+fn merchant() -> String {
+    MerchantId::from_uuid(MERCHANT.parse::<uuid::Uuid>().unwrap()).to_string()
+}
+
+#[tokio::test]
+async fn settlement_keeps_the_books_that_the_build_before_the_guards_wrote() {
+    let rows = include_str!("../fixtures/settlement-0002.sql");
+    let (database, _pool) = left_at::<tael_settlement::App>(2, rows).await;
+    let running = start::<tael_settlement::App>(&database).await;
+    let mut client = SettlementServiceClient::new(running.channel());
+    let check = client.check_ledger(CheckLedgerRequest {}).await.unwrap().into_inner();
+    assert_eq!(check.transfer_count, 16);
+    assert_eq!((check.unbalanced_transfer_ids, check.wrong_account_ids), (vec![], vec![]));
+
+    let accounts = client.list_accounts(ListAccountsRequest { merchant_id: merchant() }).await.unwrap();
+    let accounts = accounts.into_inner().accounts;
+    let owed = accounts.iter().find(|account| account.kind() == AccountKind::MerchantPayable).unwrap();
+    let minor = |money: &Option<tael_proto::r#type::v1::Money>| money.as_ref().unwrap().minor;
+    assert_eq!((minor(&owed.debits), minor(&owed.credits)), (3_956, 35_604));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn order_tells_why_money_is_held_that_the_build_before_holds() {
+    let rows = include_str!("../fixtures/order-0001.sql");
+    let (database, pool) = left_at::<tael_order::App>(1, rows).await;
+    let running = start::<tael_order::App>(&database).await;
+    // The build before goes on, and tells of nothing that it does not know.
+    sqlx::query(AssertSqlSafe(format!(
+        "insert into held_payment (merchant_id, order_id, payment_id, currency, amount_minor, hold_time)
+         values ('{MERCHANT}', '01a201a1-8bd3-7145-8372-000000000002', '01a201a1-8bd3-7145-8372-0000000000a5', 'CNY', \
+         7, now())"
+    )))
+    .execute(&pool)
+    .await
+    .unwrap();
+    let mut client = OrderServiceClient::new(running.channel());
+    let request = ListHeldPaymentsRequest { merchant_id: merchant(), ..ListHeldPaymentsRequest::default() };
+    let held = client.list_held_payments(request).await.unwrap().into_inner().held_payments;
+    let held: Vec<_> = held.iter().map(|held| held.held_payment.as_ref().unwrap()).collect();
+    assert!(held.iter().all(|held| held.state() == HeldState::Held));
+    let reasons: Vec<_> = held.iter().map(|held| held.reason()).collect();
+    // Newest payment first.
+    let (amount, closed, paid) = (HeldReason::Amount, HeldReason::ClosedOrder, HeldReason::AlreadyPaid);
+    assert_eq!(reasons, [amount, closed, amount, paid]);
+    running.stop().await;
+}
