@@ -1,5 +1,6 @@
 //! Spans and metrics as OTLP brings them, made ours.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -94,8 +95,11 @@ fn value(value: AnyValue) -> Value {
         }
         any_value::Value::KvlistValue(map) => Value::Map(attributes(map.values)),
         any_value::Value::BytesValue(bytes) => {
-            let shown = &bytes[..bytes.len().min(LONGEST_TEXT / 2)];
-            Value::Text(cut(shown.iter().map(|byte| format!("{byte:02x}")).collect()))
+            let mut digits = String::new();
+            for byte in bytes.iter().take(LONGEST_TEXT / 2) {
+                let _ = write!(digits, "{byte:02x}");
+            }
+            Value::Text(cut(digits))
         }
     }
 }

@@ -74,9 +74,8 @@ impl FromStr for TraceId {
 
     /// Takes a `traceparent` too: `00-<trace id>-<span id>-01`.
     fn from_str(text: &str) -> Result<Self, ParseTraceIdError> {
-        let digits = match text.split('-').collect::<Vec<_>>()[..] {
-            [id] | [_, id, _, _] => id,
-            _ => return Err(ParseTraceIdError),
+        let ([digits] | [_, digits, _, _]) = text.split('-').collect::<Vec<_>>()[..] else {
+            return Err(ParseTraceIdError);
         };
         if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(ParseTraceIdError);

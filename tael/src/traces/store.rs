@@ -17,7 +17,8 @@ const PER_LINK: usize = 96;
 pub struct Limits {
     /// At most this many spans.
     pub spans: usize,
-    /// At most this many bytes, by a count that is rather too high than too low.
+    /// At most this many bytes, as counted span by span. The process takes up to half as much again when spans come and
+    /// go fast, for what an allocator keeps between them.
     pub bytes: usize,
 }
 

@@ -7,7 +7,7 @@ use crate::{Watch, hex};
 
 async fn json(watch: &Watch, path: &str) -> (StatusCode, Value) {
     let (status, body) = watch.get(path).await;
-    (status, serde_json::from_str(&body).unwrap())
+    (status, serde_json::from_str(&body).expect("JSON"))
 }
 
 #[tokio::test]

@@ -32,8 +32,8 @@ impl Watch {
     async fn start() -> Self {
         let free = ([127, 0, 0, 1], 0).into();
         let traces = Traces::new(Limits::default());
-        let collector = Collector::listen(free, traces.clone()).await.unwrap();
-        let viewer = Viewer::start(free, traces, collector.endpoint()).await.unwrap();
+        let collector = Collector::listen(free, traces.clone()).await.expect("a free port");
+        let viewer = Viewer::start(free, traces, collector.endpoint()).await.expect("a free port");
         Self { collector, viewer }
     }
 
@@ -44,21 +44,22 @@ impl Watch {
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
         let resource_spans =
             vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
-        let mut client = TraceServiceClient::connect(self.collector.endpoint()).await.unwrap();
-        let answer = client.export(ExportTraceServiceRequest { resource_spans }).await.unwrap();
+        let mut client = TraceServiceClient::connect(self.collector.endpoint()).await.expect("it listens");
+        let answer = client.export(ExportTraceServiceRequest { resource_spans }).await.expect("an answer");
         answer.into_inner().partial_success
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String) {
         let url = format!("{}{path}", self.viewer.url());
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let response = client.get(url).send().await.unwrap();
+        let client =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let response = client.get(url).send().await.expect("an answer");
         let status = response.status();
         if status == StatusCode::SEE_OTHER {
-            return (status, response.headers()["location"].to_str().unwrap().to_owned());
+            return (status, response.headers()["location"].to_str().expect("letters").to_owned());
         }
         // A slash is written as a character reference, which is one to whoever reads the page.
-        (status, response.text().await.unwrap().replace("&#x2f;", "/"))
+        (status, response.text().await.expect("a text").replace("&#x2f;", "/"))
     }
 
     /// Two services make one trace; a third handles its event in a batch with a trace of its own.

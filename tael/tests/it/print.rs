@@ -14,8 +14,8 @@ async fn trace(viewer: &str, arguments: &[&str]) -> (Option<i32>, String, String
         .env("TZ", "UTC")
         .output()
         .await
-        .unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+        .expect("it runs");
+    (status.code(), String::from_utf8(stdout).expect("UTF-8"), String::from_utf8(stderr).expect("UTF-8"))
 }
 
 #[tokio::test]
