@@ -14,6 +14,7 @@ use tael_telemetry::{LogFormat, TelemetryConfig};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
+#[command(name = "tael", version = tael_runtime::version(option_env!("TAEL_COMMIT")))]
 #[command(about = "Tael, a self-hosted merchant payment platform: all services in one process")]
 struct Args {
     #[command(subcommand)]

@@ -50,8 +50,8 @@ fn command<S: Service>(commit: Option<&str>) -> clap::Command {
         .version(version(commit))
 }
 
-/// The version and the commit that a binary was built from.
-pub(crate) fn version(commit: Option<&str>) -> String {
+/// The version and the commit that a binary was built from, as `--version` tells them: `0.1.0 (abc1234)`.
+pub fn version(commit: Option<&str>) -> String {
     format!("{VERSION} ({})", known(commit))
 }
 

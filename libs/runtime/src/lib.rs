@@ -16,6 +16,7 @@ use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 
+pub use arguments::version;
 pub use base::{Base, identity, readiness, tls_files};
 pub use migrate::migrate;
 pub use process::main;

@@ -1,13 +1,37 @@
 //! Runs the sandbox: configuration from the environment, until SIGINT or SIGTERM.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{env, io::IsTerminal, process::ExitCode};
 
 use tael_sandbox::{App, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+const USAGE: &str = "\
+Plays Alipay for development and tests, until SIGINT or SIGTERM.
+
+Usage: tael-sandbox [--version | --help]
+
+Configuration is by environment variables, described in services/sandbox/README.md.";
+
 #[tokio::main]
 async fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {}
+        ["--version" | "-V"] => {
+            let commit = option_env!("TAEL_COMMIT").filter(|commit| !commit.is_empty()).unwrap_or("unknown");
+            println!("tael-sandbox {} ({commit})", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        ["--help" | "-h"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
@@ -26,7 +50,7 @@ async fn main() -> ExitCode {
 }
 
 async fn try_main() -> Result<(), Box<dyn std::error::Error>> {
-    let config = Config::from_lookup(|name| std::env::var(name).ok())?;
+    let config = Config::from_lookup(|name| env::var(name).ok())?;
     let app = App::build(config).await?;
     println!("sandbox listening on {}", app.url());
     let mut terminated = signal(SignalKind::terminate())?;

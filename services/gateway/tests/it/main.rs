@@ -8,6 +8,7 @@ mod config;
 mod edge;
 mod health;
 mod payment;
+mod process;
 mod trace;
 
 use std::net::{Ipv4Addr, SocketAddr};
