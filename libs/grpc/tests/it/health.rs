@@ -72,8 +72,8 @@ async fn a_service_is_not_ready_before_its_dependencies_were_seen() {
 async fn probes_hear_at_once_that_a_service_ends_and_until_it_has() {
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let (bound, probed) = bind(local, Limits::default()).await.unwrap().with_health(local).await.unwrap();
-    let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (entered, release) = (hold.clone(), held.clone());
+    let (began, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (entered, release) = (began.clone(), may_end.clone());
     let server = Server::serve(bound, Readiness::default(), move |_| {
         let (entered, release) = (entered.clone(), release.clone());
         async move {
@@ -92,7 +92,7 @@ async fn probes_hear_at_once_that_a_service_ends_and_until_it_has() {
         let mut client = server.client();
         async move { client.list_consumers(message()).await }
     });
-    hold.notified().await;
+    began.notified().await;
     server.tell_to_end();
     eventually("it to end", async || (status().await == ServingStatus::NotServing).then_some(())).await;
     assert!(!call.is_finished(), "the call in flight goes on");
@@ -102,7 +102,7 @@ async fn probes_hear_at_once_that_a_service_ends_and_until_it_has() {
     // Nothing but health is served there.
     let other = Client::new(probe.clone()).list_consumers(message()).await.unwrap_err();
     assert_eq!(other.code(), Code::Unimplemented);
-    held.notify_one();
+    may_end.notify_one();
     call.await.unwrap().unwrap();
     server.stop().await;
     eventually("nobody to answer", async || {

@@ -11,13 +11,13 @@ use tael_proto::order::v1::RefundProgress;
 use tael_proto::payment::v1::RefundPaymentRequest;
 use tael_proto::refund::v1::{CreateRefundRequest, FullRefund, create_refund_request};
 use tael_proto::settlement::v1::AuditMoneyRequest;
-use tael_testkit::{Authority, Mounted};
+use tael_testkit::{Authority, Mounted, new_key};
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journey_goes_from_service_to_service_and_nobody_takes_a_step_that_is_not_theirs() {
     let authority = Authority::new();
-    let folder = std::env::temp_dir().join(uuid::Uuid::now_v7().to_string());
+    let folder = std::env::temp_dir().join(new_key());
     let mount = |caller: Caller| {
         Mounted::at(folder.join(caller.name()), &authority.certify(caller.name()), &[&authority])
     };
