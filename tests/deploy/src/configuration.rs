@@ -1,11 +1,13 @@
 //! Does each process of ours understand its environment? The real configuration is read from what is rendered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::{Args as _, Command};
 use secrecy::ExposeSecret as _;
 use tael_config::{ConfigErrors, Env};
+use tael_grpc::caller::Caller;
+use tael_grpc::server::Callers;
 use tael_runtime::Service;
 use tael_telemetry::TelemetryConfig;
 
@@ -35,6 +37,30 @@ pub const SERVICES: [(&str, Read); 7] = [
     (tael_refund::App::NAME, serving::<tael_refund::App>),
     (tael_settlement::App::NAME, serving::<tael_settlement::App>),
 ];
+
+/// The services that are called by gRPC, with who may call what.
+pub const CALLERS: [(&str, Callers); 6] = [
+    (tael_merchant::App::NAME, tael_merchant::CALLERS),
+    (tael_notification::App::NAME, tael_notification::CALLERS),
+    (tael_order::App::NAME, tael_order::CALLERS),
+    (tael_payment::App::NAME, tael_payment::CALLERS),
+    (tael_refund::App::NAME, tael_refund::CALLERS),
+    (tael_settlement::App::NAME, tael_settlement::CALLERS),
+];
+
+/// Which service may call which, as the services' own tables have it: the caller's name and the called one's. Callers
+/// from outside are left out.
+pub fn allowed_calls() -> BTreeSet<(String, String)> {
+    let mut calls = BTreeSet::new();
+    for (called, table) in CALLERS {
+        let callers =
+            table.iter().flat_map(|(_, methods)| methods.iter()).flat_map(|(_, callers)| callers.iter());
+        for caller in callers.filter(|caller| !matches!(caller, Caller::Backend | Caller::Operator)) {
+            calls.insert((caller.name().to_owned(), called.to_owned()));
+        }
+    }
+    calls
+}
 
 /// Every container of ours gets what its process needs, nothing that can't be understood, and nothing that is not read.
 pub fn check(objects: &Objects) -> Vec<Problem> {
@@ -136,6 +162,7 @@ fn sandbox(variables: BTreeMap<String, String>) -> (Vec<String>, Vec<String>) {
 fn command_line(variables: BTreeMap<String, String>) -> (Vec<String>, Vec<String>) {
     let options = tael::audit::Options::augment_args(Command::new("audit"));
     in_environment(variables, "tael", |env| {
+        tael_runtime::tls_files(env);
         for option in options.get_arguments().filter_map(clap::Arg::get_env) {
             let _: Option<String> = env.optional(&option.to_string_lossy());
         }

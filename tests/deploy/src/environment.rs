@@ -89,7 +89,7 @@ fn expand(text: &str, variables: &BTreeMap<String, Variable>) -> String {
         match variables.get(name) {
             Some(Variable::Known(value)) => expanded.push_str(value),
             Some(Variable::Secret | Variable::OfPod) => expanded.push_str("pod"),
-            None => expanded.push_str(&format!("$({name})")),
+            None => expanded.extend(["$(", name, ")"]),
         }
         rest = behind;
     }

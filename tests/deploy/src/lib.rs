@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod configuration;
 pub mod environment;
 pub mod layout;
+mod needs;
 pub mod network;
 pub mod object;
 pub mod pod;

@@ -58,36 +58,36 @@ pub enum Leave {
     Refused,
 }
 
-/// Whether `own` may be connected with `other` at `port`, as far as the policies for `own` say.
+/// The policies that select a peer for a direction. Only pods are selected.
+pub fn policies<'a>(objects: &'a Objects, direction: Direction, own: &Peer) -> Vec<&'a Object> {
+    let Place::Pod { labels, namespace, .. } = &own.place else { return Vec::new() };
+    let selects_it = |policy: &&Object| {
+        policy.namespace() == namespace
+            && concerns(policy, direction)
+            && policy.at("/spec/podSelector").is_some_and(|selector| selects(selector, labels))
+    };
+    objects.of_kind("NetworkPolicy").filter(selects_it).collect()
+}
+
+/// Whether `own` may be connected with `other` at `port`, as far as [`policies`] for `own` say.
 ///
 /// `port` is one of the called end's in both directions.
-pub fn leave(objects: &Objects, direction: Direction, own: &Peer, other: &Peer, port: &Port) -> Leave {
-    let Place::Pod { labels, namespace, .. } = &own.place else { return Leave::Open };
-    let mut is_selected = false;
-    for policy in objects.of_kind("NetworkPolicy") {
-        let applies = policy.namespace() == namespace
-            && concerns(policy, direction)
-            && policy.at("/spec/podSelector").is_some_and(|selector| selects(selector, labels));
-        if !applies {
-            continue;
-        }
-        is_selected = true;
-        let called = if direction == Direction::Ingress { own } else { other };
-        let (rules, peers) = match direction {
-            Direction::Ingress => ("/spec/ingress", "from"),
-            Direction::Egress => ("/spec/egress", "to"),
-        };
-        let allows = policy.list(rules).iter().any(|rule| {
-            let ports = list(rule.get("ports"));
-            let others = list(rule.get(peers));
-            (ports.is_empty() || ports.iter().any(|one| is_port(one, called, port)))
-                && (others.is_empty() || others.iter().any(|one| is_peer(one, namespace, other)))
-        });
-        if allows {
-            return Leave::By(policy.to_string());
-        }
+pub fn leave(policies: &[&Object], direction: Direction, own: &Peer, other: &Peer, port: &Port) -> Leave {
+    let Place::Pod { namespace, .. } = &own.place else { return Leave::Open };
+    if policies.is_empty() {
+        return Leave::Open;
     }
-    if is_selected { Leave::Refused } else { Leave::Open }
+    let (called, rules, peers) = match direction {
+        Direction::Ingress => (own, "/spec/ingress", "from"),
+        Direction::Egress => (other, "/spec/egress", "to"),
+    };
+    let allows = |rule: &Value| {
+        let (ports, others) = (list(rule.get("ports")), list(rule.get(peers)));
+        (ports.is_empty() || ports.iter().any(|one| is_port(one, called, port)))
+            && (others.is_empty() || others.iter().any(|one| is_peer(one, namespace, other)))
+    };
+    let allowing = policies.iter().find(|policy| policy.list(rules).iter().any(allows));
+    allowing.map_or(Leave::Refused, |policy| Leave::By(policy.to_string()))
 }
 
 /// Without `policyTypes` a policy concerns ingress, and egress if it has rules for it.
@@ -198,14 +198,17 @@ mod tests {
         let (a, b, elsewhere) = (pod("a", "tael", 1), pod("b", "tael", 1), pod("b", "shop", 1));
         let other_port = Port { number: 2, ..a.ports[0].clone() };
         let by = Leave::By("NetworkPolicy/p".to_owned());
+        let look = |objects: &Objects, direction: Direction, own: &Peer, other: &Peer, port: &Port| {
+            leave(&policies(objects, direction, own), direction, own, other, port)
+        };
         let ingress =
-            |objects: &Objects, from: &Peer, port: &Port| leave(objects, Direction::Ingress, &a, from, port);
+            |objects: &Objects, from: &Peer, port: &Port| look(objects, Direction::Ingress, &a, from, port);
 
         // A policy without rules closes; another pod than the one it selects stays open.
         let closed = policy("policyTypes: [Ingress]");
         assert_eq!(ingress(&closed, &b, &a.ports[0]), Leave::Refused);
-        assert_eq!(leave(&closed, Direction::Ingress, &b, &a, &b.ports[0]), Leave::Open);
-        assert_eq!(leave(&closed, Direction::Egress, &a, &b, &b.ports[0]), Leave::Open);
+        assert_eq!(look(&closed, Direction::Ingress, &b, &a, &b.ports[0]), Leave::Open);
+        assert_eq!(look(&closed, Direction::Egress, &a, &b, &b.ports[0]), Leave::Open);
 
         // A pod selector alone means the policy's own namespace.
         let from_b =
@@ -236,8 +239,8 @@ mod tests {
             "policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}]}]",
         );
         let at = |address: &str| Peer { place: Place::Address(address.parse().unwrap()), ..b.clone() };
-        assert_eq!(leave(&out, Direction::Egress, &a, &at("8.8.8.8"), &a.ports[0]), by);
-        assert_eq!(leave(&out, Direction::Egress, &a, &at("10.1.1.1"), &a.ports[0]), Leave::Refused);
-        assert_eq!(leave(&out, Direction::Egress, &a, &b, &a.ports[0]), Leave::Refused);
+        assert_eq!(look(&out, Direction::Egress, &a, &at("8.8.8.8"), &a.ports[0]), by);
+        assert_eq!(look(&out, Direction::Egress, &a, &at("10.1.1.1"), &a.ports[0]), Leave::Refused);
+        assert_eq!(look(&out, Direction::Egress, &a, &b, &a.ports[0]), Leave::Refused);
     }
 }

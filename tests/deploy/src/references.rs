@@ -355,6 +355,16 @@ fn other_references(objects: &Objects, object: &Object) -> Vec<Problem> {
             );
             roles.chain(bootstrap).collect()
         }
+        "ObjectStore" => ["accessKeyId", "secretAccessKey"]
+            .iter()
+            .filter_map(|name| {
+                let credential = object.at(&format!("/spec/configuration/s3Credentials/{name}"))?;
+                let field = format!("spec.configuration.s3Credentials.{name}");
+                let keys = vec![text(credential, "key")];
+                let reference = Reference { keys, ..whole("Secret", credential, field.clone()) };
+                Some(object.problem(field, unresolved(objects, &reference)?))
+            })
+            .collect(),
         "Database" | "ScheduledBackup" | "Pooler"
             if object.text("/apiVersion").starts_with("postgresql.cnpg.io/") =>
         {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tael_grpc::server::LIVE;
 
 use crate::object::{Object, Objects, Problem, list, selects, text};
 use crate::pod::{Container, Pod, pods};
@@ -10,7 +11,7 @@ use crate::quantity::nanos;
 
 /// The names that services' health answers to: the whole service, and each of its parts (`tael_runtime::readiness`,
 /// `tael_grpc::server::Readiness`).
-const HEALTH_NAMES: [&str; 4] = ["", "live", "postgres", "redis"];
+const HEALTH_NAMES: [&str; 4] = ["", LIVE, "postgres", "redis"];
 
 /// How long a service drains after SIGTERM (`tael_runtime::main`).
 const DRAIN: Duration = Duration::from_secs(25);
@@ -113,7 +114,7 @@ fn probe_problems(pod: &Pod<'_>, container: &Container<'_>, kind: &str, probe: &
             problems.push(pod.owner.problem(&field, format!("no health is served under {service:?}")));
         }
         // A restart repairs no database.
-        if kind == "livenessProbe" && service != "live" {
+        if kind == "livenessProbe" && service != LIVE {
             problems.push(pod.owner.problem(&field, "asks for more than whether the process lives"));
         }
     }

@@ -1,4 +1,5 @@
 //! What is deployed, rendered as it would be applied.
 
 mod faults;
+mod faults_at_work;
 mod overlays;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use tael_deploy_tests::configuration::allowed_calls;
+use tael_deploy_tests::network::calls;
 use tael_deploy_tests::object::{Objects, Problem};
 use tael_deploy_tests::render::{overlays, render};
 use tael_deploy_tests::{RULES, layout};
@@ -23,7 +25,7 @@ pub(crate) fn rendered(overlay: &str) -> &'static Objects {
     &RENDERED[overlay]
 }
 
-fn assert_none(problems: Vec<String>) {
+fn assert_none(problems: &[String]) {
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
@@ -34,7 +36,9 @@ fn shown(overlay: &str, problems: Vec<Problem>) -> impl Iterator<Item = String> 
 /// Runs the rule of this name over every overlay.
 fn check(name: &str) {
     let (_, rule) = RULES.iter().find(|(one, _)| *one == name).expect("the rule exists");
-    assert_none(RENDERED.iter().flat_map(|(overlay, objects)| shown(overlay, rule(objects))).collect());
+    assert_none(
+        &RENDERED.iter().flat_map(|(overlay, objects)| shown(overlay, rule(objects))).collect::<Vec<_>>(),
+    );
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn every_rule_is_tested_over_every_overlay() {
 
 #[test]
 fn one_folder_per_service() {
-    assert_none(shown("", layout::check_folders().unwrap()).collect());
+    assert_none(&shown("", layout::check_folders().unwrap()).collect::<Vec<_>>());
 }
 
 #[test]
@@ -137,5 +141,19 @@ fn one_workload_per_service() {
         let problems = layout::check_overlay(objects, overlay == "production").unwrap();
         shown(overlay, problems).collect::<Vec<_>>()
     };
-    assert_none(RENDERED.iter().flat_map(check).collect());
+    assert_none(&RENDERED.iter().flat_map(check).collect::<Vec<_>>());
+}
+
+/// Who calls whom is said three times: by the peers' addresses, by the policies, and by the services' own tables of
+/// callers. That addresses and policies agree is the rule `network`.
+#[test]
+fn addresses_and_tables_of_callers_agree() {
+    for (overlay, objects) in &*RENDERED {
+        let (configured, allowed) = (calls(objects), allowed_calls());
+        let without_call = allowed.difference(&configured).collect::<Vec<_>>();
+        let refused = configured.difference(&allowed).collect::<Vec<_>>();
+        assert!(without_call.is_empty(), "{overlay}: may call and is told no address: {without_call:?}");
+
+        assert!(refused.is_empty(), "{overlay}: has an address and may call nothing there: {refused:?}");
+    }
 }
