@@ -1,11 +1,11 @@
 //! One journey through all services, each a process of its own, is one unbroken trace that tells nobody's secrets.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tael::traces::{Collector, Kind, Span, Trace};
+use tael::traces::{Collector, Kind, Metric, Span, Trace};
 use tael_chaos::audit::audit;
 use tael_chaos::caller::{Caller, Calls};
 use tael_chaos::load::{self, Book, Line, PERSONAL_DATA, Plan, RefundPlan};
@@ -14,6 +14,7 @@ use tael_chaos::processes::{Environment, Service};
 use tael_chaos::receiver::Receiver;
 use tael_chaos::servers::Servers;
 use tael_chaos::shop::Shop;
+use tael_proto::settlement::v1::ReconcileRequest;
 use tael_telemetry::{LogFormat, TelemetryConfig};
 use tracing::Instrument as _;
 
@@ -82,9 +83,10 @@ async fn a_journey_through_all_services_is_one_unbroken_trace() {
     let trace = trace.unwrap_or_else(|error| panic!("{error}"));
     assert_unbroken(&trace);
 
-    // After the audit every metric there is was measured once.
+    reconcile(&caller, &shop, &run).await;
     let audit = audit(caller.money_audit()).await.expect("the audit ends").expect("there is an audit");
     assert_eq!(audit.disagreements, Vec::<String>::new());
+    assert_measured(&collector).await;
     tokio::task::spawn_blocking(move || telemetry.shutdown()).await.expect("telemetry ends");
     for service in Service::ALL {
         platform.end(service).await.expect("a service ends in good order");
@@ -92,6 +94,55 @@ async fn a_journey_through_all_services_is_one_unbroken_trace() {
     let spans = collector.traces().spans();
     assert_nothing_idle(&spans);
     assert_discreet(&spans, &platform);
+}
+
+/// The comparison of the ledger with the channel's bill of today, so that there is something to measure.
+async fn reconcile(caller: &Caller, shop: &Shop, key: &str) {
+    let zone = jiff::tz::TimeZone::get("Asia/Shanghai").expect("a known time zone");
+    let today = tael_clock::Clock::system().now().to_zoned(zone).date();
+    let reconcile = ReconcileRequest {
+        merchant_id: shop.merchant_id.clone(),
+        channel_account_id: shop.channel_account_id.clone(),
+        bill_date: today.to_string(),
+    };
+    let ask = async |mut c: Caller, r| c.settlement.reconcile(r).await;
+    caller.ask("Reconcile", Some(key), reconcile, ask).await.expect("there is a bill");
+}
+
+/// What only exists when something went wrong, and nothing did.
+const MEASURED_IN_TROUBLE: [&str; 3] =
+    ["tael.audit.disagreements", "tael.event.set_aside", "tael.payment.channel_accounts_unavailable"];
+
+/// Everything that docs/telemetry.md lists is measured, with the labels that it names, and nothing else is.
+async fn assert_measured(collector: &Collector) {
+    let listed = include_str!("../../../../docs/telemetry.md");
+    let (_, listed) = listed.split_once("| metric | Prometheus |").expect("there is a table of metrics");
+    let listed: BTreeMap<String, BTreeSet<String>> = listed
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let labels = cells[4].split('`').skip(1).step_by(2);
+            // Their values stand in parentheses behind them.
+            let labels = labels.filter(|label| !["idle", "used"].contains(label)).map(str::to_owned);
+            (cells[1].trim_matches('`').to_owned(), labels.collect())
+        })
+        .collect();
+    let wanted: BTreeSet<&str> =
+        listed.keys().map(String::as_str).filter(|name| !MEASURED_IN_TROUBLE.contains(name)).collect();
+    assert!(wanted.len() > 10, "{wanted:?}");
+    let all_came = |came: &[Metric]| {
+        let came: BTreeSet<&str> = came.iter().map(|metric| metric.name.as_str()).collect();
+        wanted.is_subset(&came)
+    };
+    // What comes from databases is looked up every 15 s.
+    let came = collector.await_metrics(all_came, 2 * PATIENCE).await;
+    let came = came.unwrap_or_else(|came| panic!("of {wanted:#?} only {came:#?} came"));
+    for metric in came {
+        let labels = listed.get(&metric.name).unwrap_or_else(|| panic!("{metric:?} is not listed"));
+        assert!(metric.keys.is_subset(labels), "{metric:?} has other labels than {labels:?}");
+    }
 }
 
 /// All services, one process each, that send everything to `collector` soon.
