@@ -151,6 +151,14 @@ fn is_transient_state(code: &str) -> bool {
         || ["55P03", "25P03", "25P04", "25006"].contains(&code)
 }
 
+/// Says whether somebody may only not have come so far yet as to make the role, its password, the database, or the grants:
+/// while a platform is being installed these come one after the other. Later it is a mistake like any other.
+pub fn may_be_set_up_later(error: &sqlx::Error) -> bool {
+    // invalid_authorization_specification, invalid_password, invalid_catalog_name, insufficient_privilege.
+    let states = ["28000", "28P01", "3D000", "42501"];
+    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| states.contains(&&*code))
+}
+
 /// Turns an error of a statement into what the caller is told: to call again (UNAVAILABLE with the reason
 /// `DEPENDENCY_UNAVAILABLE`), or an incident. Neither says why; the log does.
 pub fn status(error: &sqlx::Error) -> Status {

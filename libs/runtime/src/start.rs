@@ -17,7 +17,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Tries again and again as long as the error is one that passes and the patience lasts: the database does not answer,
-/// or somebody is yet to migrate it.
+/// or somebody is yet to make or migrate it.
 pub(crate) async fn retry<T, F>(patience: Duration, mut attempt: impl FnMut() -> F) -> Result<T, StartError>
 where
     F: Future<Output = Result<T, StartError>>,
@@ -46,6 +46,7 @@ fn may_pass(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.downcast_ref().is_some_and(tael_postgres::is_transient)
+            || error.downcast_ref().is_some_and(tael_postgres::may_be_set_up_later)
             || matches!(error.downcast_ref(), Some(SchemaError::Behind(_)))
         {
             return true;

@@ -134,6 +134,18 @@ async fn a_service_that_does_not_migrate_waits_until_somebody_has() {
 }
 
 #[tokio::test]
+async fn a_service_waits_for_its_rights() {
+    let database = TestDatabase::create().await;
+    let role = database.role().await;
+    run(migrate(&database.url(), &[]), 0).await;
+    let (_child, mut log) = serve(&role.url());
+    let says = until_it_says(&mut log, "could not start yet").await;
+    assert!(says.contains("permission denied"), "{says}");
+    run(migrate(&database.url(), &["--grant-to", role.name()]), 0).await;
+    until_it_says(&mut log, "serving").await;
+}
+
+#[tokio::test]
 async fn it_runs_with_a_role_that_may_change_no_table() {
     let database = TestDatabase::create().await;
     let role = database.role().await;
