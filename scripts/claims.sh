@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Does every test exist that ARCHITECTURE.md names under "How money cannot be lost"? A claim whose test was renamed or
+# Does every test exist that ARCHITECTURE.md names from "How money cannot be lost" on? A claim whose test was renamed or
 # removed is a claim no more.
+
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
