@@ -2,7 +2,6 @@
 # Does every test exist that ARCHITECTURE.md names from "How money cannot be lost" on? A claim whose test was renamed or
 # removed is a claim no more.
 
-
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

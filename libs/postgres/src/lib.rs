@@ -156,7 +156,10 @@ fn is_transient_state(code: &str) -> bool {
 pub fn may_be_set_up_later(error: &sqlx::Error) -> bool {
     // invalid_authorization_specification, invalid_password, invalid_catalog_name, insufficient_privilege.
     let states = ["28000", "28P01", "3D000", "42501"];
-    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| states.contains(&&*code))
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| states.contains(&&*code))
 }
 
 /// Turns an error of a statement into what the caller is told: to call again (UNAVAILABLE with the reason
