@@ -133,12 +133,14 @@ fn own_platform(database_url: SecretString, redis_url: SecretString, prefix: &'s
     }
 }
 
-/// Telemetry as the environment asks for, with logs a person reads.
+/// Telemetry as the environment asks for; where it says nothing, with logs that a person reads.
 fn telemetry(otlp_endpoint: Option<String>, log_filter: &str) -> Result<TelemetryConfig, Error> {
     let mut env = Env::from_process();
     let mut config = TelemetryConfig::from_env(&mut env, "tael");
     env.finish(|| Some(()))?;
-    config.log_format = LogFormat::Text;
+    if std::env::var_os("TAEL_LOG_FORMAT").is_none() {
+        config.log_format = LogFormat::Text;
+    }
     if std::env::var_os("TAEL_LOG").is_none() {
         log_filter.clone_into(&mut config.log_filter);
     }

@@ -88,7 +88,8 @@ async fn once(options: &Options, mode: Mode, sink: &Sink) -> Result<Option<Run>,
     command.args(["--clients", &options.clients.to_string(), "--seconds", &options.seconds.to_string()]);
     command.args(["--merchants", &options.merchants.to_string()]);
     command.args(["--refund-every", &options.refund_every.to_string()]);
-    command.env_remove("OTEL_EXPORTER_OTLP_ENDPOINT").env("TAEL_LOG", "info").stderr(Stdio::null());
+    command.env_remove("OTEL_EXPORTER_OTLP_ENDPOINT").stderr(Stdio::null());
+    command.env("TAEL_LOG", "info").env("TAEL_LOG_FORMAT", "json");
     match mode {
         Mode::Bare => command.env("TAEL_LOG", "off"),
         Mode::Off => &mut command,
