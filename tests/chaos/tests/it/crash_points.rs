@@ -15,6 +15,7 @@ use tael_proto::settlement::v1::{CloseBatchRequest, ReconcileRequest};
 use tael_sandbox::control::{AddFault, Fault, NotificationEvent};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::start;
 
@@ -99,7 +100,7 @@ async fn recovers_at(service: Service, points: &[&str]) {
 
     let log = platform.logs.join(format!("{service}-0.log"));
     let process = platform.replica(service, 0);
-    let mut playing = JoinSet::new();
+    let (mut playing, mut settling, played_out) = (JoinSet::new(), JoinSet::new(), CancellationToken::new());
     for (point, number) in points.iter().zip(0_u32..) {
         process.kill(Duration::ZERO, Platform::crash_at(point)).await;
         process.serving().await.expect("the armed process starts");
@@ -112,7 +113,8 @@ async fn recovers_at(service: Service, points: &[&str]) {
         }
         if service == Service::Settlement {
             let (caller, shop, key) = (caller.clone(), shop.clone(), format!("{run}-{number}"));
-            playing.spawn(async move { settle_batch(&caller, &shop, &key).await });
+            let played_out = played_out.clone();
+            settling.spawn(async move { settle_batch(&caller, &shop, &key, &played_out).await });
         }
         // The next point need not wait for the journeys: a crash may hold them up for as long as a lease lasts.
         let begin = Instant::now();
@@ -129,6 +131,10 @@ async fn recovers_at(service: Service, points: &[&str]) {
     while let Some(played) = playing.join_next().await {
         played.expect("what is played does not panic");
     }
+    played_out.cancel();
+    while let Some(settled) = settling.join_next().await {
+        settled.expect("what is settled does not panic");
+    }
     assert_eq!(book.findings(), Vec::<String>::new());
     let verdict = settle(&caller, std::slice::from_ref(&shop), &book, &receiver, Instant::now()).await;
     let verdict = verdict.expect("everything can be read");
@@ -141,8 +147,8 @@ async fn recovers_at(service: Service, points: &[&str]) {
 }
 
 /// What an operator does at the end of a day: a batch, as soon as there is something to settle, and the comparison with
-/// the channel's bill.
-async fn settle_batch(caller: &Caller, shop: &Shop, key: &str) {
+/// the channel's bill. When nobody plays any more, another batch may have taken all there is.
+async fn settle_batch(caller: &Caller, shop: &Shop, key: &str, played_out: &CancellationToken) {
     let clock = tael_clock::Clock::system();
     for number in 0.. {
         let cut_off = prost_types::Timestamp { seconds: clock.now().as_second(), nanos: 0 };
@@ -158,6 +164,9 @@ async fn settle_batch(caller: &Caller, shop: &Shop, key: &str) {
         match closed {
             Ok(_) => break,
             Err(status) if reason(&status).as_deref() == Some("NOTHING_TO_SETTLE") => {
+                if played_out.is_cancelled() {
+                    break;
+                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             Err(status) => panic!("no batch: {}", words(&status)),
