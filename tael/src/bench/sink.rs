@@ -1,43 +1,41 @@
-//! A collector that counts what it receives and throws it away, so that exporting has somebody to export to.
+//! A collector that takes whatever is exported and looks at none of it, so that exporting has somebody to export to and a
+//! run pays for what its services do, not for what a collector does on a machine of its own.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
-    MetricsService, MetricsServiceServer,
-};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Response, header};
 use tokio::net::TcpListener;
+use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
 
 use crate::Error;
+
+/// An empty message as gRPC frames it: not compressed, no bytes. Every answer of OTLP may be one
+/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+const EMPTY_MESSAGE: [u8; 5] = [0; 5];
 
 /// See the module. It lives as long as the process.
 #[derive(Clone, Debug)]
 pub(super) struct Sink {
     addr: SocketAddr,
-    spans: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl Sink {
     /// Listens on a free port.
     pub(super) async fn start() -> Result<Self, Error> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let sink = Self { addr: listener.local_addr()?, spans: Arc::default() };
+        let sink = Self { addr: listener.local_addr()?, bytes: Arc::default() };
+        let router = Router::new().fallback(swallow).with_state(sink.bytes.clone());
         tokio::spawn(
             tonic::transport::Server::builder()
-                .add_service(TraceServiceServer::new(sink.clone()))
-                .add_service(MetricsServiceServer::new(sink.clone()))
+                .add_routes(Routes::from(router))
                 .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
         );
         Ok(sink)
@@ -48,31 +46,44 @@ impl Sink {
         format!("http://{}", self.addr)
     }
 
-    /// How many spans it has received.
-    pub(super) fn spans(&self) -> u64 {
-        self.spans.load(Ordering::Relaxed)
+    /// How much it has received.
+    pub(super) fn mebibytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed) >> 20
     }
 }
 
-#[tonic::async_trait]
-impl TraceService for Sink {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let scopes = request.get_ref().resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-        let spans = scopes.map(|scope| scope.spans.len()).sum::<usize>();
-        self.spans.fetch_add(spans as u64, Ordering::Relaxed);
-        Ok(Response::new(ExportTraceServiceResponse { partial_success: None }))
+async fn swallow(State(bytes): State<Arc<AtomicU64>>, request: Request) -> Response<Body> {
+    let mut body = request.into_body();
+    while let Some(Ok(frame)) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await
+    {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        bytes.fetch_add(length as u64, Ordering::Relaxed);
     }
+    let mut response = Response::new(Body::new(Answer(0)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
 }
 
-#[tonic::async_trait]
-impl MetricsService for Sink {
-    async fn export(
-        &self,
-        _request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        Ok(Response::new(ExportMetricsServiceResponse { partial_success: None }))
+/// The empty message, and then that all went well. Tells how many of the two are gone.
+struct Answer(u8);
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        self.0 += 1;
+        std::task::Poll::Ready(match self.0 {
+            1 => Some(Ok(http_body::Frame::data(Bytes::from_static(&EMPTY_MESSAGE)))),
+            2 => {
+                let status =
+                    [(header::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))];
+                Some(Ok(http_body::Frame::trailers(HeaderMap::from_iter(status))))
+            }
+            _ => None,
+        })
     }
 }

@@ -77,8 +77,8 @@ pub(super) async fn compare(options: &Options, rounds: usize) -> Result<bool, Er
             tenths(median(cpu))
         );
     }
-    println!("{} spans were received", sink.spans());
-    Ok(sink.spans() > 0)
+    println!("{} MiB were exported", sink.mebibytes());
+    Ok(sink.mebibytes() > 0)
 }
 
 /// One run in a process of its own, since a process is observed in one way for its whole life.
