@@ -110,9 +110,13 @@ async fn once(options: &Options, mode: Mode, sink: &Sink) -> Result<Option<Run>,
     }))
 }
 
+/// Between the two in the middle when there is an even number of values, so that it leans to neither side.
 fn median(mut values: Vec<u64>) -> u64 {
     values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or(0)
+    match values.len() {
+        0 => 0,
+        count => u64::midpoint(values[(count - 1) / 2], values[count / 2]),
+    }
 }
 
 fn tenths(value: u64) -> String {
