@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use tael_config::Env;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 /// Where telemetry goes and what it contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct TelemetryConfig {
     pub otlp_endpoint: Option<String>,
     /// How a line of the log looks.
     pub log_format: LogFormat,
-    /// Which events are logged, in the syntax of [`EnvFilter`], for example `info,tael_payment=debug`.
+    /// Which events are logged, in the syntax of [`Targets`], for example `info,tael_payment=debug`.
     pub log_filter: String,
 }
 
@@ -76,7 +76,7 @@ impl FromStr for ValidFilter {
     type Err = tracing_subscriber::filter::ParseError;
 
     fn from_str(text: &str) -> Result<ValidFilter, Self::Err> {
-        EnvFilter::try_new(text)?;
+        text.parse::<Targets>()?;
         Ok(ValidFilter(text.to_owned()))
     }
 }

@@ -16,24 +16,22 @@ const TRACEPARENT: &str = "traceparent";
 
 /// The context of the current span as a W3C `traceparent`, to be stored with work that is done later.
 ///
-/// When the innermost span is not traced (a span of another library, or one below INFO), it is the context of the nearest
-/// enclosing span that is. `None` outside of any trace, and always when tracing is off.
+/// A span of another library, or one below INFO, is in no trace: within it, the current span is the nearest one around it.
+/// `None` outside of any trace, and always when tracing is off.
 pub fn current_traceparent() -> Option<String> {
-    Context::map_current(traceparent)
+    traceparent_of(&Span::current())
 }
 
 /// The trace id of the current span, 32 hexadecimal digits: what an operator pastes into the tracing console.
 pub fn current_trace_id() -> Option<String> {
-    current_ids().map(|(trace_id, _)| trace_id)
+    ids(&Span::current().context()).map(|(trace_id, _)| trace_id)
 }
 
-/// The ids of the current trace and span.
-pub(crate) fn current_ids() -> Option<(String, String)> {
-    Context::map_current(|context| {
-        let span = context.span();
-        let context = span.span_context();
-        context.is_valid().then(|| (context.trace_id().to_string(), context.span_id().to_string()))
-    })
+/// The ids of the trace and the span of a context.
+pub(crate) fn ids(context: &Context) -> Option<(String, String)> {
+    let span = context.span();
+    let context = span.span_context();
+    context.is_valid().then(|| (context.trace_id().to_string(), context.span_id().to_string()))
 }
 
 /// The context of `span` as a W3C `traceparent`. `None` when the span is not traced.
@@ -61,9 +59,7 @@ pub fn follow_headers(span: &Span, headers: &HeaderMap) {
 
 /// Writes the context of the current span into the headers of an outgoing call. Without one, headers stay as they are.
 pub fn inject(headers: &mut HeaderMap) {
-    Context::map_current(|context| {
-        TraceContextPropagator::new().inject_context(context, &mut HeadersMut(headers));
-    });
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut HeadersMut(headers));
 }
 
 /// Begins a trace with `span` that is not exported, neither this span nor what is done for it anywhere, as long as samplers

@@ -3,12 +3,15 @@
 use std::error::Error;
 use std::fmt;
 use std::io::Write as _;
+use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tracing::dispatcher::{Dispatch, WeakDispatch};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_opentelemetry::get_otel_context;
 use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
@@ -16,10 +19,20 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use crate::context::current_ids;
+use crate::context;
 
 /// What OpenTelemetry's own words say of a call belongs to its span; every line within would only repeat it.
 const LEFT_TO_SPANS: [&str; 6] = ["otel.", "rpc.", "http.", "db.", "server.", "error."];
+
+/// Says whether a span has a field that is written with the lines within it. The others, many and short, cost nothing
+/// where no traces are exported.
+pub(crate) fn has_something_to_say(span: &Metadata<'_>) -> bool {
+    span.fields().iter().any(|field| is_written(field.name()))
+}
+
+fn is_written(field: &str) -> bool {
+    !LEFT_TO_SPANS.iter().any(|prefix| field.starts_with(prefix))
+}
 
 /// Writes one line per event, with the ids of the trace and the span, and with the fields of all enclosing spans beside
 /// its own, so that a search for `tael.payment_id` finds every line written while that payment was worked on.
@@ -29,11 +42,19 @@ const LEFT_TO_SPANS: [&str; 6] = ["otel.", "rpc.", "http.", "db.", "server.", "e
 /// their fields are kept as values and written when there is a line to be written.
 pub(crate) struct JsonLines<W> {
     writer: W,
+    /// What the layer is part of, to be asked for ids while an event is being handled: `Span::current` says nothing then.
+    dispatch: OnceLock<WeakDispatch>,
 }
 
 impl<W> JsonLines<W> {
     pub(crate) fn new(writer: W) -> Self {
-        Self { writer }
+        Self { writer, dispatch: OnceLock::new() }
+    }
+
+    /// The ids of the trace and the span in which an event happens, if traces are exported.
+    fn ids<S: Subscriber>(&self, context: &Context<'_, S>) -> Option<(String, String)> {
+        let dispatch = self.dispatch.get()?.upgrade()?;
+        context::ids(&get_otel_context(context.current_span().id()?, &dispatch)?)
     }
 }
 
@@ -51,7 +72,7 @@ struct Line<'a> {
     timestamp: String,
     level: &'a str,
     target: &'a str,
-    /// The name of the innermost span.
+    /// The name of the innermost span that has a field to be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     span: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +92,11 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'w> MakeWriter<'w> + 'static,
 {
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        // A subscriber is registered once.
+        let _ = self.dispatch.set(dispatch.downgrade());
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let mut kept = Kept::default();
@@ -100,7 +126,7 @@ where
 
         let mut timestamp = String::new();
         let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
-        let (trace_id, span_id) = current_ids().unzip();
+        let (trace_id, span_id) = self.ids(&context).unzip();
         let line = Line {
             timestamp,
             level: event.metadata().level().as_str(),
@@ -126,7 +152,7 @@ trait Take {
 
 impl Take for Kept {
     fn take(&mut self, name: &'static str, value: impl FnOnce() -> Value) {
-        if !LEFT_TO_SPANS.iter().any(|prefix| name.starts_with(prefix)) {
+        if is_written(name) {
             // A later value of a field comes after the earlier one, and wins.
             self.fields.push((name, value()));
         } else if name == "otel.name"

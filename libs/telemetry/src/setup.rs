@@ -10,15 +10,15 @@ use opentelemetry_sdk::trace::{
     OTEL_BSP_SCHEDULE_DELAY, SdkTracer, SdkTracerProvider,
 };
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Subscriber};
+use tracing::{Dispatch, Level};
 use tracing_subscriber::filter::{FilterExt as _, ParseError, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{Layer, fmt};
 
 use crate::config::{LogFormat, TelemetryConfig};
-use crate::json::JsonLines;
+use crate::json::{self, JsonLines};
 use crate::{metrics, stores};
 
 /// How long a finished span waits to be sent, unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise. The SDK's own five
@@ -146,33 +146,40 @@ pub(crate) fn subscriber<W>(
     log_filter: &str,
     tracer: Option<SdkTracer>,
     writer: W,
-) -> Result<impl Subscriber + Send + Sync + 'static, TelemetryError>
+) -> Result<Dispatch, TelemetryError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The calls of a database are spans without fields, many and short: logs have nothing to say of them, and where no
-    // traces are exported either they then cost next to nothing.
-    let worth_a_line = filter_fn(|metadata| metadata.is_event() || !stores::is_call(metadata.name()))
-        .with_max_level_hint(LevelFilter::TRACE);
-    let filter = EnvFilter::try_new(log_filter)?.and(worth_a_line);
+    // Our own spans only, made for traces and logs alike: the frames of h2 or the polls of a connection pool would bury the
+    // story, and exporting them would make more of them. Since there are no others, the current span is always one that a
+    // trace knows, and OpenTelemetry's own stack of contexts can be left alone.
+    let ours = Targets::new().with_target("tael", Level::INFO);
+    let worth_writing = filter_fn({
+        let ours = ours.clone();
+        move |metadata| {
+            metadata.is_event()
+                || ours.would_enable(metadata.target(), metadata.level())
+                    && json::has_something_to_say(metadata)
+        }
+    })
+    .with_max_level_hint(LevelFilter::TRACE);
+    let logged = log_filter.parse::<Targets>()?.and(worth_writing);
     let logs = match log_format {
-        LogFormat::Text => fmt::layer().with_writer(writer).with_filter(filter).boxed(),
-        LogFormat::Json => JsonLines::new(writer).with_filter(filter).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(writer).with_filter(logged).boxed(),
+        LogFormat::Json => JsonLines::new(writer).with_filter(logged).boxed(),
     };
-    // Our own spans only: the frames of h2 or the polls of a connection pool would bury the story, and exporting them
-    // would make more of them. `target` stays on, for it says which service of the process a span belongs to.
-    let spans = tracer.map(|tracer| {
-        tracing_opentelemetry::layer()
-            .with_tracer(tracer)
-            .with_location(false)
-            .with_threads(false)
-            .with_tracked_inactivity(false)
-            .with_filter(Targets::new().with_target("tael", Level::INFO))
-            .boxed()
-    });
-    // As a list: beside a layer that is absent, spans that nobody wants would be made all the same.
-    let layers: Vec<_> = std::iter::once(logs).chain(spans).collect();
-    Ok(tracing_subscriber::registry().with(layers))
+    let logs = tracing_subscriber::registry().with(logs);
+    // Not with an `Option` of a layer: beside one that is absent, spans that nobody wants would be made all the same.
+    let Some(tracer) = tracer else { return Ok(logs.into()) };
+    // `target` stays on, for it says which service of the process a span belongs to.
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_context_activation(false)
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_filter(ours);
+    Ok(logs.with(spans).into())
 }
 
 #[cfg(test)]

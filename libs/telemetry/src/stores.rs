@@ -21,11 +21,6 @@ fn system(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Says whether a span of this name is a call of a store.
-pub(crate) fn is_call(name: &str) -> bool {
-    system(name).is_some()
-}
-
 /// Completes the spans of calls to stores and hands all on to another exporter.
 #[derive(Debug)]
 pub(crate) struct Exporter<E>(pub(crate) E);

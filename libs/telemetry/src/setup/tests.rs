@@ -77,7 +77,7 @@ fn run(log_format: LogFormat, tracer: Option<SdkTracer>, work: impl FnOnce()) ->
     let log = Log::default();
     let writer = log.clone();
     let subscriber = subscriber(log_format, "info", tracer, move || writer.clone()).unwrap();
-    tracing::subscriber::with_default(subscriber, work);
+    tracing::dispatcher::with_default(&subscriber, work);
     log
 }
 
@@ -284,26 +284,44 @@ fn a_json_line_carries_the_ids_of_its_trace_and_span_and_the_fields_of_its_spans
 #[test]
 fn a_span_is_named_in_lines_as_it_is_exported() {
     let (_, log) = in_process(LogFormat::Json, || {
-        let _span = info_span!("rpc", otel.name = "tael.order.v1.OrderService/GetOrder").entered();
+        let name = "tael.order.v1.OrderService/GetOrder";
+        let _span = info_span!("rpc", otel.name = name, tael.order_id = "ord_1").entered();
         tracing::info!("here");
     });
     assert_eq!(log.lines()[0]["span"], "tael.order.v1.OrderService/GetOrder");
 }
 
 #[test]
-fn calls_of_stores_are_complete_when_exported_and_unknown_to_logs() {
+fn calls_of_stores_are_complete_when_exported() {
     for format in [LogFormat::Json, LogFormat::Text] {
-        let (recorder, log) = in_process(format, || {
+        let (recorder, _) = in_process(format, || {
             let _span = info_span!("db.order.insert").entered();
             let _inner = info_span!("redis.idempotency.begin").entered();
-            tracing::info!("here");
         });
         for (name, system) in [("db.order.insert", "postgresql"), ("redis.idempotency.begin", "redis")] {
             let span = recorder.span(name);
             assert_eq!(span.span_kind, SpanKind::Client);
             assert!(span.attributes.contains(&KeyValue::new("db.system.name", system)), "{span:?}");
         }
-        assert!(!log.text().contains("idempotency"), "{}", log.text());
+    }
+}
+
+#[test]
+fn spans_that_say_nothing_to_a_line_are_made_for_traces_only() {
+    for format in [LogFormat::Json, LogFormat::Text] {
+        for exporting in [false, true] {
+            let provider = SdkTracerProvider::builder().build();
+            let log = run(format, exporting.then(|| provider.tracer("tael")), || {
+                let call =
+                    info_span!("rpc.client", otel.kind = "client", rpc.method = "M", server.address = "a");
+                let statement = info_span!("db.order.insert");
+                let told = info_span!("event.apply", tael.event_id = "evt_1");
+                assert_eq!([call, statement].map(|span| span.is_disabled()), [!exporting; 2]);
+                assert!(!told.is_disabled());
+                tracing::info!(parent: &told, "here");
+            });
+            assert!(log.text().contains("evt_1"), "{}", log.text());
+        }
     }
 }
 
