@@ -39,9 +39,13 @@ pub struct Options {
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
-    /// Instead of one run, so many rounds of three: nothing observed, tracing off, tracing on; prints their ratios.
+    /// Instead of one run, so many rounds of two platforms beside each other, one of which observes nothing: against it
+    /// tracing off, and tracing on; prints their ratios.
     #[arg(long, value_name = "ROUNDS", conflicts_with_all = ["json", "merchant"])]
     compare_tracing: Option<usize>,
+    /// Use other databases than another bench that runs meanwhile.
+    #[arg(long, hide = true, conflicts_with = "merchant")]
+    beside: bool,
     /// A running platform's addresses, all eight, instead of starting one. With Docker or Kubernetes: port-forwards.
     #[command(flatten)]
     running: RunningAt,
@@ -87,6 +91,11 @@ impl Options {
         self.compare_tracing
     }
 
+    /// What the names of the databases of a platform of its own begin with.
+    pub fn prefix(&self) -> &'static str {
+        if self.beside { "tael_bench_beside" } else { "tael_bench" }
+    }
+
     fn running_addresses(&self) -> Option<Addresses> {
         let at = &self.running;
         Some(Addresses {
@@ -102,7 +111,7 @@ impl Options {
     }
 }
 
-/// Compares what tracing costs, each run with a platform of its own, and says whether all runs passed.
+/// Compares what tracing costs and says whether all runs passed.
 pub async fn compare_tracing(options: &Options, rounds: usize) -> Result<bool, Error> {
     tracing_cost::compare(options, rounds).await
 }

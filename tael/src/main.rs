@@ -107,7 +107,8 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
                 bench::run(&options, None).await?
             } else {
                 let (database_url, redis_url) = servers()?;
-                let platform = Platform::start(own_platform(database_url, redis_url, "tael_bench")).await?;
+                let platform =
+                    Platform::start(own_platform(database_url, redis_url, options.prefix())).await?;
                 let passed = bench::run(&options, Some(&platform.addresses)).await?;
                 platform.stop().await?;
                 passed

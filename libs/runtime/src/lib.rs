@@ -26,6 +26,11 @@ pub use tael_postgres::Schema;
 pub use tasks::{TaskError, Tasks};
 use tokio_util::sync::CancellationToken;
 
+/// Of every process that runs services. Calls are handled by many small values that one thread makes and another drops,
+/// which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Why a service could not start; the chain of sources says what failed.
 pub type StartError = Box<dyn Error + Send + Sync>;
 

@@ -1,7 +1,8 @@
-//! What observing costs: the same load with nothing written down, with logs alone, and with every trace exported.
+//! What observing costs: two platforms beside each other under the same load, of which one observes nothing, not even for
+//! logs, and the other is observed as services are, without or with every trace exported.
 //!
-//! Runs of one round follow each other closely and their order changes from round to round, so that what else the
-//! machine does hits all of them alike; what counts is the ratio within a round.
+//! One after the other, two runs of the very same program differ by a tenth on a machine that others share. Beside each
+//! other, whatever the machine does hits both, so what they differ by is what observing costs.
 
 use std::process::Stdio;
 
@@ -12,7 +13,7 @@ use super::Options;
 use super::sink::Sink;
 use crate::Error;
 
-/// How a run is observed.
+/// How a platform is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// No log, no trace: every span and event is switched off where it would be made.
@@ -23,70 +24,66 @@ enum Mode {
     On,
 }
 
-impl Mode {
-    const ALL: [Self; 3] = [Self::Bare, Self::Off, Self::On];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Bare => "nothing observed",
-            Self::Off => "tracing off",
-            Self::On => "tracing on, 100 %",
-        }
-    }
-}
-
 /// What a run measured.
 #[derive(Clone, Copy, Debug)]
 struct Run {
-    /// Tenths of a journey per second.
-    rate: u64,
-    /// Processor time of all services and clients for one journey, in microseconds.
-    cpu_us: u64,
+    journeys: u64,
+    /// Processor time of all services and clients, in milliseconds.
+    cpu_ms: u64,
 }
 
-/// Runs `rounds` rounds and prints medians and ratios. Says whether every run passed its own checks.
+/// What an observed platform did compared with one that observes nothing, in hundredths of a percent.
+#[derive(Debug, Default)]
+struct Ratios {
+    journeys: Vec<u64>,
+    /// Of the processor time for one journey.
+    cpu: Vec<u64>,
+}
+
+/// Runs `rounds` rounds of each comparison and prints the ratios. Says whether every run passed its own checks.
 pub(super) async fn compare(options: &Options, rounds: usize) -> Result<bool, Error> {
     let sink = Sink::start().await?;
-    let mut runs: [Vec<Run>; 3] = Default::default();
+    let mut results = [(Mode::Off, Ratios::default()), (Mode::On, Ratios::default())];
     for round in 0..rounds {
-        for turn in 0..Mode::ALL.len() {
-            let mode = Mode::ALL[(round + turn) % Mode::ALL.len()];
-            let Some(run) = once(options, mode, &sink).await? else { return Ok(false) };
+        for (mode, ratios) in &mut results {
+            // The databases are exchanged, lest one of them be the faster.
+            let (bare, observed) = tokio::try_join!(
+                once(options, Mode::Bare, round % 2 == 1, &sink),
+                once(options, *mode, round % 2 == 0, &sink),
+            )?;
+            let (Some(bare), Some(observed)) = (bare, observed) else { return Ok(false) };
+            ratios.add(bare, observed);
             println!(
-                "round {:>2}  {:<18} {:>8} journeys/s  {:>8} ms of processor time each",
+                "round {:>2}, {}: {} journeys beside {} of a platform that observes nothing",
                 round + 1,
-                mode.name(),
-                tenths(run.rate),
-                tenths(run.cpu_us / 100)
+                name(*mode),
+                observed.journeys,
+                bare.journeys,
             );
-            runs[mode as usize].push(run);
         }
     }
-    println!("\n{:<18} {:>11} {:>17} {:>16}", "median", "journeys/s", "time, of bare", "processor time");
-    for mode in Mode::ALL {
-        let (own, bare) = (&runs[mode as usize], &runs[Mode::Bare as usize]);
-        let pairs = || own.iter().zip(bare);
-        // Time for a journey is the reciprocal of the rate.
-        let time = pairs().map(|(own, bare)| bare.rate * 1000 / own.rate.max(1)).collect();
-        let cpu = pairs().map(|(own, bare)| own.cpu_us * 1000 / bare.cpu_us.max(1)).collect();
-        println!(
-            "{:<18} {:>11} {:>15} % {:>14} %",
-            mode.name(),
-            tenths(median(own.iter().map(|run| run.rate).collect())),
-            tenths(median(time)),
-            tenths(median(cpu))
-        );
+    println!("\n{:<18} {:>24} {:>28}", "against nothing", "journeys", "processor time each");
+    for (mode, ratios) in &results {
+        println!("{:<18} {:>24} {:>28}", name(*mode), mean(&ratios.journeys), mean(&ratios.cpu));
     }
-    println!("{} MiB were exported", sink.mebibytes());
+    println!("mean ± standard error of {rounds} rounds; {} MiB were exported", sink.mebibytes());
     Ok(sink.mebibytes() > 0)
 }
 
+impl Ratios {
+    fn add(&mut self, bare: Run, observed: Run) {
+        self.journeys.push(observed.journeys * 10_000 / bare.journeys);
+        self.cpu.push(observed.cpu_ms * bare.journeys * 10_000 / (bare.cpu_ms.max(1) * observed.journeys));
+    }
+}
+
 /// One run in a process of its own, since a process is observed in one way for its whole life.
-async fn once(options: &Options, mode: Mode, sink: &Sink) -> Result<Option<Run>, Error> {
+async fn once(options: &Options, mode: Mode, beside: bool, sink: &Sink) -> Result<Option<Run>, Error> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("bench").arg("--json");
-    command.args(["--clients", &options.clients.to_string(), "--seconds", &options.seconds.to_string()]);
-    command.args(["--merchants", &options.merchants.to_string()]);
+    command.arg("bench").arg("--json").args(beside.then_some("--beside"));
+    // Half of them on either side.
+    command.args(["--clients", &options.clients.div_ceil(2).to_string()]);
+    command.args(["--seconds", &options.seconds.to_string(), "--merchants", &options.merchants.to_string()]);
     command.args(["--refund-every", &options.refund_every.to_string()]);
     command.env_remove("OTEL_EXPORTER_OTLP_ENDPOINT").stderr(Stdio::null());
     command.env("TAEL_LOG", "info").env("TAEL_LOG_FORMAT", "json");
@@ -103,22 +100,45 @@ async fn once(options: &Options, mode: Mode, sink: &Sink) -> Result<Option<Run>,
     }
     let number =
         |name: &str| result[name].as_u64().ok_or_else(|| Error::from(format!("no {name} in {result}")));
-    let journeys = number("journeys")?.max(1);
-    Ok(Some(Run {
-        rate: journeys * 10_000 / number("took_ms")?.max(1),
-        cpu_us: number("cpu_ms")? * 1000 / journeys,
-    }))
+    Ok(Some(Run { journeys: number("journeys")?.max(1), cpu_ms: number("cpu_ms")? }))
 }
 
-/// Between the two in the middle when there is an even number of values, so that it leans to neither side.
-fn median(mut values: Vec<u64>) -> u64 {
-    values.sort_unstable();
-    match values.len() {
-        0 => 0,
-        count => u64::midpoint(values[(count - 1) / 2], values[count / 2]),
+fn name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Bare => "nothing observed",
+        Mode::Off => "tracing off",
+        Mode::On => "tracing on, 100 %",
     }
 }
 
-fn tenths(value: u64) -> String {
-    format!("{}.{}", value / 10, value % 10)
+/// The mean of ratios and its standard error, as in `98.76 % ± 0.43 %`.
+fn mean(ratios: &[u64]) -> String {
+    let count = ratios.len().max(1) as u64;
+    let mean = ratios.iter().sum::<u64>() / count;
+    let squares: u64 = ratios.iter().map(|ratio| ratio.abs_diff(mean).pow(2)).sum();
+    let error = (squares / (count.saturating_sub(1).max(1) * count)).isqrt();
+    format!("{} % ± {} %", hundredths(mean), hundredths(error))
+}
+
+fn hundredths(value: u64) -> String {
+    format!("{}.{:02}", value / 100, value % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_comes_with_its_standard_error() {
+        // Deviations of 1, 0 and 1 percent: a variance of 1, of which the mean of three has a third.
+        assert_eq!(mean(&[9_800, 9_900, 10_000]), "99.00 % ± 0.57 %");
+        assert_eq!(mean(&[10_123]), "101.23 % ± 0.00 %");
+    }
+
+    #[test]
+    fn ratios_are_those_of_a_journey() {
+        let mut ratios = Ratios::default();
+        ratios.add(Run { journeys: 200, cpu_ms: 1000 }, Run { journeys: 180, cpu_ms: 990 });
+        assert_eq!((ratios.journeys[0], ratios.cpu[0]), (9_000, 11_000));
+    }
 }
