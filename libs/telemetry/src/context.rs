@@ -57,6 +57,17 @@ pub fn follow_headers(span: &Span, headers: &HeaderMap) {
     follow_carrier(span, &Headers(headers));
 }
 
+/// Links `span` to the span in the headers of a request from outside, whose trace it does not join: otherwise anybody
+/// could send all requests into one trace that never ends, or into one that is not exported. Headers without a
+/// well-formed `traceparent` have no effect.
+pub fn link_headers(span: &Span, headers: &HeaderMap) {
+    let other = TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers));
+    let other = other.span().span_context().clone();
+    if other.is_valid() {
+        span.add_link(other);
+    }
+}
+
 /// Writes the context of the current span into the headers of an outgoing call. Without one, headers stay as they are.
 pub fn inject(headers: &mut HeaderMap) {
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut HeadersMut(headers));

@@ -29,7 +29,8 @@
 //!
 //! A trace follows the work through W3C Trace Context: [`inject`] writes the current span's context into the headers of
 //! an outgoing call, [`follow_headers`] makes a span continue the trace of an incoming one, and for work that waits in a
-//! database, [`current_traceparent`] gives the text to store and [`follow`] takes it up again.
+//! database, [`current_traceparent`] gives the text to store and [`follow`] takes it up again. What strangers send is
+//! only linked to, with [`link_headers`].
 //!
 //! `service.name` is a property of the process. One process may run several services; which one a span belongs to is
 //! told by its `target` attribute (the crate, for example `tael_order::usecase`) and by the span's name.
@@ -43,8 +44,8 @@ mod stores;
 
 pub use config::{LogFormat, TelemetryConfig, UnknownLogFormat};
 pub use context::{
-    current_trace_id, current_traceparent, follow, follow_headers, inject, leave_out, link, record,
-    traceparent_of,
+    current_trace_id, current_traceparent, follow, follow_headers, inject, leave_out, link, link_headers,
+    record, traceparent_of,
 };
 pub use metrics::{CALL_SECONDS, meter};
 pub use setup::{Telemetry, TelemetryError, init};

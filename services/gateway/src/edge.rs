@@ -1,4 +1,4 @@
-//! What stands around every request: a span that joins the caller's trace, a limit on requests in flight, a
+//! What stands around every request: a span that begins a trace, a limit on requests in flight, a
 //! deadline, and headers that keep browsers on the safe side.
 
 use std::sync::Arc;

@@ -39,6 +39,7 @@ impl Told {
         let method = method(request.method());
         let route = route.and_then(routes::known).unwrap_or(NO_ROUTE);
         let span = tracing::info_span!(
+            parent: None,
             "http",
             otel.name = format!("{method} {route}"),
             otel.kind = "server",
@@ -54,7 +55,8 @@ impl Told {
             // An open page asks every two seconds, and each time it is the same story.
             tael_telemetry::leave_out(&span);
         } else {
-            tael_telemetry::follow_headers(&span, request.headers());
+            // The trace is ours: a stranger must not choose which one it is, nor that there is none.
+            tael_telemetry::link_headers(&span, request.headers());
         }
         Self { span, method, route, begin: Instant::now(), ended: false }
     }

@@ -1,3 +1,4 @@
+use opentelemetry::trace::SpanId;
 use tael_ids::{ChannelAccountId, PaymentId};
 use tael_testkit::{Spans, attribute, is_error};
 
@@ -40,5 +41,30 @@ async fn requests_are_spans_named_by_route_and_health_is_none() {
     assert!(text.contains("a callback was answered"), "{text}");
     for never in ["secret", "not-an-id", "/checkout/pay_", "/callbacks/alipay/cha_"] {
         assert!(!text.contains(never), "{never} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_chooses_neither_the_trace_nor_that_there_is_none() {
+    let spans = Spans::record();
+    let site = Site::start().await;
+    site.payment.script.answer(200, "text/plain", b"success");
+    let path = format!("/callbacks/alipay/{}", ChannelAccountId::new());
+    let theirs = "0af7651916cd43dd8448eb211c80319c";
+    for flags in ["00", "01", "01"] {
+        let traceparent = format!("00-{theirs}-b7ad6b7169203331-{flags}");
+        site.post(&path).header("traceparent", traceparent).body("a=1").send().await.unwrap();
+    }
+
+    let ended = spans.ended();
+    let requests: Vec<_> = ended.iter().filter(|span| span.name.starts_with("POST ")).collect();
+    assert_eq!(requests.len(), 3, "{:?}", spans.names());
+    for request in requests {
+        assert_eq!(request.parent_span_id, SpanId::INVALID);
+        let [link] = &request.links.links[..] else { panic!("{request:?}") };
+        assert_eq!(link.span_context.trace_id().to_string(), theirs);
+        // Its trace is of itself and the two sides of the call behind it, and of no other request.
+        let trace = request.span_context.trace_id();
+        assert_eq!(ended.iter().filter(|span| span.span_context.trace_id() == trace).count(), 3);
     }
 }
