@@ -13,7 +13,7 @@ pub struct TelemetryConfig {
     pub otlp_endpoint: Option<String>,
     /// How a line of the log looks.
     pub log_format: LogFormat,
-    /// Which events are logged, in the syntax of [`Targets`], for example `info,tael_payment=debug`.
+    /// Which events are logged, by level and target, in the syntax of [`Targets`]: for example `info,tael_payment=debug`.
     pub log_filter: String,
 }
 
@@ -72,10 +72,22 @@ pub struct UnknownLogFormat;
 /// A filter that parses, so that a mistake in it is reported with those in other variables.
 struct ValidFilter(String);
 
-impl FromStr for ValidFilter {
-    type Err = tracing_subscriber::filter::ParseError;
+#[derive(Debug, thiserror::Error)]
+enum InvalidFilter {
+    #[error(transparent)]
+    Malformed(#[from] tracing_subscriber::filter::ParseError),
+    #[error("logs are filtered by level and target, not by span or field")]
+    BySpan,
+}
 
-    fn from_str(text: &str) -> Result<ValidFilter, Self::Err> {
+impl FromStr for ValidFilter {
+    type Err = InvalidFilter;
+
+    fn from_str(text: &str) -> Result<ValidFilter, InvalidFilter> {
+        // Taken for the name of a target, a span in brackets would match nothing and nobody would notice.
+        if text.contains('[') {
+            return Err(InvalidFilter::BySpan);
+        }
         text.parse::<Targets>()?;
         Ok(ValidFilter(text.to_owned()))
     }
@@ -153,5 +165,15 @@ mod tests {
         );
         assert!(lines[1].starts_with("TAEL_LOG is \"tael=loud\": "), "{errors}");
         assert_eq!(lines[2], "TAEL_LOG_FORMAT is \"xml\": expected text or json");
+    }
+
+    #[test]
+    fn a_filter_by_span_is_refused() {
+        for filter in ["tael[audit.run]=debug", "[{tael.payment_id}]=debug"] {
+            let mut env = env(&[("TAEL_LOG", filter)]);
+            TelemetryConfig::from_env(&mut env, "order");
+            let error = env.finish(|| Some(())).unwrap_err().to_string();
+            assert!(error.ends_with("by level and target, not by span or field"), "{error}");
+        }
     }
 }

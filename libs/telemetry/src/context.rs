@@ -43,16 +43,17 @@ pub fn traceparent_of(span: &Span) -> Option<String> {
 
 /// Makes `span` a child of the span that `traceparent` denotes, perhaps in another process.
 ///
-/// Call it before the span is entered, and before [`traceparent_of`]: afterwards the span's place in its trace is fixed
-/// and the call has no effect. A malformed `traceparent` has none either, as the specification demands; the span then
-/// keeps the parent it was created with.
+/// Call it first of all: the span's place in its trace is fixed, and the call without effect, as soon as somebody asks for
+/// its context. [`traceparent_of`] and [`inject`] do, a span that begins within it, and a line that is logged there. Only
+/// to enter the span fixes nothing. A malformed `traceparent` has no effect either, as the specification demands; the
+/// span then keeps the parent it was created with.
 pub fn follow(span: &Span, traceparent: &str) {
     // OpenTelemetry reads from `HashMap<String, String>` as a carrier of headers.
     follow_carrier(span, &HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]));
 }
 
-/// Makes `span` a child of the span in the headers of an incoming call. As for [`follow`], call it before the span is
-/// entered; headers without a well-formed `traceparent` have no effect.
+/// Makes `span` a child of the span in the headers of a call from another of our processes. As for [`follow`], call it before anything
+/// is done within the span; headers without a well-formed `traceparent` have no effect.
 pub fn follow_headers(span: &Span, headers: &HeaderMap) {
     follow_carrier(span, &Headers(headers));
 }
@@ -76,7 +77,7 @@ pub fn inject(headers: &mut HeaderMap) {
 /// Begins a trace with `span` that is not exported, neither this span nor what is done for it anywhere, as long as samplers
 /// heed their callers' decision, as the SDK's does. For what is asked again and again and is the same story each time.
 ///
-/// As for [`follow`], call it before the span is entered.
+/// As for [`follow`], call it before anything is done within the span.
 pub fn leave_out(span: &Span) {
     let ids = RandomIdGenerator::default();
     let (trace_id, span_id) = (ids.new_trace_id(), ids.new_span_id());
@@ -101,7 +102,7 @@ pub fn record(name: &str, value: impl Display) {
 fn follow_carrier(span: &Span, carrier: &dyn Extractor) {
     let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), carrier);
     if parent.span().span_context().is_valid() {
-        // An error says that the span is not traced or was entered before: both are documented to have no effect.
+        // An error says that the span is not traced or its place is fixed: both are documented to have no effect.
         let _ = span.set_parent(parent);
     }
 }

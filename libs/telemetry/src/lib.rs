@@ -21,11 +21,13 @@
 //! (`otel.status_code`) when something is at fault, not when somebody was refused. What only looks for work has a span
 //! below INFO, or is left out with [`leave_out`].
 //!
-//! Spans are cheap where nothing is exported, as the bench `spans` measures: those of stores are not made at all, and the
-//! fields of others are kept as values until there is a line to write.
+//! Spans are cheap where nothing is exported, as the bench `spans` measures: one with no field that a log line would
+//! repeat is not made at all, for example those of stores, and the fields of others are kept as values until there is a
+//! line to write. Work that is done only to be measured is left undone if not [`is_exporting`].
 //!
-//! Metrics go to the same collector every ten seconds. Code measures with the instruments that [`meter`] makes; without
-//! an endpoint they do nothing. They have no exemplars: the SDK (0.33) has a place for them and puts none there.
+//! Metrics go to the same collector every ten seconds. Code measures with the instruments that [`meter`] makes, how long
+//! calls take with [`seconds`]; without an endpoint they do nothing. They have no exemplars: the SDK (0.33) has a place for
+//! them and puts none there.
 //!
 //! A trace follows the work through W3C Trace Context: [`inject`] writes the current span's context into the headers of
 //! an outgoing call, [`follow_headers`] makes a span continue the trace of an incoming one, and for work that waits in a
@@ -47,5 +49,5 @@ pub use context::{
     current_trace_id, current_traceparent, follow, follow_headers, inject, leave_out, link, link_headers,
     record, traceparent_of,
 };
-pub use metrics::{CALL_SECONDS, meter};
+pub use metrics::{CALL_SECONDS, is_exporting, meter, seconds};
 pub use setup::{Telemetry, TelemetryError, init};

@@ -80,6 +80,7 @@ pub fn init(config: TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     if let Some(providers) = &providers {
         opentelemetry::global::set_meter_provider(providers.metrics.clone());
+        metrics::begin_exporting();
     }
     Ok(Telemetry { providers })
 }
@@ -163,14 +164,15 @@ where
         }
     })
     .with_max_level_hint(LevelFilter::TRACE);
-    let logged = log_filter.parse::<Targets>()?.and(worth_writing);
+    let logged: Targets = log_filter.parse()?;
     let logs = match log_format {
-        LogFormat::Text => fmt::layer().with_writer(writer).with_filter(logged).boxed(),
-        LogFormat::Json => JsonLines::new(writer).with_filter(logged).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(writer).boxed(),
+        LogFormat::Json => JsonLines::new(writer).boxed(),
     };
-    let logs = tracing_subscriber::registry().with(logs);
-    // Not with an `Option` of a layer: beside one that is absent, spans that nobody wants would be made all the same.
-    let Some(tracer) = tracer else { return Ok(logs.into()) };
+    let registry = tracing_subscriber::registry();
+    // Alone, what is not written is not made at all; a layer's own filter would be asked whenever a span is entered or left.
+    let Some(tracer) = tracer else { return Ok(registry.with(logs).with(worth_writing).with(logged).into()) };
+    let logs = logs.with_filter(logged.and(worth_writing));
     // `target` stays on, for it says which service of the process a span belongs to.
     let spans = tracing_opentelemetry::layer()
         .with_tracer(tracer)
@@ -179,7 +181,7 @@ where
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_filter(ours);
-    Ok(logs.with(spans).into())
+    Ok(registry.with(logs).with(spans).into())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
 use opentelemetry::KeyValue;
@@ -74,6 +74,9 @@ fn in_process(log_format: LogFormat, work: impl FnOnce()) -> (Recorder, Log) {
 }
 
 fn run(log_format: LogFormat, tracer: Option<SdkTracer>, work: impl FnOnce()) -> Log {
+    // Which spans are made is settled by all subscribers of a process together, so there must be one at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let log = Log::default();
     let writer = log.clone();
     let subscriber = subscriber(log_format, "info", tracer, move || writer.clone()).unwrap();
@@ -176,6 +179,20 @@ fn a_well_formed_traceparent_replaces_the_surrounding_span() {
     assert_eq!(event.parent_span_id, SpanId::from_hex("b7ad6b7169203331").unwrap());
     assert_eq!(event.span_context.trace_id(), TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").unwrap());
     assert_ne!(recorder.span("worker").span_context.trace_id(), event.span_context.trace_id());
+}
+
+#[test]
+fn a_span_can_follow_until_somebody_asks_for_its_context() {
+    let (recorder, _) = in_process(LogFormat::Json, || {
+        let entered = info_span!("entered").entered();
+        follow(&entered, TRACEPARENT);
+        drop(entered);
+        let asked = info_span!("asked");
+        drop(info_span!(parent: &asked, "inner"));
+        follow(&asked, TRACEPARENT);
+    });
+    assert_eq!(recorder.span("entered").parent_span_id, SpanId::from_hex("b7ad6b7169203331").unwrap());
+    assert_eq!(recorder.span("asked").parent_span_id, SpanId::INVALID);
 }
 
 #[test]

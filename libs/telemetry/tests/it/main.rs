@@ -21,7 +21,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point;
-use tael_telemetry::{LogFormat, TelemetryConfig, TelemetryError, current_trace_id, init, meter};
+use tael_telemetry::{
+    LogFormat, TelemetryConfig, TelemetryError, current_trace_id, init, is_exporting, meter, seconds,
+};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -78,7 +80,9 @@ async fn spans_and_metrics_reach_the_collector_before_the_process_ends() {
         log_format: LogFormat::Json,
         log_filter: "info".to_owned(),
     };
+    assert!(!is_exporting(), "nothing is set up");
     let telemetry = init(config.clone()).unwrap();
+    assert!(is_exporting());
     assert!(matches!(init(config), Err(TelemetryError::AlreadyInitialized(_))));
 
     let trace_id = {
@@ -90,6 +94,7 @@ async fn spans_and_metrics_reach_the_collector_before_the_process_ends() {
     let counter = meter().u64_counter("test.calls").with_unit("{call}").build();
     counter.add(2, &[KeyValue::new("outcome", "first")]);
     counter.add(3, &[KeyValue::new("outcome", "first")]);
+    seconds("test.duration", "How long tests take").record(0.2, &[]);
     telemetry.shutdown();
     counter.add(7, &[KeyValue::new("outcome", "too late")]);
 
@@ -122,13 +127,22 @@ fn check_metrics(request: &ExportMetricsServiceRequest) {
 
     let [scope] = &resource.scope_metrics[..] else { panic!("one meter: {resource:?}") };
     assert_eq!(scope.scope.as_ref().unwrap().name, "tael");
-    let [metric] = &scope.metrics[..] else { panic!("one instrument: {scope:?}") };
+    let mut metrics: Vec<_> = scope.metrics.iter().collect();
+    metrics.sort_by_key(|metric| &metric.name);
+    let [metric, duration] = metrics[..] else { panic!("two instruments: {scope:?}") };
     assert_eq!((metric.name.as_str(), metric.unit.as_str()), ("test.calls", "{call}"));
     let Some(Data::Sum(sum)) = &metric.data else { panic!("a counter: {metric:?}") };
     assert!(sum.is_monotonic);
     let [point] = &sum.data_points[..] else { panic!("one point: {sum:?}") };
     assert_eq!(point.value, Some(number_data_point::Value::AsInt(5)));
     assert_eq!(text(&point.attributes, "outcome").as_deref(), Some("first"));
+
+    assert_eq!((duration.name.as_str(), duration.unit.as_str()), ("test.duration", "s"));
+    assert_eq!(duration.description, "How long tests take");
+    let Some(Data::Histogram(histogram)) = &duration.data else { panic!("a histogram: {duration:?}") };
+    let [point] = &histogram.data_points[..] else { panic!("one point: {histogram:?}") };
+    let mut counts = point.explicit_bounds.iter().zip(&point.bucket_counts);
+    assert_eq!(counts.find(|(_, count)| **count > 0), Some((&0.25, &1)));
 }
 
 fn text(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue], key: &str) -> Option<String> {
