@@ -2,8 +2,8 @@
 //!
 //! Every call goes to the less busy of two replicas taken at random (`balance`), so that one HTTP/2 connection, which
 //! is kept for hours, does not tie a caller to one replica. Host names are looked up again and again (`resolve`): with a
-//! headless Service in Kubernetes each replica is an address. A replica that can't be connected to is left alone for a
-//! moment while there is another. A call that certainly was not begun is sent to the next one, which the caller does not
+//! headless Service in Kubernetes each replica is an address. A replica that can't be connected to, or does not answer on
+//! a new connection, is left alone for a moment while there is another. A call that certainly was not begun is sent to the next one, which the caller does not
 //! notice: so a replica may drain and end at any time. What may have been begun is not repeated here but by
 //! [`repeat`](crate::retry::repeat), where the caller says that it may be.
 //!

@@ -7,8 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::{join_all, select_ok};
-use http::uri::{Parts as UriParts, Scheme};
-use http::{Request, Response, Uri, request};
+use http::{Request, Response, request};
 use hyper::body::Incoming;
 use rand::Rng as _;
 use tokio::sync::{Notify, watch};
@@ -242,14 +241,10 @@ fn less_busy_of_two<'a>(replicas: impl Iterator<Item = &'a Arc<Replica>>) -> Opt
 }
 
 fn request(head: &request::Parts, target: &Target, body: Outgoing) -> Request<Outgoing> {
-    let mut parts = UriParts::default();
-    parts.scheme = Some(if target.security.is_some() { Scheme::HTTPS } else { Scheme::HTTP });
-    parts.authority = Some(target.authority.clone());
-    parts.path_and_query = head.uri.path_and_query().cloned();
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.version_mut() = http::Version::HTTP_2;
-    *request.uri_mut() = Uri::from_parts(parts).expect("a call's URI has a path");
+    *request.uri_mut() = target.uri(head.uri.path_and_query().cloned().expect("a call has a path"));
     *request.headers_mut() = head.headers.clone();
     request
 }

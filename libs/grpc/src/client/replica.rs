@@ -7,8 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use http::header::{CONTENT_TYPE, TE};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Version};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -16,9 +20,9 @@ use tokio::time::Instant;
 use tokio_util::either::Either;
 
 use super::body::Outgoing;
-use super::target::{Security, Target};
+use super::target::Target;
 
-/// How long it may take to connect.
+/// How long it may take to connect, until the peer has answered for the first time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A peer that is frozen, or cut off without a word, is given up after this much silence and a ping that stays
 /// unanswered for [`PING_TIMEOUT`]; also while no call waits, so that the next one need not find out.
@@ -32,6 +36,11 @@ const LAST_REST: Duration = Duration::from_secs(8);
 /// Sends calls on one connection. Cheap to clone.
 pub(super) type Sender = http2::SendRequest<Outgoing>;
 
+/// The first call on every connection asks how the peer is. It counts that it answers, not what.
+const GREETING: &str = "/grpc.health.v1.Health/Check";
+/// An empty message, as it stands on the wire: not compressed, no byte long.
+const EMPTY_MESSAGE: &[u8] = &[0; 5];
+
 /// A connection that is being made; all who wait for it get the same.
 type Connecting = Shared<BoxFuture<'static, Result<Sender, Arc<ConnectError>>>>;
 
@@ -42,7 +51,7 @@ pub(super) enum ConnectError {
     Tcp(SocketAddr, #[source] io::Error),
     #[error("{0} and we do not believe each other's certificates")]
     Tls(SocketAddr, #[source] io::Error),
-    #[error("{0} does not speak HTTP/2")]
+    #[error("{0} broke the connection off, or does not speak HTTP/2")]
     Http(SocketAddr, #[source] hyper::Error),
     #[error("{0} did not answer for two seconds")]
     Timeout(SocketAddr),
@@ -121,9 +130,7 @@ impl Replica {
         }
         let replica = Arc::clone(self);
         let connecting = async move {
-            let made =
-                tokio::time::timeout(CONNECT_TIMEOUT, open(replica.addr, replica.target.security.as_ref()))
-                    .await;
+            let made = tokio::time::timeout(CONNECT_TIMEOUT, open(replica.addr, &replica.target)).await;
             let made = made.unwrap_or(Err(ConnectError::Timeout(replica.addr)));
             replica.record(made.map_err(Arc::new))
         };
@@ -154,20 +161,23 @@ impl Replica {
     }
 }
 
-async fn open(addr: SocketAddr, security: Option<&Security>) -> Result<Sender, ConnectError> {
+/// Makes a connection, and has the peer answer on it. Before that, a connection says nothing of a peer: one that is
+/// frozen lets its kernel accept, and one that refuses our certificate says so after our side of the handshake has ended
+/// (TLS 1.3). Calls would be lost on such a connection, and each new one would attract more.
+async fn open(addr: SocketAddr, target: &Target) -> Result<Sender, ConnectError> {
     let tcp = async {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
     };
     let stream = tcp.await.map_err(|error| ConnectError::Tcp(addr, error))?;
-    let stream = match security {
+    let stream = match &target.security {
         None => Either::Left(stream),
         Some(security) => {
             Either::Right(security.connect(stream).await.map_err(|error| ConnectError::Tls(addr, error))?)
         }
     };
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(SILENCE)
         .keep_alive_timeout(PING_TIMEOUT)
@@ -180,7 +190,20 @@ async fn open(addr: SocketAddr, security: Option<&Security>) -> Result<Sender, C
             tracing::debug!(%addr, error = &error as &dyn Error, "a connection ended early");
         }
     });
+    let greeting = sender.send_request(greeting(target));
+    greeting.await.map_err(|error| ConnectError::Http(addr, error))?;
     Ok(sender)
+}
+
+fn greeting(target: &Target) -> Request<Outgoing> {
+    let mut request = Request::new(Outgoing::Whole(Bytes::from_static(EMPTY_MESSAGE)));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = target.uri(PathAndQuery::from_static(GREETING));
+    *request.version_mut() = Version::HTTP_2;
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, const { HeaderValue::from_static("application/grpc") });
+    headers.insert(TE, const { HeaderValue::from_static("trailers") });
+    request
 }
 
 /// A call in flight, counted until it is dropped.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use http::Uri;
-use http::uri::{Authority, InvalidUri};
+use http::uri::{Authority, InvalidUri, Parts, PathAndQuery, Scheme};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -38,6 +38,17 @@ pub(super) struct Target {
     pub(super) authority: Authority,
     /// How it proves who it is, and we who we are; none without TLS.
     pub(super) security: Option<Security>,
+}
+
+impl Target {
+    /// Where a method is found.
+    pub(super) fn uri(&self, path: PathAndQuery) -> Uri {
+        let mut parts = Parts::default();
+        parts.scheme = Some(if self.security.is_some() { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).expect("it has all three parts")
+    }
 }
 
 /// TLS with one peer.

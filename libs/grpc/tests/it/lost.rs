@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::Response;
 use tael_grpc::client::connect;
 use tael_grpc::retry::{Budget, repeat};
 use tael_grpc::server::{Limits, Readiness};
 use tael_testkit::Link;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -40,16 +42,8 @@ async fn a_peer_that_falls_silent_is_noticed_long_before_the_deadline() {
 /// Whatever the transport calls it, a connection that breaks under a call is UNAVAILABLE.
 #[tokio::test]
 async fn a_connection_that_breaks_under_a_call_is_unavailable() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        loop {
-            let (mut caller, _) = listener.accept().await.unwrap();
-            // The call has come, and then the process is gone.
-            let mut some = [0; 64];
-            caller.read_exact(&mut some).await.unwrap();
-        }
-    });
+    let breaking = peer(|connection, _answer| connection.abrupt_shutdown(h2::Reason::NO_ERROR)).await;
+    let url = format!("http://{breaking}");
     let broken = Client::new(connect(&url).unwrap()).list_consumers(message()).await.unwrap_err();
     assert_eq!(broken.code(), Code::Unavailable, "{broken:?}");
     let nobody =
@@ -57,8 +51,26 @@ async fn a_connection_that_breaks_under_a_call_is_unavailable() {
     assert_eq!(nobody.code(), Code::Unavailable, "{nobody:?}");
 }
 
-/// A peer that takes every call and answers none, but says why.
-async fn resetting(reason: h2::Reason) -> SocketAddr {
+/// A replica that accepts connections and says nothing on them, as one that is stopped or hangs: its kernel accepts.
+#[tokio::test]
+async fn a_replica_that_was_never_heard_gets_no_call() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::start(Limits::default(), Readiness::default(), |_| async { Ok(()) }).await;
+    let urls = format!("http://{},http://{}", silent.local_addr().unwrap(), server.addr);
+    let client = Client::new(connect(&urls).unwrap());
+    let began = Instant::now();
+    // For longer than it takes to give the connection up and to make another.
+    while began.elapsed() < Duration::from_millis(3500) {
+        let mut request = message();
+        request.set_timeout(Duration::from_secs(1));
+        client.clone().list_consumers(request).await.unwrap();
+    }
+}
+
+type Connection = h2::server::Connection<TcpStream, Bytes>;
+
+/// A peer that says how it is, and does with all other calls what a test says.
+async fn peer(treat: fn(&mut Connection, SendResponse<Bytes>)) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -66,8 +78,12 @@ async fn resetting(reason: h2::Reason) -> SocketAddr {
             let (caller, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
                 let mut connection = h2::server::handshake(caller).await.unwrap();
-                while let Some(Ok((_, mut answer))) = connection.accept().await {
-                    answer.send_reset(reason);
+                while let Some(Ok((request, mut answer))) = connection.accept().await {
+                    if request.uri().path() == "/grpc.health.v1.Health/Check" {
+                        answer.send_response(Response::new(()), true).unwrap();
+                    } else {
+                        treat(&mut connection, answer);
+                    }
                 }
             });
         }
@@ -77,7 +93,7 @@ async fn resetting(reason: h2::Reason) -> SocketAddr {
 
 #[tokio::test]
 async fn a_call_that_a_peer_refused_to_begin_goes_to_another() {
-    let refusing = resetting(h2::Reason::REFUSED_STREAM).await;
+    let refusing = peer(|_, mut answer| answer.send_reset(h2::Reason::REFUSED_STREAM)).await;
     let server = Server::start(Limits::default(), Readiness::default(), |_| async { Ok(()) }).await;
     let client = Client::new(connect(&format!("http://{refusing},http://{}", server.addr)).unwrap());
     for _ in 0..50 {
@@ -91,7 +107,7 @@ async fn a_call_that_a_peer_refused_to_begin_goes_to_another() {
 
 #[tokio::test]
 async fn a_call_that_a_peer_may_have_begun_goes_to_no_other() {
-    let failing = resetting(h2::Reason::INTERNAL_ERROR).await;
+    let failing = peer(|_, mut answer| answer.send_reset(h2::Reason::INTERNAL_ERROR)).await;
     let mut client = Client::new(connect(&format!("http://{failing}")).unwrap());
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);

@@ -174,6 +174,22 @@ async fn who_shows_no_certificate_of_the_authority_is_not_served() {
 }
 
 #[tokio::test]
+async fn a_replica_that_does_not_believe_us_gets_no_call_as_long_as_another_does() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let believing = server(&authority).await;
+    let refusing = identity(&authority.certify("payment"), &[&other]).await;
+    let refusing = Server::secured(refusing, CALLERS).await;
+    let urls = format!("{},{}", url(&refusing), url(&believing));
+    let order = identity(&authority.certify("order"), &[&authority]).await;
+    let channel = Connector::new(Some(order)).connect(&urls).unwrap();
+    let began = Instant::now();
+    // For longer than it takes until the one that refused is asked again.
+    while began.elapsed() < Duration::from_millis(1500) {
+        call(channel.clone()).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn who_speaks_tls_and_who_does_not_find_out_at_once() {
     let authority = Authority::new();
     let [secure, plain] = [
