@@ -29,7 +29,7 @@ pub struct Options {
     /// Only this merchant (mer_…).
     #[arg(long, default_value = "", hide_default_value = true)]
     merchant: String,
-    /// The first day whose channel bills are compared, as 2026-11-21; yesterday unless given.
+    /// The first day whose channel bills are compared, as 2026-11-21; four days before today unless given.
     #[arg(long, default_value = "", hide_default_value = true, requires = "to")]
     from: String,
     /// The last such day; today unless given.

@@ -91,13 +91,18 @@ impl AuditRpc {
         };
         let now = self.audit.clock.now();
         fields.finish(|| {
+            let (merchant_id, first_bill_date, last_bill_date) = (merchant_id?, first?, last?);
+            let stuck_after = stuck_after?;
             Some(Scope {
-                merchant_id: merchant_id?,
-                first_bill_date: first?,
-                last_bill_date: last?,
+                merchant_id,
+                first_bill_date,
+                last_bill_date,
                 patience: Duration::from_millis(u64::from(patience?)),
-                stuck_before: now.checked_sub(SignedDuration::from_secs(i64::from(stuck_after?))).ok()?,
+                stuck_before: now.checked_sub(SignedDuration::from_secs(i64::from(stuck_after))).ok()?,
                 bills_so_far: request.bills_so_far,
+                is_whole: merchant_id.is_none()
+                    && first_bill_date.is_none()
+                    && stuck_after <= DEFAULT_STUCK_AFTER_SECONDS,
             })
         })
     }

@@ -58,9 +58,9 @@ impl Session {
         Ok(Self { conn })
     }
 
-    /// Closes the session.
-    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
-        self.conn.close().await
+    /// Closes the session. If it cannot say farewell to the server, it is gone all the same.
+    pub(crate) async fn close(self) {
+        drop(self.conn.close().await);
     }
 
     /// Begins a pass: forgets the facts of the one before.

@@ -16,6 +16,7 @@ use sqlx::PgPool;
 use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_grpc::client::Channel as Transport;
+use tael_grpc::status::Chain;
 use tael_ids::{ChannelAccountId, EventId, MerchantId};
 use tael_proto::audit::v1::audit_service_client::AuditServiceClient;
 use tael_proto::audit::v1::audit_service_server::AuditService as _;
@@ -43,13 +44,16 @@ const ACCOUNTS: i64 = 500;
 /// The rest before everything is looked at again: short at first, for most work in flight is done at once.
 const FIRST_REST: Duration = Duration::from_millis(50);
 const LAST_REST: Duration = Duration::from_secs(2);
+/// So many days before today have their bills compared unless it is said which: what is found in a bill is found again
+/// until that day is past, and an alert about it must outlast a weekend.
+const BILL_DAYS: i32 = 4;
 
 /// What to audit.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
     /// Only this merchant.
     pub(crate) merchant_id: Option<MerchantId>,
-    /// The first day whose bills are compared; yesterday by the channel's calendar when none is given.
+    /// The first day whose bills are compared; four days before today, by the channel's calendar, when none is given.
     pub(crate) first_bill_date: Option<Date>,
     /// The last such day; today likewise.
     pub(crate) last_bill_date: Option<Date>,
@@ -59,6 +63,9 @@ pub(crate) struct Scope {
     pub(crate) stuck_before: Timestamp,
     /// Whether the bill of a day that is not over has all of it so far.
     pub(crate) bills_so_far: bool,
+    /// Whether this is an audit of everything. Only how such a one ended is told to those who watch: a narrower one that
+    /// finds nothing would end an alert about what it did not look at.
+    pub(crate) is_whole: bool,
 }
 
 /// What an audit looked at and found.
@@ -162,18 +169,21 @@ impl MoneyAudit {
                 }
             }
         }
-        session.close().await?;
-        if scope.merchant_id.is_none() {
-            let audited = Audited {
-                end_time: self.clock.now(),
-                disagreements: disagreements
-                    .into_iter()
-                    .map(|(kind, count)| (kind_name(kind), count))
-                    .collect(),
-            };
-            store::told::insert_audit(&self.pool, EventId::new().uuid(), &audited).await?;
+        session.close().await;
+        if scope.is_whole {
+            self.keep(disagreements).await;
         }
         Ok(Some(summary))
+    }
+
+    /// Keeps how an audit ended, for those who watch. Who asked for it is told in any case; if all watchers miss it, they
+    /// are alerted that there was none.
+    async fn keep(&self, disagreements: BTreeMap<i32, u64>) {
+        let disagreements = disagreements.into_iter().map(|(kind, count)| (kind_name(kind), count)).collect();
+        let audited = Audited { end_time: self.clock.now(), disagreements };
+        if let Err(error) = store::told::insert_audit(&self.pool, EventId::new().uuid(), &audited).await {
+            tracing::warn!(error = %Chain(&error), "how an audit ended could not be kept");
+        }
     }
 
     /// Looks until nothing disagrees or the patience is over; the candidates of the session are what is left.
@@ -297,7 +307,7 @@ impl MoneyAudit {
         let last = scope.last_bill_date.unwrap_or(today);
         let mut date = match scope.first_bill_date {
             Some(date) => date,
-            None => today.checked_sub(1.days())?.min(last),
+            None => today.checked_sub(BILL_DAYS.days())?,
         };
         while date <= last {
             let day = BillDay::new(date, &channel.calendar())?;

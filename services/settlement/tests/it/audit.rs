@@ -64,16 +64,61 @@ async fn books_that_agree_are_clean_after_one_look() {
     let (found, summary) = audit(&world, &shop, books).await;
     assert_eq!(found, []);
     assert_eq!((summary.disagreements, summary.passes, summary.in_flight), (0, 1, 0));
-    // Yesterday's bill is there, today's is not.
-    assert_eq!((summary.bill_days, summary.bill_days_not_available), (1, 1));
+    // Yesterday's bill is there, not today's and those of three days before.
+    assert_eq!((summary.bill_days, summary.bill_days_not_available), (1, 4));
     let count = |kind: &str| summary.facts.iter().find(|fact| fact.kind == kind).unwrap().count;
     assert_eq!((count("order"), count("payment"), count("attempt"), count("held_payment")), (2, 2, 2, 1));
     assert_eq!((count("payment_refund"), count("refund"), count("transfer")), (1, 1, 4));
     assert_eq!((count("event"), count("delivery"), count("bill_line")), (7, 7, 3));
-    // For those who watch.
-    let kept: Vec<Vec<String>> =
-        sqlx::query_scalar("select kinds from money_audit").fetch_all(&world.pool).await.unwrap();
-    assert_eq!(kept, [Vec::<String>::new()]);
+    assert_eq!(kept(&world).await, [Vec::<String>::new()]);
+}
+
+/// The kinds of disagreements that audits ended with, as they are kept for those who watch.
+async fn kept(world: &World) -> Vec<Vec<String>> {
+    let kinds = sqlx::query_scalar("select kinds from money_audit order by money_audit_id");
+    kinds.fetch_all(&world.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn only_audits_of_everything_are_told_to_those_who_watch() {
+    let (world, shop, mut books) = audited().await;
+    // The bill of the day lacks a payment.
+    books.bill.remove(0);
+    assert_eq!(audit(&world, &shop, books).await.0.len(), 1);
+    let found = [vec!["channel_missing".to_owned()]];
+    assert_eq!(kept(&world).await, found);
+
+    // Another day, and one that has an opinion of its own of what is stuck, do not make it undone.
+    let narrower = [
+        AuditMoneyRequest { merchant_id: shop.merchant_id.clone(), ..AuditMoneyRequest::default() },
+        AuditMoneyRequest {
+            first_bill_date: "2026-11-12".to_owned(),
+            last_bill_date: "2026-11-12".to_owned(),
+            ..AuditMoneyRequest::default()
+        },
+        AuditMoneyRequest { stuck_after_seconds: 3601, ..AuditMoneyRequest::default() },
+    ];
+    for request in narrower {
+        ask(&world, AuditMoneyRequest { patience_ms: 1, ..request }).await.unwrap();
+    }
+    assert_eq!(kept(&world).await, found);
+
+    // It is found until its day is past, over a weekend.
+    let today = AuditMoneyRequest { patience_ms: 1, stuck_after_seconds: 3600, ..AuditMoneyRequest::default() };
+    let days = jiff::SignedDuration::from_hours(24);
+    for clean in [false, false, false, true] {
+        world.clock.advance(days);
+        assert_eq!(ask(&world, today.clone()).await.unwrap().0.is_empty(), clean);
+    }
+    assert_eq!(kept(&world).await.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1, 1, 0]);
+}
+
+#[tokio::test]
+async fn an_audit_is_answered_also_when_nobody_can_be_told_how_it_ended() {
+    let (world, shop, books) = audited().await;
+    sqlx::query("drop table money_audit").execute(&world.pool).await.unwrap();
+    let (found, summary) = audit(&world, &shop, books).await;
+    assert_eq!((found, summary.disagreements), (vec![], 0));
 }
 
 #[tokio::test]
