@@ -63,11 +63,6 @@ impl Trace {
         self.spans.iter().find(|span| &*span.name == name).map(|span| &**span)
     }
 
-    /// Whether it is the handling of a batch of events, which every journey that has an event in it is linked with.
-    pub fn is_batch(&self) -> bool {
-        self.spans.iter().any(|span| span.parent.is_none() && span.name.starts_with("event.batch."))
-    }
-
     /// Returns the span's parent, if it has one and that has come.
     pub fn parent(&self, of: &Span) -> Option<&Span> {
         self.spans.iter().find(|span| Some(span.span_id) == of.parent).map(|span| &**span)
@@ -107,10 +102,10 @@ impl Traces {
         self.lock().trace(id)
     }
 
-    /// Returns those traces that changed last and are wanted, the newest first.
-    pub fn newest(&self, limit: usize, wanted: impl Fn(&Trace) -> bool) -> Vec<Trace> {
+    /// Returns those traces that changed last, the newest first, with batches of events or without.
+    pub fn newest(&self, limit: usize, batches: bool) -> Vec<Trace> {
         let store = self.lock();
-        store.newest().filter_map(|id| store.trace(id)).filter(wanted).take(limit).collect()
+        store.newest(batches).take(limit).filter_map(|id| store.trace(id)).collect()
     }
 
     /// Returns the traces that carry an id in any of their spans, the newest first, and those that these are linked
@@ -128,7 +123,7 @@ impl Traces {
 
     /// Returns every span that is kept.
     pub fn spans(&self) -> Vec<Arc<Span>> {
-        self.newest(usize::MAX, |_| true).into_iter().flat_map(|trace| trace.spans).collect()
+        self.newest(usize::MAX, true).into_iter().flat_map(|trace| trace.spans).collect()
     }
 
     /// Returns how full it is.

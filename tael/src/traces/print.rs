@@ -34,7 +34,7 @@ pub struct Options {
     /// Print the traces as the viewer's API tells them: a JSON array.
     #[arg(long)]
     json: bool,
-    /// Print at most this many traces, the newest.
+    /// Print at most this many traces, the newest; the viewer gives no more than 1000.
     #[arg(long, default_value_t = 20)]
     limit: usize,
     /// Print in full, too, what these are linked with: batches of events, callbacks.

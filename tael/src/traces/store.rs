@@ -68,6 +68,8 @@ struct Entry {
     links: BTreeSet<TraceId>,
     bytes: usize,
     dropped: usize,
+    /// Whether it is the handling of a batch of events, which every journey that has an event in it is linked with.
+    is_batch: bool,
 }
 
 impl Store {
@@ -123,6 +125,7 @@ impl Store {
         let trace = self.traces.get_mut(&id).expect("it was touched just now and is dropped last");
         trace.keys.extend(keys);
         trace.links.extend(links);
+        trace.is_batch |= span.parent.is_none() && span.name.starts_with("event.batch.");
         trace.spans.insert(span.span_id, Arc::new(span));
         trace.bytes += weight;
         self.spans += 1;
@@ -182,9 +185,9 @@ impl Store {
         Some(Trace { id, spans, dropped: entry.dropped })
     }
 
-    /// All traces, those first that changed last.
-    pub(super) fn newest(&self) -> impl Iterator<Item = TraceId> {
-        self.by_age.values().rev().copied()
+    /// All traces, with batches of events or without, those first that changed last.
+    pub(super) fn newest(&self, batches: bool) -> impl Iterator<Item = TraceId> {
+        self.by_age.values().rev().copied().filter(move |id| batches || !self.traces[id].is_batch)
     }
 
     /// The traces that carry a key, those first that changed last.

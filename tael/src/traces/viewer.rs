@@ -18,8 +18,10 @@ use crate::traces::page::{self, Problem};
 use crate::traces::view::{Summary, TraceView};
 use crate::traces::{Found, TraceId, Traces};
 
-/// How many traces a list has at most.
-const LONGEST_LIST: usize = 100;
+/// How many traces a list has, unless another number is asked for.
+const USUAL_LIST: usize = 100;
+/// How many it has at most: while they are collected, no span can come in.
+const LONGEST_LIST: usize = 1_000;
 
 /// Only what comes from here, and no script at all: what spans contain is anybody's.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; \
@@ -118,11 +120,11 @@ fn is_this_machine(host: &str) -> bool {
 async fn list(State(shown): State<Shown>, Query(search): Query<Search>) -> Response {
     let query = search.query.trim();
     if query.is_empty() {
-        let newest = shown.traces.newest(LONGEST_LIST, |trace| search.batches || !trace.is_batch());
+        let newest = shown.traces.newest(USUAL_LIST, search.batches);
         let newest: Vec<Summary> = newest.iter().map(Summary::new).collect();
         return page::newest(&newest, search.batches, &shown.traces.usage(), &shown.otlp_endpoint);
     }
-    let found = shown.traces.find(query, LONGEST_LIST);
+    let found = shown.traces.find(query, USUAL_LIST);
     match &found.matches[..] {
         [] => page::nothing(query, &shown.traces.usage(), &shown.otlp_endpoint),
         // The page of the one trace also lists those it is linked with.
@@ -143,10 +145,10 @@ async fn style() -> Response {
 }
 
 async fn api_list(State(shown): State<Shown>, Query(search): Query<Search>) -> Json<List> {
-    let limit = search.limit.unwrap_or(LONGEST_LIST);
+    let limit = search.limit.unwrap_or(USUAL_LIST).min(LONGEST_LIST);
     Json(match search.query.trim() {
         "" => List {
-            traces: shown.traces.newest(limit, |_| true).iter().map(Summary::new).collect(),
+            traces: shown.traces.newest(limit, true).iter().map(Summary::new).collect(),
             total: shown.traces.usage().traces,
             linked: Vec::new(),
         },
@@ -164,7 +166,7 @@ async fn api_trace(State(shown): State<Shown>, Path(id): Path<String>) -> Respon
 fn load(traces: &Traces, id: &str) -> Result<TraceView, Problem> {
     let id: TraceId = id.parse().map_err(|_| Problem::Malformed)?;
     let trace = traces.trace(id).ok_or(Problem::Unknown)?;
-    Ok(TraceView::new(&trace, &traces.related(id, LONGEST_LIST)))
+    Ok(TraceView::new(&trace, &traces.related(id, USUAL_LIST)))
 }
 
 fn summarized(found: &Found) -> List {

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{Watch, hex};
+use crate::{Watch, hex, span, with};
 
 async fn json(watch: &Watch, path: &str) -> (StatusCode, Value) {
     let (status, body) = watch.get(path).await;
@@ -35,6 +35,22 @@ async fn a_search_gives_what_carries_the_id_and_what_that_is_linked_with() {
     assert_eq!((all["total"].as_u64(), all["traces"].as_array().unwrap().len()), (Some(2), 1));
     let (status, nothing) = json(&watch, "/api/traces?query=ord_of_nobody").await;
     assert_eq!((status, nothing), (StatusCode::OK, json!({"traces": [], "total": 0, "linked": []})));
+}
+
+#[tokio::test]
+async fn a_list_is_bounded_whatever_is_asked_for() {
+    let watch = Watch::start().await;
+    let many = (1..=1_001_u32).map(|n| {
+        let mut span = with(span(1, 1, None, "webhook.deliver", 0, 1), &[("tael.merchant_id", "mer_1")]);
+        span.trace_id = [n.to_be_bytes(); 4].concat();
+        span
+    });
+    watch.send("notification", many.collect()).await;
+    for path in ["/api/traces?limit=9999999", "/api/traces?limit=9999999&query=mer_1"] {
+        let (_, list) = json(&watch, path).await;
+        let traces = list["traces"].as_array().unwrap().len();
+        assert_eq!((list["total"].as_u64(), traces), (Some(1_001), 1_000), "{path}");
+    }
 }
 
 #[tokio::test]

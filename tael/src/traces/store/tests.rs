@@ -32,9 +32,26 @@ fn the_trace_that_was_silent_for_longest_is_dropped_whole() {
     assert_eq!(store.trace(trace_id(1)).unwrap().spans.len(), 3);
     store.add(of_order(3, 6, "c"));
     assert!(store.trace(trace_id(1)).is_none(), "whole, though room for one was needed");
-    assert_eq!(store.newest().collect::<Vec<_>>(), [trace_id(3)]);
+    assert_eq!(store.newest(true).collect::<Vec<_>>(), [trace_id(3)]);
     assert_eq!(store.usage().spans, 2);
     assert_eq!(store.usage().evicted, 2);
+}
+
+#[test]
+fn batches_of_events_are_told_apart_by_their_root_whenever_it_comes() {
+    let batch = |trace: u128, id: u64, parent: Option<u64>, name: &str| {
+        let mut span = span(id, parent, id, id + 1);
+        (span.trace_id, span.name) = (trace_id(trace), name.into());
+        span
+    };
+    let mut store = store(9, usize::MAX);
+    store.add(batch(1, 1, Some(2), "db.order.insert"));
+    store.add(batch(1, 2, None, "event.batch.order"));
+    store.add(batch(2, 3, None, "event.batch.order"));
+    store.add(batch(2, 4, Some(3), "db.order.insert"));
+    store.add(batch(3, 5, Some(9), "event.batch.order"));
+    assert_eq!(store.newest(true).collect::<Vec<_>>(), [trace_id(3), trace_id(2), trace_id(1)]);
+    assert_eq!(store.newest(false).collect::<Vec<_>>(), [trace_id(3)]);
 }
 
 #[test]
