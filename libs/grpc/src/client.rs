@@ -2,10 +2,10 @@
 //!
 //! Every call goes to the less busy of two replicas taken at random (`balance`), so that one HTTP/2 connection, which
 //! is kept for hours, does not tie a caller to one replica. Host names are looked up again and again (`resolve`): with a
-//! headless Service in Kubernetes each replica is an address. A replica that can't be connected to, or does not answer on
-//! a new connection, is left alone for a moment while there is another. A call that certainly was not begun is sent to the next one, which the caller does not
-//! notice: so a replica may drain and end at any time. What may have been begun is not repeated here but by
-//! [`repeat`](crate::retry::repeat), where the caller says that it may be.
+//! headless Service in Kubernetes each replica is an address. A replica that can't be connected to, or does not answer
+//! on a new connection, is left alone for a moment while there is another. A call that certainly was not begun is sent
+//! to the next one, which the caller does not notice: so a replica may drain and end at any time. What may have been
+//! begun is not repeated here but by [`repeat`](crate::retry::repeat), where the caller says that it may be.
 //!
 //! tonic's own `balance_channel` was not used: without an endpoint it waits for ever, and an endpoint that can't be
 //! connected to counts as ready, so that it goes on getting its share of the calls and fails each.
@@ -101,19 +101,15 @@ impl Service<Request<Body>> for Channel {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let replicas = Arc::clone(&self.0);
         let headers = request.headers_mut();
-        let timeout = deadline::from_headers(headers).unwrap_or_else(|| {
-            let timeout = deadline::remaining(DEFAULT_TIMEOUT);
-            headers.insert(deadline::HEADER, deadline::to_header(timeout));
-            timeout
-        });
-        let at = Instant::now() + timeout;
+        let timeout = deadline::from_headers(headers).unwrap_or(DEFAULT_TIMEOUT);
+        let at = Instant::now() + deadline::remaining(timeout);
         headers.insert(USER_AGENT, const { HeaderValue::from_static("tael") });
         let mut observed = Observed::begin(request.uri().path(), replicas.name());
         observed.inject(request.headers_mut());
         Box::pin(async move {
             let sent = tokio::time::timeout_at(at, async {
                 let (head, body) = request.into_parts();
-                replicas.send(head, Outgoing::from_body(body)?).await
+                replicas.send(head, Outgoing::from_body(body)?, at).await
             });
             match sent.await.unwrap_or_else(|_elapsed| Err(late())) {
                 Ok((answer, in_flight)) => {

@@ -11,6 +11,7 @@ use http::{Request, Response, request};
 use hyper::body::Incoming;
 use rand::Rng as _;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::body::Outgoing;
@@ -18,6 +19,7 @@ use super::broken;
 use super::replica::{InFlight, Replica, Sender};
 use super::resolve::Resolver;
 use super::target::{Host, Target};
+use crate::deadline;
 
 /// Names are looked up every two seconds: no sooner than after the first part of the pause, and before the end of the
 /// second when a connection was lost or none could be made.
@@ -63,18 +65,20 @@ impl Replicas {
         &self.name
     }
 
-    /// Sends a call to one replica, and to others as long as it was certainly not begun.
+    /// Sends a call to one replica, and to others as long as it was certainly not begun. Each is told how long it has by
+    /// then until `deadline`.
     pub(super) async fn send(
         self: Arc<Self>,
         head: request::Parts,
         mut body: Outgoing,
+        deadline: Instant,
     ) -> Result<(Response<Incoming>, InFlight), Status> {
         let mut tried = Vec::new();
         loop {
             let (replica, mut sender) = self.choose(&tried).await?;
             let in_flight = InFlight::new(&replica);
             let copy = body.copy();
-            let request = request(&head, replica.target(), body);
+            let request = request(&head, replica.target(), body, deadline);
             let mut failed = match sender.try_send_request(request).await {
                 Ok(answer) => return Ok((answer, in_flight)),
                 Err(failed) => failed,
@@ -240,12 +244,14 @@ fn less_busy_of_two<'a>(replicas: impl Iterator<Item = &'a Arc<Replica>>) -> Opt
     Some((Arc::clone(chosen.0), chosen.1))
 }
 
-fn request(head: &request::Parts, target: &Target, body: Outgoing) -> Request<Outgoing> {
+fn request(head: &request::Parts, target: &Target, body: Outgoing, deadline: Instant) -> Request<Outgoing> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.version_mut() = http::Version::HTTP_2;
     *request.uri_mut() = target.uri(head.uri.path_and_query().cloned().expect("a call has a path"));
     *request.headers_mut() = head.headers.clone();
+    let left = deadline.saturating_duration_since(Instant::now());
+    request.headers_mut().insert(deadline::HEADER, deadline::to_header(left));
     request
 }
 

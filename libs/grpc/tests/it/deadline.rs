@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use tael_grpc::client::{Connector, Resolver};
 use tael_grpc::deadline;
 use tael_grpc::server::{Limits, Readiness};
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
-use crate::server::{Server, message};
+use crate::server::{Client, Server, message};
 
 /// What a called service knows of the time it has.
 type Seen = mpsc::UnboundedReceiver<Duration>;
@@ -121,4 +122,32 @@ async fn the_deadline_goes_on_to_the_next_service() {
     assert!(began.elapsed() < Duration::from_secs(5), "nobody waits for the default of ten seconds");
     let left = seen.recv().await.unwrap();
     assert!(left <= Duration::from_millis(200), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_call_made_inside_of_another_has_no_more_time_than_that() {
+    let (server, mut seen) = noting(Limits::default(), true).await;
+    let mut request = message();
+    request.set_timeout(Duration::from_secs(20));
+    let at = Instant::now() + Duration::from_secs(5);
+    deadline::scope(at, server.client().list_consumers(request)).await.unwrap();
+    let left = seen.recv().await.unwrap();
+    assert!(left <= Duration::from_secs(5), "{left:?}");
+}
+
+#[tokio::test]
+async fn who_is_called_is_told_how_long_it_has_by_then() {
+    const LOOK_UP: Duration = Duration::from_millis(300);
+    let (server, mut seen) = noting(Limits::default(), true).await;
+    let addr = server.addr;
+    let resolver = Resolver::new(move |_, _| async move {
+        tokio::time::sleep(LOOK_UP).await;
+        Ok(vec![addr])
+    });
+    let channel = Connector::default().resolving(resolver).connect("http://service:50051").unwrap();
+    let mut request = message();
+    request.set_timeout(Duration::from_secs(5));
+    Client::new(channel).list_consumers(request).await.unwrap();
+    let left = seen.recv().await.unwrap();
+    assert!(left <= Duration::from_secs(5) - LOOK_UP, "{left:?}");
 }
