@@ -17,8 +17,8 @@ pub struct Received {
     pub event: Event,
     /// What it says.
     pub kind: Kind,
-    /// A span in the event's trace, a child of the span that produced it, open until its batch is committed. What an event causes belongs to it: give
-    /// [`Received::traceparent`] to events and rows made from this one.
+    /// A span in the event's trace, a child of the span that produced it, open until its batch is committed. What an
+    /// event causes belongs to it: give [`Received::traceparent`] to events and rows made from this one.
     pub span: Span,
 }
 
@@ -69,8 +69,9 @@ pub enum ApplyError {
 }
 
 impl From<sqlx::Error> for ApplyError {
+    /// A right that is missing is nothing that an event could be blamed for: who grants it lets the log go on.
     fn from(error: sqlx::Error) -> Self {
-        if tael_postgres::is_transient(&error) {
+        if tael_postgres::is_transient(&error) || tael_postgres::may_be_set_up_later(&error) {
             Self::Transient(Box::new(error))
         } else {
             Self::Poison(Box::new(error))

@@ -152,7 +152,8 @@ fn is_transient_state(code: &str) -> bool {
 }
 
 /// Says whether somebody may only not have come so far yet as to make the role, its password, the database, or the grants:
-/// while a platform is being installed these come one after the other. Later it is a mistake like any other.
+/// while a platform is being installed these come one after the other. Later it is a mistake, of an operator's and in no
+/// row.
 pub fn may_be_set_up_later(error: &sqlx::Error) -> bool {
     // invalid_authorization_specification, invalid_password, invalid_catalog_name, insufficient_privilege.
     let states = ["28000", "28P01", "3D000", "42501"];

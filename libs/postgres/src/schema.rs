@@ -1,7 +1,7 @@
 //! A database's schema: brought up to date, compared with what a build knows, and opened to a role that may not change it.
 
 use sqlx::migrate::{MigrateError, Migration, Migrator};
-use sqlx::{AssertSqlSafe, Connection as _, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 /// A part of a database's schema, with a table of migrations of its own.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +49,10 @@ pub enum SchemaError {
 
 /// Says whether the schema is at least at the level of these migrators. Needs no more than to read their tables.
 pub async fn check(pool: &PgPool, migrators: &[&Migrator]) -> Result<(), SchemaError> {
+    let mut conn = pool.acquire().await?;
     let mut behind = Vec::new();
     for migrator in migrators {
-        let applied = applied(pool, migrator).await?;
+        let applied = applied(&mut conn, migrator).await?;
         for migration in migrator.iter().filter(|migration| migration.migration_type.is_up_migration()) {
             match applied.iter().find(|(version, _)| *version == migration.version) {
                 None => behind.push(name(migration)),
@@ -66,16 +67,27 @@ pub async fn check(pool: &PgPool, migrators: &[&Migrator]) -> Result<(), SchemaE
 }
 
 /// Returns the versions and the checksums of the migrations that were applied to their end.
-async fn applied(pool: &PgPool, migrator: &Migrator) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
+async fn applied(conn: &mut PgConnection, migrator: &Migrator) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
     let table = &migrator.table_name;
     let exists: bool =
-        sqlx::query_scalar("select to_regclass($1) is not null").bind(&**table).fetch_one(pool).await?;
+        sqlx::query_scalar("select to_regclass($1) is not null").bind(&**table).fetch_one(&mut *conn).await?;
     if !exists {
         return Ok(Vec::new());
     }
     sqlx::query_as(AssertSqlSafe(format!("select version, checksum from {table} where success")))
-        .fetch_all(pool)
+        .fetch_all(conn)
         .await
+}
+
+/// Says whether a newer build migrated: something was applied that these migrators do not know.
+async fn is_newer(conn: &mut PgConnection, schemas: &[Schema]) -> Result<bool, sqlx::Error> {
+    for Schema { migrator, .. } in schemas {
+        let applied = applied(conn, migrator).await?;
+        if applied.iter().any(|(version, _)| !migrator.version_exists(*version)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A migration as its file is called.
@@ -99,6 +111,8 @@ pub enum GrantError {
 
 /// Gives a role the rights to work with these schemas, and takes from it what it had beyond that in the tables of the
 /// current schema. To be called by their owner, after every migration.
+///
+/// From a schema that a newer build migrated nothing is taken: after a release was taken back, its replicas still run.
 pub async fn grant(pool: &PgPool, role: &str, schemas: &[Schema]) -> Result<(), GrantError> {
     let mut tx = pool.begin().await?;
     // Who grants at the same time would meet "tuple concurrently updated".
@@ -120,12 +134,13 @@ pub async fn grant(pool: &PgPool, role: &str, schemas: &[Schema]) -> Result<(), 
         return Err(GrantError::Owner(role.to_owned()));
     }
     let quoted = format!("\"{}\"", role.replace('"', "\"\""));
-    let mut statements = vec![
-        format!("revoke all on all tables in schema {schema} from {quoted}"),
-        format!("revoke all on all sequences in schema {schema} from {quoted}"),
-        format!("grant usage on schema {schema} to {quoted}"),
-        format!("grant execute on all functions in schema {schema} to {quoted}"),
-    ];
+    let mut statements = Vec::new();
+    if !is_newer(&mut tx, schemas).await? {
+        statements.push(format!("revoke all on all tables in schema {schema} from {quoted}"));
+        statements.push(format!("revoke all on all sequences in schema {schema} from {quoted}"));
+    }
+    statements.push(format!("grant usage on schema {schema} to {quoted}"));
+    statements.push(format!("grant execute on all functions in schema {schema} to {quoted}"));
     if lacks_temporary {
         // Everybody has it unless it was taken from them; only the database's owner can give it back.
         statements.push(format!("grant connect, temporary on database {database} to {quoted}"));

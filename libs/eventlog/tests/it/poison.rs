@@ -1,6 +1,6 @@
 use prost::Message as _;
-use sqlx::{PgConnection, PgPool};
-use tael_eventlog::{ApplyError, Handler, Received};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use tael_eventlog::{ApplyError, ConsumeError, Consumer, Handler, Received};
 use tael_ids::EventId;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Cursor, Event};
@@ -59,6 +59,24 @@ async fn an_event_set_aside_twice_is_kept_once() {
     let aside = aside(&target.pool).await;
     assert_eq!(aside.len(), 1);
     assert_eq!(names(&[aside[0].0.clone()]), ["bad"]);
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_no_fault_of_the_events() {
+    let (source, target) = (Source::start().await, target().await);
+    let role = target.database.role().await;
+    tael_postgres::grant(&target.pool, role.name(), &[tael_eventlog::SCHEMA]).await.unwrap();
+    source.commit(&["a", "b"]).await;
+    let mut consumer =
+        Consumer::new("target", "source", source.channel.clone(), role.pool(), Noting::default());
+    let failed = consumer.run_once().await.unwrap_err();
+    assert!(matches!(failed, ConsumeError::Apply(ApplyError::Transient(_))), "{failed:?}");
+
+    let late = format!("grant insert on noted to {}", role.name());
+    sqlx::query(AssertSqlSafe(late)).execute(&target.pool).await.unwrap();
+    assert_eq!(consumer.run_once().await.unwrap(), 2);
+    assert_eq!(noted(&target.pool).await, ["a", "b"]);
+    assert_eq!(aside(&target.pool).await, []);
 }
 
 /// Notes an event before what it refers to exists, which the database checks at commit only; of an orphan nothing

@@ -2,6 +2,7 @@
 //! it goes on by itself.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod grant;
 mod lost;
 mod migrate;
 mod read_only;

@@ -6,7 +6,8 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use tael_testkit::TestDatabase;
 
-fn build_with(tables: &[&'static str]) -> Migrator {
+/// A build whose migrations these are.
+pub(crate) fn build_with(tables: &[&'static str]) -> Migrator {
     let migrations = (1..).zip(tables).map(|(version, sql)| {
         Migration::new(version, Cow::Borrowed("table"), MigrationType::Simple, sql.into_sql_str(), false)
     });

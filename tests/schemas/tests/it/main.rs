@@ -4,6 +4,7 @@
 mod catalogue;
 mod expand;
 mod old_rows;
+mod rights;
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
