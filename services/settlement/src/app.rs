@@ -1,6 +1,7 @@
 //! The composition root: the only place that sees every part.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
@@ -15,6 +16,7 @@ use tael_proto::audit::v1::audit_service_client::AuditServiceClient;
 use tael_proto::settlement::v1::money_audit_service_server::MoneyAuditServiceServer;
 use tael_proto::settlement::v1::settlement_service_server::SettlementServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -47,6 +49,8 @@ pub struct App {
     facts: Auditable<LedgerFacts>,
     payments: Consumer<PaymentLog>,
     orders: Consumer<OrderLog>,
+    /// That a comparison or an audit ended.
+    news: Arc<Notify>,
     /// Answers the log's waiting readers when the service ends.
     draining: CancellationToken,
 }
@@ -87,10 +91,18 @@ impl Service for App {
             notification: AuditServiceClient::new(connector.connect(&config.notification_url)?),
         };
         let clients = Clients::new(merchant, payment);
-        let audit = MoneyAudit::new(pool.clone(), clock.clone(), clients.clone(), facts.clone(), peers);
-        let settlement = Settlement::new(pool.clone(), log.clone(), clock, clients);
+        let news = Arc::new(Notify::new());
+        let audit = MoneyAudit::new(
+            pool.clone(),
+            clock.clone(),
+            clients.clone(),
+            facts.clone(),
+            peers,
+            Arc::clone(&news),
+        );
+        let settlement = Settlement::new(pool.clone(), log.clone(), clock, clients, Arc::clone(&news));
         let bound = config.base.bind(identity, CALLERS).await?;
-        Ok(Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, draining })
+        Ok(Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, news, draining })
     }
 
     fn addr(&self) -> SocketAddr {
@@ -98,8 +110,19 @@ impl Service for App {
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
-        let Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, draining } =
-            self;
+        let Self {
+            bound,
+            pool,
+            idempotency,
+            log,
+            settlement,
+            audit,
+            facts,
+            payments,
+            orders,
+            news,
+            draining,
+        } = self;
         let clock = audit.clock.clone();
         let rpc = Rpc::new(settlement, idempotency.clone());
         let audit = AuditRpc { audit, draining: draining.clone() };
@@ -111,7 +134,9 @@ impl Service for App {
 
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn("retention", log.retain(shutdown.clone()));
-        tasks.spawn("told", told::run(pool.clone(), clock, shutdown.clone()));
+        if tael_telemetry::is_exporting() {
+            tasks.spawn("told", told::run(pool.clone(), clock, news, shutdown.clone()));
+        }
         tasks.spawn("payment log", payments.run(shutdown.clone()));
         tasks.spawn("order log", orders.run(shutdown.clone()));
         tasks.spawn_fallible("grpc", {

@@ -8,12 +8,15 @@ pub(crate) mod posting;
 mod reconcile;
 pub(crate) mod told;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_eventlog::EventLog;
 use tael_ids::{BatchId, ChannelAccountId, MerchantId, ReconciliationId};
+use tokio::sync::Notify;
 use tonic::Status;
 
 use crate::clients::{ClientError, Clients};
@@ -25,6 +28,8 @@ pub(crate) struct Settlement {
     log: EventLog,
     clock: Clock,
     clients: Clients,
+    /// Is told when a comparison ended.
+    news: Arc<Notify>,
 }
 
 /// Why a use case did not do its work.
@@ -57,8 +62,14 @@ pub(crate) enum Error {
 }
 
 impl Settlement {
-    pub(crate) fn new(pool: PgPool, log: EventLog, clock: Clock, clients: Clients) -> Self {
-        Self { pool, log, clock, clients }
+    pub(crate) fn new(
+        pool: PgPool,
+        log: EventLog,
+        clock: Clock,
+        clients: Clients,
+        news: Arc<Notify>,
+    ) -> Self {
+        Self { pool, log, clock, clients, news }
     }
 
     /// The present by the service's clock.

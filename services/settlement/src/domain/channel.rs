@@ -9,6 +9,8 @@ pub(crate) enum Channel {
 }
 
 impl Channel {
+    pub(crate) const ALL: [Self; 1] = [Self::Alipay];
+
     /// The name by which it is stored.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Row as _};
 use tael_proto::audit::v1::{Fact, FactKind};
+use tael_proto::settlement::v1::DisagreementKind;
 
 use crate::domain::reconciliation::{BillDay, BillLine};
 
@@ -37,6 +38,11 @@ pub(crate) struct Found {
     pub(crate) currency: Option<String>,
     pub(crate) expected: Option<i64>,
     pub(crate) actual: Option<i64>,
+}
+
+/// The kinds of disagreements that an audit looks for; some more than once.
+pub(crate) fn kinds() -> impl Iterator<Item = DisagreementKind> {
+    checks::all().map(|check| check.kind)
 }
 
 /// One audit's place to compare.

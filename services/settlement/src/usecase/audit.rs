@@ -7,6 +7,7 @@
 //! asked: that would tell that an event was read, while the audit is to tell whether its effect is there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
@@ -22,7 +23,7 @@ use tael_proto::audit::v1::audit_service_client::AuditServiceClient;
 use tael_proto::audit::v1::audit_service_server::AuditService as _;
 use tael_proto::audit::v1::{FactKind, ReadFactsRequest, ReadFactsResponse};
 use tael_proto::settlement::v1::DisagreementKind;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use tonic::{Request, Status};
 
@@ -90,6 +91,8 @@ pub(crate) struct MoneyAudit {
     clients: Clients,
     ledger: Auditable<LedgerFacts>,
     peers: Peers,
+    /// Is told when how an audit ended was kept.
+    news: Arc<Notify>,
 }
 
 /// The services that show their facts.
@@ -145,8 +148,9 @@ impl MoneyAudit {
         clients: Clients,
         ledger: Auditable<LedgerFacts>,
         peers: Peers,
+        news: Arc<Notify>,
     ) -> Self {
-        Self { pool, clock, clients, ledger, peers }
+        Self { pool, clock, clients, ledger, peers, news }
     }
 
     /// Compares everything and reports what does not agree as far as `report` takes it; none when nobody listens any
@@ -179,10 +183,14 @@ impl MoneyAudit {
     /// Keeps how an audit ended, for those who watch. Who asked for it is told in any case; if all watchers miss it, they
     /// are alerted that there was none.
     async fn keep(&self, disagreements: BTreeMap<i32, u64>) {
-        let disagreements = disagreements.into_iter().map(|(kind, count)| (kind_name(kind), count)).collect();
+        let disagreements = disagreements
+            .into_iter()
+            .map(|(kind, count)| (kind_name(DisagreementKind::try_from(kind).unwrap_or_default()), count))
+            .collect();
         let audited = Audited { end_time: self.clock.now(), disagreements };
-        if let Err(error) = store::told::insert_audit(&self.pool, EventId::new().uuid(), &audited).await {
-            tracing::warn!(error = %Chain(&error), "how an audit ended could not be kept");
+        match store::told::insert_audit(&self.pool, EventId::new().uuid(), &audited).await {
+            Ok(()) => self.news.notify_one(),
+            Err(error) => tracing::warn!(error = %Chain(&error), "how an audit ended could not be kept"),
         }
     }
 
@@ -343,8 +351,8 @@ impl MoneyAudit {
     }
 }
 
-/// The name of a `DisagreementKind` in metrics, for example `order_without_money`.
-fn kind_name(kind: i32) -> String {
-    let name = DisagreementKind::try_from(kind).unwrap_or_default().as_str_name();
+/// The name of a kind in metrics, for example `order_without_money`.
+pub(super) fn kind_name(kind: DisagreementKind) -> String {
+    let name = kind.as_str_name();
     name.strip_prefix("DISAGREEMENT_KIND_").unwrap_or(name).to_lowercase()
 }

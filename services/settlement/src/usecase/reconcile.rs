@@ -104,6 +104,7 @@ impl Settlement {
         let counts = store::reconciliations::compare(&mut tx, reading).await?;
         store::reconciliations::finish(&mut tx, reading, counts, guard).await?;
         tx.commit().await?;
+        self.news.notify_one();
         crash_point("settlement.reconcile.committed");
         Ok(())
     }

@@ -104,7 +104,8 @@ async fn only_audits_of_everything_are_told_to_those_who_watch() {
     assert_eq!(kept(&world).await, found);
 
     // It is found until its day is past, over a weekend.
-    let today = AuditMoneyRequest { patience_ms: 1, stuck_after_seconds: 3600, ..AuditMoneyRequest::default() };
+    let today =
+        AuditMoneyRequest { patience_ms: 1, stuck_after_seconds: 3600, ..AuditMoneyRequest::default() };
     let days = jiff::SignedDuration::from_hours(24);
     for clean in [false, false, false, true] {
         world.clock.advance(days);
