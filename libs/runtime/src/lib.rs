@@ -27,7 +27,8 @@ pub use tasks::{TaskError, Tasks};
 use tokio_util::sync::CancellationToken;
 
 /// Of every process that runs services. Calls are handled by many small values that one thread makes and another drops,
-/// which the system's allocator is slow at.
+/// which the system's allocator is slow at. Unit tests have it from the build of this crate that their tools link.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
