@@ -78,7 +78,7 @@ fn run_process<F: Future<Output = ExitCode>>(
             return ExitCode::from(3);
         }
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let telemetry = match tael_telemetry::init(telemetry) {
             Ok(telemetry) => telemetry,
             Err(error) => {
@@ -91,7 +91,10 @@ fn run_process<F: Future<Output = ExitCode>>(
         let code = work(shutdown).await;
         telemetry.shutdown();
         code
-    })
+    });
+    // What blocks a thread, as a look-up of a name does while the name server is away, can't be told to stop.
+    runtime.shutdown_background();
+    code
 }
 
 async fn serve<S: Service>(config: S::Config, patience: Duration, shutdown: CancellationToken) -> ExitCode {
@@ -139,4 +142,30 @@ async fn cancel_on_signal(shutdown: CancellationToken) {
     }
     tracing::info!("told to end; draining");
     shutdown.cancel();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_blocked_does_not_hold_the_process() {
+        let telemetry = TelemetryConfig::from_env(&mut Env::from_map([]), "test");
+        let (release, blocked) = mpsc::channel::<()>();
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || {
+            run_process("test", telemetry, async |_| {
+                let (begun, begins) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_blocking(move || (begun.send(()), blocked.recv()));
+                begins.await.unwrap();
+                ExitCode::SUCCESS
+            });
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(5)).unwrap();
+        drop(release);
+    }
 }

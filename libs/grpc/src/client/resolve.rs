@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -62,7 +62,7 @@ impl Resolver {
         .shared()
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<(String, u16), LookUp>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<(String, u16), LookUp>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
