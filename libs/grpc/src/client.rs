@@ -46,7 +46,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Makes a channel without TLS. It connects when it is first used and again whenever a connection is lost.
 ///
 /// Several URLs are separated by commas. A replica that can't be reached, or is lost under a call, is UNAVAILABLE; so
-/// is one that does not answer pings, after five seconds, and a name without addresses, at once.
+/// is one that does not answer pings, after five seconds, a name without addresses, at once, and a name that was never
+/// found, after five seconds.
 pub fn connect(urls: &str) -> Result<Channel, InvalidUrl> {
     Connector::default().connect(urls)
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::{join_all, select_ok};
 use http::{Request, Response, request};
 use hyper::body::Incoming;
@@ -22,9 +23,11 @@ use super::target::{Host, Target};
 use crate::deadline;
 
 /// Names are looked up every two seconds: no sooner than after the first part of the pause, and before the end of the
-/// second when a connection was lost or none could be made.
+/// second when a connection was lost, none could be made, or a call waits for the first addresses.
 const LOOKUP_PAUSE: Duration = Duration::from_millis(200);
 const LOOKUP_DOUBT: Duration = Duration::from_millis(1800);
+/// How long a call waits for a look-up that succeeds, when none has yet: there is time for two.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a call is sent on at most after a replica did not begin it.
 const MAX_SENDS: usize = 4;
 
@@ -33,7 +36,7 @@ pub(super) struct Replicas {
     targets: Vec<Arc<Target>>,
     name: String,
     resolver: Resolver,
-    /// None until the first look-up has ended.
+    /// None until a look-up has succeeded: what is not known is not the same as nobody.
     known: watch::Sender<Option<Arc<[Arc<Replica>]>>>,
     /// Something suggests that the addresses have changed.
     doubt: Arc<Notify>,
@@ -53,8 +56,7 @@ impl Replicas {
             follows: AtomicBool::new(false),
         };
         if replicas.targets.iter().all(|target| matches!(target.host, Host::Address(_))) {
-            let found = replicas.targets.iter().map(|target| Replicas::addresses(target, None, &[]));
-            replicas.learn(found.collect());
+            replicas.look_up().now_or_never().expect("addresses need not be looked up");
             replicas.follows.store(true, Ordering::Relaxed);
         }
         Arc::new(replicas)
@@ -101,7 +103,7 @@ impl Replicas {
     /// Chooses among the replicas that are connected; when none is, whichever can be connected to first. One that was
     /// tried before is tried again only when there is no other.
     async fn choose(self: &Arc<Self>, tried: &[SocketAddr]) -> Result<(Arc<Replica>, Sender), Status> {
-        let replicas = self.known().await;
+        let replicas = self.known().await?;
         let untried = || replicas.iter().filter(|replica| !tried.contains(&replica.addr()));
         if let Some(chosen) = less_busy_of_two(untried()) {
             return Ok(chosen);
@@ -126,72 +128,66 @@ impl Replicas {
         }
     }
 
-    async fn known(self: &Arc<Self>) -> Arc<[Arc<Replica>]> {
+    async fn known(self: &Arc<Self>) -> Result<Arc<[Arc<Replica>]>, Status> {
         if let Some(replicas) = &*self.known.borrow() {
-            return Arc::clone(replicas);
+            return Ok(Arc::clone(replicas));
         }
+        let mut known = self.known.subscribe();
         if !self.follows.swap(true, Ordering::Relaxed) {
             tokio::spawn(follow(Arc::downgrade(self)));
         }
-        let mut known = self.known.subscribe();
-        let replicas = known.wait_for(Option::is_some).await.expect("the sender is ours");
-        replicas.as_ref().map(Arc::clone).expect("it was waited for")
+        self.doubt.notify_one();
+        let found = tokio::time::timeout(LOOKUP_PATIENCE, known.wait_for(Option::is_some)).await;
+        let found =
+            found.map_err(|_elapsed| Status::unavailable(format!("{} can't be looked up", self.name)))?;
+        let replicas = found.expect("the sender is ours");
+        Ok(replicas.as_ref().map(Arc::clone).expect("it was waited for"))
     }
 
     /// Looks all names up.
     async fn look_up(&self) {
-        let before = self.known.borrow().clone();
-        let before = before.as_deref().unwrap_or_default();
-        let found = self.targets.iter().map(async |target| {
-            let answer = match &target.host {
-                Host::Address(_) => None,
-                Host::Name(name) => Some(self.resolver.look_up(name, target.port).await),
-            };
-            Self::addresses(target, answer, before)
-        });
-        self.learn(join_all(found).await);
+        let found = join_all(self.targets.iter().map(|target| self.addresses(target))).await;
+        self.learn(&found);
     }
 
-    /// The addresses of a target. When a look-up failed, those that it had before: a name server that is away takes no
-    /// service with it.
-    fn addresses(
-        target: &Arc<Target>,
-        answer: Option<std::io::Result<Vec<SocketAddr>>>,
-        before: &[Arc<Replica>],
-    ) -> Vec<SocketAddr> {
-        match (&target.host, answer) {
-            (Host::Address(address), _) => vec![SocketAddr::new(*address, target.port)],
-            (Host::Name(_), Some(Ok(addresses))) => addresses,
-            (Host::Name(name), failed) => {
-                let error = failed.and_then(Result::err);
-                tracing::debug!(
-                    name,
-                    error = error.as_ref().map(|e| e as &dyn Error),
-                    "a name could not be looked up"
-                );
-                let of_target = before.iter().filter(|replica| Arc::ptr_eq(replica.target(), target));
-                of_target.map(|replica| replica.addr()).collect()
-            }
-        }
+    /// The addresses of a target; none when they can't be looked up.
+    async fn addresses(&self, target: &Target) -> Option<Vec<SocketAddr>> {
+        let name = match &target.host {
+            Host::Address(address) => return Some(vec![SocketAddr::new(*address, target.port)]),
+            Host::Name(name) => name,
+        };
+        let found = self.resolver.look_up(name, target.port).await;
+        found
+            .inspect_err(|error| {
+                tracing::debug!(name, error = error as &dyn Error, "a name could not be looked up");
+            })
+            .ok()
     }
 
     /// Replaces the replicas by those at the addresses of each target. Who stays keeps its connection; calls in flight
-    /// to one that goes are not disturbed.
-    fn learn(&self, found: Vec<Vec<SocketAddr>>) {
-        let before = self.known.borrow().clone();
-        let before = before.as_deref().unwrap_or_default();
+    /// to one that goes are not disturbed. A target that could not be looked up keeps the replicas that it had: a name
+    /// server that is away takes no service with it.
+    fn learn(&self, found: &[Option<Vec<SocketAddr>>]) {
+        let known = self.known.borrow().clone();
+        let before = known.as_deref().unwrap_or_default();
         let mut replicas: Vec<Arc<Replica>> = Vec::new();
         for (target, addresses) in self.targets.iter().zip(found) {
-            for addr in addresses {
-                let same =
-                    |replica: &&Arc<Replica>| replica.addr() == addr && Arc::ptr_eq(replica.target(), target);
-                let replica = before.iter().find(same).cloned();
+            let of_target = before.iter().filter(|replica| Arc::ptr_eq(replica.target(), target));
+            let Some(addresses) = addresses else {
+                replicas.extend(of_target.cloned());
+                continue;
+            };
+            for &addr in addresses {
+                let replica = of_target.clone().find(|replica| replica.addr() == addr).cloned();
                 replicas.push(replica.unwrap_or_else(|| Arc::new(Replica::new(addr, Arc::clone(target)))));
             }
         }
+        if known.is_none() && replicas.is_empty() && found.iter().any(Option::is_none) {
+            return;
+        }
         let same =
             replicas.len() == before.len() && replicas.iter().zip(before).all(|(a, b)| Arc::ptr_eq(a, b));
-        if !same || self.known.borrow().is_none() {
+        if !same || known.is_none() {
             tracing::debug!(
                 name = self.name,
                 replicas = replicas.len(),
@@ -207,9 +203,12 @@ async fn follow(replicas: Weak<Replicas>) {
     while let Some(replicas) = replicas.upgrade() {
         replicas.look_up().await;
         let doubt = Arc::clone(&replicas.doubt);
+        let awaited = replicas.known.receiver_count() > 0;
         drop(replicas);
         tokio::time::sleep(LOOKUP_PAUSE).await;
-        let _ = tokio::time::timeout(LOOKUP_DOUBT, doubt.notified()).await;
+        if !awaited {
+            let _ = tokio::time::timeout(LOOKUP_DOUBT, doubt.notified()).await;
+        }
     }
 }
 

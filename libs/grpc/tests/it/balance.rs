@@ -111,24 +111,29 @@ impl Load {
 
 /// Names whose addresses a test chooses; none while it lets look-ups fail.
 #[derive(Clone, Default)]
-struct Names(Arc<Mutex<Option<Vec<SocketAddr>>>>);
+struct Names(Arc<Mutex<(Option<Vec<SocketAddr>>, usize)>>);
 
 impl Names {
     fn are(&self, addrs: impl IntoIterator<Item = SocketAddr>) {
-        *self.0.lock().unwrap() = Some(addrs.into_iter().collect());
+        self.0.lock().unwrap().0 = Some(addrs.into_iter().collect());
     }
 
     fn can_t_be_looked_up(&self) {
-        *self.0.lock().unwrap() = None;
+        self.0.lock().unwrap().0 = None;
+    }
+
+    /// How often they were looked up.
+    fn asked(&self) -> usize {
+        self.0.lock().unwrap().1
     }
 
     fn channel(&self) -> Channel {
         let names = self.clone();
         let resolver = Resolver::new(move |name, _port| {
             assert_eq!(name, "service");
-            std::future::ready(
-                names.0.lock().unwrap().clone().ok_or_else(|| io::Error::other("no name server")),
-            )
+            let mut names = names.0.lock().unwrap();
+            names.1 += 1;
+            std::future::ready(names.0.clone().ok_or_else(|| io::Error::other("no name server")))
         });
         Connector::default().resolving(resolver).connect("http://service:50051").unwrap()
     }
@@ -234,6 +239,7 @@ async fn without_a_replica_the_caller_is_told_at_once() {
 async fn addresses_are_looked_up_again_and_again() {
     let [first, second] = [Replica::start().await, Replica::start().await];
     let names = Names::default();
+    names.are([]);
     let channel = names.channel();
     // Nobody is there yet.
     assert_eq!(call(&channel).await.unwrap_err().code(), Code::Unavailable);
@@ -254,6 +260,25 @@ async fn addresses_are_looked_up_again_and_again() {
     })
     .await;
     assert!(load.end().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_call_waits_until_the_name_server_is_there() {
+    let replica = Replica::start().await;
+    let names = Names::default();
+    let channel = names.channel();
+    let calling = tokio::spawn(async move { call(&channel).await });
+    eventually("a look-up that fails", async || (names.asked() > 0).then_some(())).await;
+    names.are([replica.addr()]);
+    calling.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_never_found_is_told_before_the_deadline() {
+    let began = Instant::now();
+    let unknown = call(&Names::default().channel()).await.unwrap_err();
+    assert_eq!((unknown.code(), unknown.message()), (Code::Unavailable, "service can't be looked up"));
+    assert_eq!(began.elapsed().as_secs(), 5);
 }
 
 #[tokio::test]
