@@ -26,6 +26,8 @@ use crate::tls::{Identity, caller_of};
 const MAX_HANDSHAKES: usize = 256;
 /// How long a peer has for its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long those have who shake hands when the server ends. Only after them does it tell all others to go elsewhere.
+const LAST_HANDSHAKES: Duration = Duration::from_secs(1);
 /// How long to wait after an accept failed, which happens when the process has too many open files.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -61,7 +63,6 @@ async fn accept(
     connections: mpsc::Sender<Connection>,
 ) {
     let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    // Dropped with this task: who is still shaking hands when the server ends has not called anything.
     let mut handshakes = JoinSet::new();
     loop {
         while handshakes.try_join_next().is_some() {}
@@ -82,17 +83,25 @@ async fn accept(
         match &identity {
             None => drop(connections.send(Connection::plain(stream)).await),
             Some(identity) => {
-                let acceptor = TlsAcceptor::from(identity.server_config());
-                handshakes.spawn(handshake(acceptor, stream, addr, place, connections.clone()));
+                let shaking = handshake(identity.clone(), stream, addr, connections.clone());
+                handshakes.spawn(shaking.map(|()| drop(place)));
             }
         }
     }
-    // Who connected a moment ago is told by the server that it is going away, instead of being cut off.
-    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-        if identity.is_none() {
-            drop(connections.send(Connection::plain(stream)).await);
+    // Who connected a moment ago is told by the server that it is going away, instead of being cut off: it may have sent
+    // a call, and would not know whether that was begun.
+    while let Some(Ok((stream, addr))) = listener.accept().now_or_never() {
+        match &identity {
+            None => drop(connections.send(Connection::plain(stream)).await),
+            Some(identity) => {
+                handshakes.spawn(handshake(identity.clone(), stream, addr, connections.clone()));
+            }
         }
     }
+    drop(listener);
+    let all = async { while handshakes.join_next().await.is_some() {} };
+    // Those who need longer have not called anything.
+    let _ = tokio::time::timeout(LAST_HANDSHAKES, all).await;
 }
 
 async fn accept_one(
@@ -107,18 +116,17 @@ async fn accept_one(
 }
 
 async fn handshake(
-    acceptor: TlsAcceptor,
+    identity: Identity,
     stream: TcpStream,
     addr: SocketAddr,
-    place: OwnedSemaphorePermit,
     connections: mpsc::Sender<Connection>,
 ) {
+    let acceptor = TlsAcceptor::from(identity.server_config());
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => drop(connections.send(Connection::secure(stream)).await),
         Ok(Err(error)) => tracing::warn!(%addr, %error, "a peer failed to show who it is"),
         Err(_elapsed) => tracing::warn!(%addr, "a peer did not end its handshake"),
     }
-    drop(place);
 }
 
 impl Connection {

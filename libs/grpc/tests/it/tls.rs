@@ -1,10 +1,12 @@
 //! Who may connect, and who may call what.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use http::Request;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -21,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 use tonic::{Code, Status};
@@ -66,6 +69,19 @@ fn stranger(
     authority: &Authority,
     certificate: Option<&Certificate>,
 ) -> tonic::transport::Channel {
+    let (addr, connector) = (server.addr, connector(authority, certificate));
+    let connect = tower::service_fn(move |_: Uri| {
+        let connector = connector.clone();
+        async move { shake_hands(&connector, TcpStream::connect(addr).await?).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://localhost").connect_with_connector_lazy(connect)
+}
+
+async fn shake_hands(connector: &TlsConnector, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+fn connector(authority: &Authority, certificate: Option<&Certificate>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -83,15 +99,7 @@ fn stranger(
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let (addr, connector) = (server.addr, TlsConnector::from(Arc::new(config)));
-    let connect = tower::service_fn(move |_: Uri| {
-        let connector = connector.clone();
-        async move {
-            let stream = TcpStream::connect(addr).await?;
-            connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.map(TokioIo::new)
-        }
-    });
-    Endpoint::from_static("http://localhost").connect_with_connector_lazy(connect)
+    TlsConnector::from(Arc::new(config))
 }
 
 #[tokio::test]
@@ -214,6 +222,36 @@ async fn peers_that_say_nothing_hold_up_nobody() {
     let began = Instant::now();
     call(channel(&server, identity(&authority.certify("order"), &[&authority]).await)).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+/// Who connects just before a server ends, whether it was accepted by then or not, is answered or learns that its call
+/// was not begun, and in the end that the server goes away.
+#[tokio::test]
+async fn who_shakes_hands_with_a_server_that_ends_is_not_cut_off() {
+    let authority = Authority::new();
+    let order = authority.certify("order");
+    let connector = connector(&authority, Some(&order));
+    for accepted in [true, false] {
+        let server = server(&authority).await;
+        let stream = TcpStream::connect(server.addr).await.unwrap();
+        if accepted {
+            // Who comes later is accepted later.
+            call(channel(&server, identity(&order, &[&authority]).await)).await.unwrap();
+        }
+        server.tell_to_end();
+        let stream = shake_hands(&connector, stream).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let told = tokio::spawn(connection);
+        let answer = match sender.send_request(Request::post("https://localhost/").body(()).unwrap(), true) {
+            Ok((answer, _)) => answer.await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(refused) = answer {
+            assert!(refused.is_remote() && refused.is_go_away(), "accepted {accepted}: {refused:?}");
+        }
+        told.await.unwrap().unwrap();
+        server.stop().await;
+    }
 }
 
 /// Callers that connect anew for each call until they are told to end, and then say how many calls they made.
