@@ -49,6 +49,32 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
+/// Says whether a code tells of a fault. All others are answers: a refusal is the server's work well done.
+///
+/// It is the rule of <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/> for servers. For clients that says that any
+/// code but `OK` is an error; ours follow the servers, for a refusal is no more of a fault to who hears it.
+pub(crate) fn is_fault(code: Code) -> bool {
+    match code {
+        Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unauthenticated => false,
+    }
+}
+
 /// Makes an `INVALID_ARGUMENT` that names each bad field.
 pub fn invalid(violations: Vec<FieldViolation>) -> Status {
     let message =

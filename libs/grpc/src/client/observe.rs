@@ -66,7 +66,7 @@ impl Observed {
         // A span that was entered before is told to have ended when it was left last.
         let _entered = span.enter();
         span.record("rpc.response.status_code", code_name);
-        if code != Code::Ok {
+        if status::is_fault(code) {
             span.record("otel.status_code", "ERROR");
         }
         let attributes =

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tonic::Code;
 use tracing::{Span, field};
 
-use crate::status::code_name;
+use crate::status::{code_name, is_fault};
 
 /// The one call that is not told of: a reader's poll of the log, of which each mostly waits and finds nothing.
 const POLL: &str = "/tael.event.v1.EventLogService/ReadEvents";
@@ -108,30 +108,6 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.end(Code::Cancelled);
-    }
-}
-
-/// Says whether a code tells of a fault on this side. All others are answers: a refusal is the server's work well done.
-/// (The rule of <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/> for servers.)
-fn is_fault(code: Code) -> bool {
-    match code {
-        Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => true,
-        Code::Ok
-        | Code::Cancelled
-        | Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::ResourceExhausted
-        | Code::FailedPrecondition
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unauthenticated => false,
     }
 }
 

@@ -50,20 +50,20 @@ async fn a_call_is_a_span_between_the_work_it_is_for_and_the_span_of_who_is_call
 }
 
 #[tokio::test]
-async fn a_call_that_does_not_succeed_is_an_error_with_its_code() {
+async fn a_call_has_its_code_and_is_an_error_when_something_is_at_fault() {
     let spans = Spans::record();
     let refusing = Server::start(Limits::default(), Readiness::default(), |_| async {
         Err(Status::not_found("as told"))
     })
     .await;
     let nobody = connect("http://127.0.0.1:1").unwrap();
-    for (channel, code) in [(refusing.channel(), "NOT_FOUND"), (nobody, "UNAVAILABLE")] {
+    for (channel, code, error) in [(refusing.channel(), "NOT_FOUND", false), (nobody, "UNAVAILABLE", true)] {
         let before = spans.ended().iter().filter(|span| span.span_kind == SpanKind::Client).count();
         Client::new(channel).list_consumers(message()).await.unwrap_err();
         let call =
             spans.ended().into_iter().filter(|span| span.span_kind == SpanKind::Client).nth(before).unwrap();
         assert_eq!(attribute(&call, "rpc.response.status_code").as_deref(), Some(code));
-        assert!(is_error(&call), "{code}");
+        assert_eq!(is_error(&call), error, "{code}");
     }
 }
 
