@@ -14,5 +14,7 @@ create database :"name" owner :"owner";
 -- No other service's role gets in. What this one may do inside, the owner's migrations say.
 revoke all on database :"name" from public;
 grant connect, temporary on database :"name" to :"name";
+-- It sees whose transactions run, the owner's among them (libs/eventlog/src/horizon.rs).
+grant pg_read_all_stats to :"name";
 SQL
 done
