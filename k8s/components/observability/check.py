@@ -3,7 +3,7 @@
 
 Prometheus' configuration and rules are valid and pass rules_test.yaml; every alert is tested to fire and to keep quiet, and
 has a runbook in docs/operations.md (and every runbook an alert); every expression of every dashboard is PromQL, every panel
-is described, none covers another; and every metric that is asked for is made somewhere in the code.
+is described, none covers another; and every metric that is asked for is one that docs/telemetry.md lists and the code makes.
 
 promtool is the one in PATH, or else that of Debian's package `prometheus`, unpacked into .tael/promtool.
 """
@@ -20,8 +20,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 RUNBOOKS = "https://github.com/tael/tael/blob/main/docs/operations.md"
 
-# Metrics of others: of Prometheus, the collectors and cert-manager, and what samplers make of the traces that they keep.
-FOREIGN = re.compile(r"^(up|ALERTS|otelcol_\w+|prometheus_\w+|certmanager_\w+|kept_(calls_total|duration_seconds_bucket))$")
+# Metrics of others: of Prometheus, the collectors, cert-manager, PostgreSQL's operator and its plugin for backups (those that
+# its documentation names), and what samplers make of the traces that they keep.
+FOREIGN = re.compile(
+    r"^(up|ALERTS|otelcol_\w+|prometheus_\w+|certmanager_\w+|kept_(calls_total|duration_seconds_bucket)"
+    r"|cnpg_collector_pg_wal|cnpg_pg_stat_archiver_last_(archived|failed)_time|cnpg_pg_replication_streaming_replicas"
+    r"|barman_cloud_cloudnative_pg_io_last_available_backup_timestamp)$"
+)
 
 problems = []
 
@@ -49,6 +54,21 @@ def run(*arguments):
     done = subprocess.run([TOOL, *map(str, arguments)], cwd=HERE / "prometheus", capture_output=True, text=True)
     if done.returncode:
         problem(f"promtool {' '.join(map(str, arguments))}:\n{done.stdout}{done.stderr}")
+
+
+def check_configuration():
+    """Prometheus' own file, and the jobs that components add. Debian's promtool is older than `scrape_config_files` (2.43), so
+    it does not see that line; a file of jobs is a configuration by itself."""
+    configuration = (HERE / "prometheus" / "prometheus.yaml").read_text()
+    line = re.compile(r"^scrape_config_files:\n  - /etc/prometheus-targets/\*\.scrape\n", re.MULTILINE)
+    if not line.search(configuration):
+        problem("prometheus.yaml: it does not read the jobs that components add")
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=HERE / "prometheus") as file:
+        file.write(line.sub("", configuration))
+        file.flush()
+        run("check", "config", file.name)
+    for file in sorted(HERE.glob("*/*.scrape")):
+        run("check", "config", file)
 
 
 def alerts():
@@ -139,25 +159,15 @@ def check_promql(expressions):
 
 
 def told():
-    """The metrics that the code makes, by the names that the collector's exporter gives them in Prometheus: dots become
-    underscores, the unit and (for counters) `total` are added."""
-    made = re.compile(r'_(counter|gauge|histogram|up_down_counter)\(\s*"([a-z_.]+)"\)((?:(?!\.build\(\)).){0,600})', re.DOTALL)
-    units = {"s": "_seconds", "By": "_bytes", "1": "_ratio"}
+    """The metrics of docs/telemetry.md, by their names in Prometheus, as far as the code knows their names. (That the processes
+    tell each one listed there is a test of theirs.)"""
+    sources = [file.read_text() for folder in ("libs", "services") for file in (ROOT / folder).glob("*/src/**/*.rs")]
+    row = re.compile(r"^\| `([a-z_.]+)` \| `([a-z_]+?)(_\*)?` \| (?:histogram|gauge|counter|up-down counter)", re.MULTILINE)
     names = set()
-    for folder in ("libs", "services"):
-        for file in (ROOT / folder).glob("*/src/**/*.rs"):
-            for kind, name, rest in made.findall(file.read_text()):
-                unit = re.search(r'\.with_unit\("([^"]*)"\)', rest)
-                name = name.replace(".", "_")
-                suffix = units.get(unit[1], "") if unit else ""
-                if not name.endswith(suffix):
-                    name += suffix
-                if kind == "counter":
-                    names.add(name.removesuffix("_total") + "_total")
-                elif kind == "histogram":
-                    names |= {f"{name}_{part}" for part in ("bucket", "count", "sum")}
-                else:
-                    names.add(name)
+    for name, prometheus, is_histogram in row.findall((ROOT / "docs" / "telemetry.md").read_text()):
+        if not any(f'"{name}"' in source for source in sources):
+            problem(f"docs/telemetry.md: {name}: no code makes it")
+        names |= {f"{prometheus}_{part}" for part in ("bucket", "count", "sum")} if is_histogram else {prometheus}
     return names
 
 
@@ -181,7 +191,7 @@ def check_metrics(expressions):
 
 
 TOOL = promtool()
-run("check", "config", "prometheus.yaml")
+check_configuration()
 run("test", "rules", "rules_test.yaml")
 alert_count = check_alerts()
 expressions = check_dashboards()
