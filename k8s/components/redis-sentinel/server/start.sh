@@ -3,7 +3,11 @@
 set -eu
 self="$HOSTNAME.redis"
 
-master() { timeout 3 redis-cli -h redis-sentinel -p 26379 sentinel get-master-addr-by-name tael 2>/dev/null | head -n 1; }
+# The master's name, or nothing: an error reply (a sentinel that has another password already) is none.
+master() {
+  timeout 3 redis-cli -h redis-sentinel -p 26379 -e sentinel get-master-addr-by-name tael 2>/dev/null |
+    grep -m 1 -x -E 'redis-[0-9]+\.redis(\..*)?'
+}
 
 # When everything is new, there are no sentinels yet, and the first server is the master. A server with data waits for them:
 # another may have become the master since.
