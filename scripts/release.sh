@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Says which images an overlay runs, and names its migration Jobs after what they do.
 #
-#   scripts/release.sh <overlay> <repository> <tag> [<digests>]
+#   scripts/release.sh <overlay> <repository> <tag> <digests>
+#   scripts/release.sh --await <overlay>       waits until the cluster has done its migrations; fails when one has failed
 #   scripts/release.sh --renew [<overlay>…]    after a change of migrations, with the images as they are
 #   scripts/release.sh --check [<overlay>…]    fails when that was forgotten
 #
-#   scripts/release.sh production registry.example.com/tael 1.4.0
+#   scripts/release.sh production registry.example.com/tael 1.4.0 digests.txt
 #
-# The images are <repository>/order:<tag> and so on. With a file of lines such as `order sha256:…` they are fixed by digest
-# as well, so that nobody can put another image under the same tag.
+# The images are <repository>/order:<tag> and so on, fixed by the digests in a file of lines such as `order sha256:…`, so
+# that nobody can put another image under the same tag. Only staging does without.
 #
 # A Job's template cannot change, so every version of a migration is a Job of its own: the suffix of the names is a hash over
 # the Jobs as they are rendered and over the migrations. The same input gives the same files.
@@ -89,7 +90,30 @@ nameSuffix: "-$2"
 YAML
 }
 
+# Waits for the migration Jobs of the overlay $1 in the cluster that kubectl speaks to, and for those of no other release.
+await_migrations() {
+  local jobs states reported=
+  jobs=$(kubectl kustomize "k8s/overlays/$1/migrations") || die "k8s/overlays/$1/migrations can't be rendered"
+  while :; do
+    states=$(kubectl get -f - -o \
+      jsonpath='{range .items[*]}{.metadata.name}:{range .status.conditions[?(@.status=="True")]} {.type}{end}{"\n"}{end}' \
+      <<<"$jobs") || die 'not all of the migration Jobs are in the cluster; apply first'
+    if [ "$states" != "$reported" ]; then
+      printf '%s\n' "$states"
+      reported=$states
+    fi
+    if grep -qw Failed <<<"$states"; then die 'a migration has failed; see "A migration that fails" in docs/operations.md'; fi
+    if ! grep -qvw Complete <<<"$states"; then return 0; fi
+    sleep 5
+  done
+}
+
 case "${1:-}" in
+  --await)
+    [ $# -eq 2 ] || die 'wanted: --await <overlay>'
+    [[ " ${overlays[*]} " == *" $2 "* ]] || die "there is no overlay $2 with releases (${overlays[*]})"
+    await_migrations "$2"
+    ;;
   --check | --renew)
     mode=$1
     shift
@@ -113,7 +137,7 @@ case "${1:-}" in
     exit 2
     ;;
   *)
-    [ $# -eq 3 ] || [ $# -eq 4 ] || die "wanted: <overlay> <repository> <tag> [<digests>]"
+    [ $# -eq 4 ] || { [ $# -eq 3 ] && [ "$1" = staging ]; } || die "wanted: <overlay> <repository> <tag> <digests>"
     [[ " ${overlays[*]} " == *" $1 "* ]] || die "there is no overlay $1 with releases (${overlays[*]})"
     [[ $2 =~ ^[a-z0-9][a-z0-9._:/-]*[a-z0-9]$ ]] || die "$2 is no repository such as registry.example.com/tael"
     [[ $3 =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ ]] || die "$3 is no tag"
