@@ -5,16 +5,16 @@
 # SERVICE is gateway, merchant, notification, order, payment, refund, sandbox, settlement, or tael (the command line).
 # Needs BuildKit, which is Docker's default since 23.0 and what `buildah` understands as well.
 #
-# Builder and runtime are the same Debian, bookworm: a binary that was linked against a newer glibc would not start. The
+# Builder and runtime are the same Debian, trixie: a binary that was linked against a newer glibc would not start. The
 # tags move with security updates. A release that must be built again bit by bit fixes both by digest:
 #
-#   docker buildx imagetools inspect rust:1.95-bookworm --format '{{.Manifest.Digest}}'
-#   docker build --build-arg BUILDER=rust:1.95-bookworm@sha256:… --build-arg RUNTIME=gcr.io/distroless/cc-debian12:nonroot@sha256:… …
-ARG BUILDER=rust:1.95-bookworm
-ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
+#   docker buildx imagetools inspect rust:1.95-trixie --format '{{.Manifest.Digest}}'
+#   docker build --build-arg BUILDER=rust:1.95-trixie@sha256:… --build-arg RUNTIME=gcr.io/distroless/cc-debian13:nonroot@sha256:… …
+ARG BUILDER=rust:1.95-trixie
+ARG RUNTIME=gcr.io/distroless/cc-debian13:nonroot
 
 # No protoc (protox compiles the contracts), no cmake and no clang (aws-lc ships its bindings): the C compiler of this image
-# is all that is needed.
+# is all that is needed, for aws-lc and mimalloc.
 FROM ${BUILDER} AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src

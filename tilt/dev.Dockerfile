@@ -4,7 +4,7 @@
 # The C library must not be older than the one the binary was linked against. Debian 13's is 2.41; on a newer machine give
 # another base: tilt up -- --base-image ubuntu:26.04
 ARG BASE=debian:trixie-slim
-FROM gcr.io/distroless/cc-debian12:nonroot AS certificates
+FROM gcr.io/distroless/cc-debian13:nonroot AS certificates
 
 FROM ${BASE}
 # A slim image has no authorities, and TLS clients do not start without any.
