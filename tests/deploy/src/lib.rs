@@ -6,6 +6,7 @@
 pub mod address;
 pub mod certificates;
 pub mod configuration;
+pub mod database;
 pub mod environment;
 pub mod layout;
 mod needs;
@@ -26,7 +27,7 @@ use object::{Objects, Problem};
 pub type Rule = fn(&Objects) -> Vec<Problem>;
 
 /// All rules, by the name under which problems are shown.
-pub const RULES: [(&str, Rule); 15] = [
+pub const RULES: [(&str, Rule); 16] = [
     ("labels", wiring::check_labels),
     ("ports", wiring::check_ports),
     ("services", wiring::check_services),
@@ -40,6 +41,7 @@ pub const RULES: [(&str, Rule); 15] = [
     ("images", security::check_images),
     ("secrets", security::check_secrets),
     ("configuration", configuration::check),
+    ("database", database::check),
     ("network", network::check),
     ("certificates", certificates::check),
 ];

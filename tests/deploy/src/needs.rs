@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::object::Labels;
-use crate::pod::Port;
+use crate::pod::{Port, tcp};
 use crate::policy::{Peer, Place};
 
 /// Some of the peers.
@@ -30,6 +30,9 @@ pub(crate) const fn named(name: &'static str) -> Who {
 /// The pods that the operator makes of the Cluster `postgres`.
 const POSTGRES_CLUSTER: Who = Who::Labelled("cnpg.io/cluster", "postgres");
 
+/// The pods by which cert-manager answers a public authority.
+const SOLVER: Who = Who::Labelled("acme.cert-manager.io/http01-solver", "true");
+
 /// What is needed although no address shows it: from whom, to whom, at which port, and why.
 pub(crate) const KNOWN: &[(Who, Who, u16, &str)] = &[
     (Who::Everybody, Who::Outside("dns"), 53, "names are resolved"),
@@ -52,6 +55,7 @@ pub(crate) const KNOWN: &[(Who, Who, u16, &str)] = &[
         "the operator asks instances how they are",
     ),
     (POSTGRES_CLUSTER, Who::Outside("internet"), 443, "backups go to the object store"),
+    (Who::Outside("ingress controller"), SOLVER, 8089, "a public authority asks the solver"),
 ];
 
 /// What is needed where it is, and may be missing.
@@ -91,10 +95,6 @@ pub(crate) fn indices(peers: &[Peer], own: usize, who: Who) -> Vec<usize> {
     peers.iter().enumerate().filter(is_one).map(|(index, _)| index).collect()
 }
 
-pub(crate) fn tcp(name: &str, number: u16) -> Port {
-    Port { name: name.to_owned(), number, protocol: "TCP".to_owned() }
-}
-
 /// Who else there is: callers that are not rendered, parts of the cluster, strangers, and addresses outside.
 pub(crate) fn outside(own: &[Peer]) -> Vec<Peer> {
     let label = |pairs: &[(&str, &str)]| -> Labels {
@@ -129,14 +129,8 @@ pub(crate) fn outside(own: &[Peer]) -> Vec<Peer> {
             Vec::new(),
         ),
         somebody("a stranger in the namespace", "tael", &[("app", "stranger")], &[], vec![tcp("any", 50051)]),
-        somebody(
-            "ingress controller",
-            "ingress-nginx",
-            &[("app.kubernetes.io/name", "ingress-nginx")],
-            &[],
-            Vec::new(),
-        ),
-        somebody("another pod of ingress-nginx", "ingress-nginx", &[], &[], Vec::new()),
+        somebody("ingress controller", "traefik", &[("app.kubernetes.io/name", "traefik")], &[], Vec::new()),
+        somebody("another pod of traefik", "traefik", &[], &[], Vec::new()),
         somebody(
             "PostgreSQL's operator",
             "cnpg-system",

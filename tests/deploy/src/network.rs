@@ -8,9 +8,9 @@
 use std::collections::BTreeSet;
 
 use crate::address::{Address, told};
-use crate::needs::{KNOWN, TOLD_TO_OTHERS, WHERE_IT_IS, indices, named, outside, tcp};
-use crate::object::{Labels, Object, Objects, Problem, has_labels, labels};
-use crate::pod::{Port, pods};
+use crate::needs::{KNOWN, TOLD_TO_OTHERS, WHERE_IT_IS, indices, named, outside};
+use crate::object::{Object, Objects, Problem, has_labels, labels};
+use crate::pod::{Kind, Port, everybody, pods, tcp};
 use crate::policy::{Direction, Leave, Peer, Place, leave, policies};
 use crate::wiring::target_port;
 
@@ -40,22 +40,16 @@ pub fn check(objects: &Objects) -> Vec<Problem> {
     problems
 }
 
-/// The pods that the manifests make: by themselves first, in the order of [`pods`], then by PostgreSQL's operator.
+/// The pods that the manifests make: by themselves first, in the order of [`pods`], then by operators.
 fn inside(objects: &Objects) -> Vec<Peer> {
-    let peer = |owner: &Object, labels: Labels, ports: Vec<Port>| {
+    let peer = |Kind { owner, labels, ports }: Kind<'_>| {
         let namespace = owner.namespace().to_owned();
         let mut namespace_labels =
             objects.find("Namespace", &namespace).map(Object::labels).unwrap_or_default();
         namespace_labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.clone());
         Peer { name: owner.to_string(), place: Place::Pod { labels, namespace, namespace_labels }, ports }
     };
-    let rendered = pods(objects).into_iter().map(|pod| peer(pod.owner, pod.labels(), pod.ports()));
-    let clusters = objects.of_kind("Cluster").map(|cluster| {
-        let mut own = labels(cluster.at("/spec/inheritedMetadata/labels"));
-        own.insert("cnpg.io/cluster".to_owned(), cluster.name().to_owned());
-        peer(cluster, own, vec![tcp("postgresql", 5432), tcp("metrics", 9187), tcp("status", 8000)])
-    });
-    rendered.chain(clusters).collect()
+    everybody(objects).into_iter().map(peer).collect()
 }
 
 fn needs(objects: &Objects, peers: &[Peer], own: usize) -> (Vec<Need>, Vec<Problem>) {

@@ -141,6 +141,47 @@ pub fn pod(owner: &Object) -> Option<Pod<'_>> {
     Some(Pod { owner, template: owner.at(pointer)?, path })
 }
 
+/// Pods of one kind: of what object, with which labels and ports.
+pub struct Kind<'a> {
+    /// The object that they are made of.
+    pub owner: &'a Object,
+    /// The labels that they carry.
+    pub labels: Labels,
+    /// The ports that they listen on.
+    pub ports: Vec<Port>,
+}
+
+/// All pods: those of [`pods`], in their order, and then those that operators make of their objects.
+pub fn everybody(objects: &Objects) -> Vec<Kind<'_>> {
+    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let rendered = pods(objects).into_iter().map(|pod| Kind {
+        owner: pod.owner,
+        labels: pod.labels(),
+        ports: pod.ports(),
+    });
+    // https://cloudnative-pg.io/docs/1.30/labels_annotations/
+    let instances = objects.of_kind("Cluster").map(|owner| {
+        let mut all = labels(owner.at("/spec/inheritedMetadata/labels"));
+        all.extend([label("cnpg.io/cluster", owner.name()), label("cnpg.io/podRole", "instance")]);
+        let ports = vec![tcp("postgresql", 5432), tcp("metrics", 9187), tcp("status", 8000)];
+        Kind { owner, labels: all, ports }
+    });
+    // A public authority may want to see an answer by HTTP: https://cert-manager.io/docs/configuration/acme/http01/
+    let certificates = objects.of_kind("Certificate");
+    let public = certificates.filter(|owner| owner.text("/spec/issuerRef/kind") == "ClusterIssuer");
+    let solvers = public.map(|owner| Kind {
+        owner,
+        labels: Labels::from([label("acme.cert-manager.io/http01-solver", "true")]),
+        ports: vec![tcp("http", 8089)],
+    });
+    rendered.chain(instances).chain(solvers).collect()
+}
+
+/// A TCP port.
+pub fn tcp(name: &str, number: u16) -> Port {
+    Port { name: name.to_owned(), number, protocol: "TCP".to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::our_image;

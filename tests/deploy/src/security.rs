@@ -138,7 +138,7 @@ fn token(objects: &Objects, pod: &Pod<'_>) -> Vec<Problem> {
     problems
 }
 
-/// Images are pinned: by a version, or by digest.
+/// Images are pinned: by a version, or by digest; and ours come from a registry that somebody has chosen.
 pub fn check_images(objects: &Objects) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pod in pods(objects) {
@@ -156,6 +156,10 @@ pub fn check_images(objects: &Objects) -> Vec<Problem> {
 }
 
 fn unpinned(image: &str) -> Option<String> {
+    // Images for development are built where they run.
+    if image.starts_with("tael/") && !image.ends_with(":dev") {
+        return Some(format!("{image:?} names no registry, so whoever owns the name at docker.io is asked"));
+    }
     if image.contains("@sha256:") {
         return None;
     }
@@ -183,10 +187,10 @@ mod tests {
 
     #[test]
     fn an_image_is_pinned_by_version_or_digest() {
-        for image in ["postgres:17.5-bookworm", "host:5000/tael/order:1", "a/b@sha256:00"] {
+        for image in ["postgres:17.5-bookworm", "host:5000/tael/order:1", "a/b@sha256:00", "tael/order:dev"] {
             assert_eq!(unpinned(image), None, "{image}");
         }
-        for image in ["postgres", "postgres:latest", "host:5000/tael/order", ""] {
+        for image in ["postgres", "postgres:latest", "host:5000/tael/order", "tael/order:1", ""] {
             assert!(unpinned(image).is_some(), "{image}");
         }
     }

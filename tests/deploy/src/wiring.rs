@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::object::{Object, Objects, Problem, has_labels, labels, list, selects, text};
-use crate::pod::{Port, pod, pods, ports};
+use crate::pod::{Port, everybody, pod, pods, ports};
 
 /// IANA's form of a service name (RFC 6335, section 5.1), which names of ports must have: at most 15 of a-z, 0-9 and
 /// hyphens, one letter at least, no hyphen at an end or beside another.
@@ -82,11 +82,9 @@ pub fn check_services(objects: &Objects) -> Vec<Problem> {
             continue;
         }
         let selector = labels(service.at("/spec/selector"));
-        let behind: Vec<_> = pods(objects)
+        let behind: Vec<_> = everybody(objects)
             .into_iter()
-            .filter(|pod| {
-                pod.owner.namespace() == service.namespace() && has_labels(&pod.labels(), &selector)
-            })
+            .filter(|pod| pod.owner.namespace() == service.namespace() && has_labels(&pod.labels, &selector))
             .collect();
         if behind.is_empty() {
             problems.push(service.problem("spec.selector", "selects no pods"));
@@ -94,7 +92,7 @@ pub fn check_services(objects: &Objects) -> Vec<Problem> {
         for pod in &behind {
             for entry in service.list("/spec/ports") {
                 let field = format!("spec.ports[{}].targetPort", text(entry, "name"));
-                match target_port(entry, &pod.ports()) {
+                match target_port(entry, &pod.ports) {
                     None => problems.push(service.problem(field, format!("{} has no such port", pod.owner))),
                     Some(port)
                         if service.text("/spec/clusterIP") == "None"

@@ -62,6 +62,11 @@ pub fn check_resources(objects: &Objects) -> Vec<Problem> {
                     pod.owner.problem("spec.volumeClaimTemplates", format!("{storage} is no quantity")),
                 );
             }
+            let name = claim.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            if claim.pointer("/metadata/labels").is_some() {
+                let field = format!("spec.volumeClaimTemplates[{name}].metadata.labels");
+                problems.push(pod.owner.problem(field, "cannot change, as labels do"));
+            }
         }
     }
     problems
@@ -157,6 +162,12 @@ pub fn replicas(objects: &Objects, workload: &Object) -> u64 {
     let number = |object: &Object, pointer: &str| object.at(pointer).and_then(Value::as_u64);
     let scaled = scaler(objects, workload).map(|scaler| number(scaler, "/spec/minReplicas").unwrap_or(1));
     scaled.or_else(|| number(workload, "/spec/replicas")).unwrap_or(1)
+}
+
+/// How many replicas a workload has at most, with its autoscaler.
+pub fn most_replicas(objects: &Objects, workload: &Object) -> u64 {
+    let most = scaler(objects, workload).and_then(|scaler| scaler.at("/spec/maxReplicas")?.as_u64());
+    most.unwrap_or_else(|| replicas(objects, workload))
 }
 
 fn scaler<'a>(objects: &'a Objects, workload: &Object) -> Option<&'a Object> {

@@ -161,9 +161,9 @@ fn faults_of_security() {
         ),
         fault(
             "dev",
-            |o| order(o, "image", json!("tael/order:latest")),
+            |o| order(o, "image", json!("registry.example/tael/order:latest")),
             &[
-                "Deployment/order: spec.template.spec.containers[order].image: \"tael/order:latest\" is not pinned",
+                "Deployment/order: spec.template.spec.containers[order].image: \"registry.example/tael/order:latest\" is not pinned",
             ],
         ),
         fault(

@@ -2,4 +2,5 @@
 
 mod faults;
 mod faults_at_work;
+mod faults_of_stores;
 mod overlays;

@@ -107,6 +107,11 @@ fn configuration() {
 }
 
 #[test]
+fn database() {
+    check("database");
+}
+
+#[test]
 fn network() {
     check("network");
 }
