@@ -12,3 +12,5 @@ grant delete on reconciliation to :role;
 grant update (transfer_id) on transfer to :role;
 -- The notes that a transaction takes of what it touched, gone before it ends.
 grant select, insert, delete on unproven to :role;
+-- The audit puts facts side by side in temporary tables.
+grant temporary on database :database to :role;

@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 pub struct Schema {
     /// The migrations.
     pub migrator: &'static Migrator,
-    /// What a role needs to work with these tables and no more: statements in which `:role` stands for its name.
+    /// What a role needs to work with these tables and no more: statements in which `:role` stands for its name and
+    /// `:database` for that of the database.
     pub grants: &'static str,
 }
 
@@ -101,8 +102,8 @@ pub enum GrantError {
     /// There is no such role.
     #[error("there is no role {0:?}")]
     NoSuchRole(String),
-    /// It is the role that migrates: the tables are its own.
-    #[error("{0:?} is the role that migrates, it owns the tables; a service needs another one")]
+    /// It is the role that migrates, a member of it, or a superuser: nothing could be kept from it.
+    #[error("{0:?} owns the tables, or may act as the role that does; a service needs another one")]
     Owner(String),
     /// The database refused.
     #[error("the rights could not be granted")]
@@ -110,27 +111,25 @@ pub enum GrantError {
 }
 
 /// Gives a role the rights to work with these schemas, and takes from it what it had beyond that in the tables of the
-/// current schema. To be called by their owner, after every migration.
+/// current schema and of the database. To be called by the owner of both, after every migration.
 ///
 /// From a schema that a newer build migrated nothing is taken: after a release was taken back, its replicas still run.
 pub async fn grant(pool: &PgPool, role: &str, schemas: &[Schema]) -> Result<(), GrantError> {
     let mut tx = pool.begin().await?;
     // Who grants at the same time would meet "tuple concurrently updated".
     sqlx::query("select pg_advisory_xact_lock(hashtext('tael grants'))").execute(&mut *tx).await?;
-    let (exists, is_owner, schema, database, lacks_temporary): (bool, bool, String, String, bool) =
-        sqlx::query_as(
-            "select exists (select from pg_roles where rolname = $1), current_user = $1,
-                    quote_ident(current_schema()), quote_ident(current_database()),
-                    coalesce((select not has_database_privilege(oid, current_database(), 'temporary')
-                              from pg_roles where rolname = $1), false)",
-        )
-        .bind(role)
-        .fetch_one(&mut *tx)
-        .await?;
+    let (exists, owns, schema, database): (bool, bool, String, String) = sqlx::query_as(
+        "select count(*) > 0, coalesce(bool_or(pg_has_role(oid, current_user, 'member')), false),
+                quote_ident(current_schema()), quote_ident(current_database())
+         from pg_roles where rolname = $1",
+    )
+    .bind(role)
+    .fetch_one(&mut *tx)
+    .await?;
     if !exists {
         return Err(GrantError::NoSuchRole(role.to_owned()));
     }
-    if is_owner {
+    if owns {
         return Err(GrantError::Owner(role.to_owned()));
     }
     let quoted = format!("\"{}\"", role.replace('"', "\"\""));
@@ -138,16 +137,15 @@ pub async fn grant(pool: &PgPool, role: &str, schemas: &[Schema]) -> Result<(), 
     if !is_newer(&mut tx, schemas).await? {
         statements.push(format!("revoke all on all tables in schema {schema} from {quoted}"));
         statements.push(format!("revoke all on all sequences in schema {schema} from {quoted}"));
+        statements.push(format!("revoke all on database {database} from {quoted}"));
     }
+    // Everybody may connect unless that was taken from them.
+    statements.push(format!("grant connect on database {database} to {quoted}"));
     statements.push(format!("grant usage on schema {schema} to {quoted}"));
     statements.push(format!("grant execute on all functions in schema {schema} to {quoted}"));
-    if lacks_temporary {
-        // Everybody has it unless it was taken from them; only the database's owner can give it back.
-        statements.push(format!("grant connect, temporary on database {database} to {quoted}"));
-    }
     for Schema { migrator, grants } in schemas {
         statements.push(format!("grant select on {} to {quoted}", migrator.table_name));
-        statements.push(grants.replace(":role", &quoted));
+        statements.push(grants.replace(":role", &quoted).replace(":database", &database));
     }
     sqlx::raw_sql(AssertSqlSafe(statements.join(";\n"))).execute(&mut *tx).await?;
     Ok(tx.commit().await?)

@@ -1,7 +1,7 @@
 //! The rights of the role that a service runs as.
 
 use sqlx::{AssertSqlSafe, PgPool};
-use tael_postgres::{Schema, grant, migrate};
+use tael_postgres::{GrantError, Schema, grant, migrate};
 use tael_testkit::{TestDatabase, TestRole};
 
 use crate::migrate::build_with;
@@ -46,4 +46,58 @@ async fn a_role_has_what_its_build_needs_and_an_older_build_takes_nothing_from_a
     for (right, table) in [("select", "a"), ("insert", "a"), ("select", "b"), ("insert", "b")] {
         assert!(may(&pool, &role, right, table).await, "{right} on {table}");
     }
+}
+
+#[tokio::test]
+async fn a_role_may_do_with_the_database_what_it_needs_whatever_others_may() {
+    let database = TestDatabase::create().await;
+    let (pool, role) = (database.pool(), database.role().await);
+    let modest = migrated(&pool, &["create table a ()"], "grant select on a to :role").await;
+    let wants_more = Schema { grants: "grant temporary on database :database to :role", ..modest };
+    let may = async |right: &str| -> bool {
+        sqlx::query_scalar("select has_database_privilege($1, current_database(), $2)")
+            .bind(role.name())
+            .bind(right)
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+    };
+    let revoke = |right: &str| {
+        let sql = format!(
+            "do $$ begin execute format('revoke {right} on database %I from public', current_database()); end $$"
+        );
+        run(&pool, sql)
+    };
+    revoke("connect").await;
+    assert!(!may("connect").await && may("temporary").await);
+    grant(&pool, role.name(), &[modest]).await.unwrap();
+    assert!(may("connect").await);
+    revoke("temporary").await;
+    assert!(!may("temporary").await, "it was everybody's");
+    grant(&pool, role.name(), &[wants_more]).await.unwrap();
+    assert!(may("connect").await && may("temporary").await);
+    grant(&pool, role.name(), &[modest]).await.unwrap();
+    assert!(may("connect").await && !may("temporary").await);
+    sqlx::query("select from a").fetch_optional(&role.pool()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_role_that_could_change_the_tables_all_the_same_is_refused() {
+    let database = TestDatabase::create().await;
+    let (pool, role) = (database.pool(), database.role().await);
+    let schema = migrated(&pool, &["create table a ()"], "grant select on a to :role").await;
+    let name = role.name();
+    let refused = async |role: &str| grant(&pool, role, &[schema]).await.unwrap_err();
+    assert!(matches!(refused("tael_test_nobody").await, GrantError::NoSuchRole(_)));
+    let owner: String = sqlx::query_scalar("select current_user::text").fetch_one(&pool).await.unwrap();
+    for (make, unmake) in [
+        (format!("alter role {name} superuser"), format!("alter role {name} nosuperuser")),
+        (format!("grant {owner} to {name}"), format!("revoke {owner} from {name}")),
+    ] {
+        run(&pool, make).await;
+        assert!(matches!(refused(name).await, GrantError::Owner(_)));
+        run(&pool, unmake).await;
+    }
+    assert!(matches!(refused(&owner).await, GrantError::Owner(_)));
+    grant(&pool, name, &[schema]).await.unwrap();
 }
