@@ -10,12 +10,10 @@ use tracing::Span;
 use crate::domain::delivery::AttemptResult;
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    tael_telemetry::meter()
-        .f64_histogram("tael.webhook.attempt.duration")
-        .with_unit("s")
-        .with_description("How long tries to deliver webhooks took, by what came of them")
-        .with_boundaries(tael_telemetry::CALL_SECONDS.to_vec())
-        .build()
+    tael_telemetry::seconds(
+        "tael.webhook.attempt.duration",
+        "How long tries to deliver webhooks took, by what came of them",
+    )
 });
 
 /// Tells what came of a try, within its span.

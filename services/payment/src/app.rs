@@ -24,7 +24,7 @@ use crate::domain::backoff::Backoff;
 use crate::facts::PaymentFacts;
 use crate::rpc::Rpc;
 use crate::usecase::{Payments, Settings};
-use crate::worker::Poller;
+use crate::worker::{Poller, doubt};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 const SCHEMA: Schema = Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };
@@ -90,6 +90,9 @@ impl Service for App {
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn("retention", log.retain(shutdown.clone()));
         tasks.spawn("poller", Poller::new(payments.clone()).run(shutdown.clone()));
+        if tael_telemetry::is_exporting() {
+            tasks.spawn("doubt", doubt::run(payments.clone(), shutdown.clone()));
+        }
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
             bound.serve(routes, readiness, async move {

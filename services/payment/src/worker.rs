@@ -1,13 +1,12 @@
 //! The poller: asks channels about what is still open, so that a lost notification delays a payment and no more.
 
-mod doubt;
+pub(crate) mod doubt;
 
 use std::time::Duration;
 
 use tael_grpc::status::Chain;
 use tokio_util::sync::CancellationToken;
 
-use self::doubt::Doubt;
 use crate::usecase::Payments;
 
 /// The longest pause between two looks at the schedule.
@@ -23,22 +22,19 @@ const MAX_CALLS: u32 = 8;
 pub(crate) struct Poller {
     payments: Payments,
     pause: Duration,
-    doubt: Doubt,
 }
 
 impl Poller {
     pub(crate) fn new(payments: Payments) -> Self {
         // Often enough that the first question is not much later than it is due.
         let pause = (payments.settings().poll.first / 4).min(MAX_PAUSE);
-        let doubt = Doubt::new(payments.clock());
-        Self { payments, pause, doubt }
+        Self { payments, pause }
     }
 
     /// Polls until `shutdown`; a batch that was begun is ended.
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
         let patience = self.payments.settings().channel_timeout * MAX_CALLS;
         loop {
-            self.doubt.refresh(&self.payments).await;
             let pause = match tokio::time::timeout(patience, self.payments.poll_once()).await {
                 Ok(Ok(0)) => self.pause,
                 // There may be more.

@@ -8,12 +8,10 @@ use tokio::time::Instant;
 use tracing::Span;
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    tael_telemetry::meter()
-        .f64_histogram("tael.channel.call.duration")
-        .with_unit("s")
-        .with_description("How long calls to channels took, by what came of them")
-        .with_boundaries(tael_telemetry::CALL_SECONDS.to_vec())
-        .build()
+    tael_telemetry::seconds(
+        "tael.channel.call.duration",
+        "How long calls to channels took, by what came of them",
+    )
 });
 
 /// What came of a call, whatever it was about. All channels have these and no others.

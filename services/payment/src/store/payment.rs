@@ -306,7 +306,7 @@ pub(crate) struct InDoubt {
 /// Counts the open attempts that are in doubt, whosever they are.
 #[tracing::instrument(name = "db.attempt.count_in_doubt", level = "debug", skip_all)]
 pub(crate) async fn in_doubt(pool: &PgPool) -> Result<InDoubt, sqlx::Error> {
-    // Only what is still to be asked about: that part of the table has an index and stays small.
+    // As the index `attempt_in_doubt` has it.
     let row = sqlx::query!(
         r#"select count(*) as "attempts!", min(create_time) as since from attempt
            where next_query_time is not null and in_doubt"#
