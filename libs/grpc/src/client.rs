@@ -12,7 +12,6 @@
 
 mod balance;
 mod body;
-mod observe;
 mod replica;
 mod resolve;
 mod target;
@@ -36,8 +35,8 @@ use tower::Service;
 
 use self::balance::Replicas;
 use self::body::{Answer, Outgoing};
-use self::observe::Observed;
 use crate::deadline;
+use crate::observe::{Observed, ObservedBody};
 use crate::tls::Identity;
 
 /// How long a call may take when the caller has no nearer deadline.
@@ -99,41 +98,29 @@ impl Service<Request<Body>> for Channel {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let replicas = Arc::clone(&self.0);
-        let headers = request.headers_mut();
-        let timeout = deadline::from_headers(headers).unwrap_or(DEFAULT_TIMEOUT);
+        let (mut head, body) = request.into_parts();
+        let timeout = deadline::from_headers(&head.headers).unwrap_or(DEFAULT_TIMEOUT);
         let at = Instant::now() + deadline::remaining(timeout);
-        headers.insert(USER_AGENT, const { HeaderValue::from_static("tael") });
-        let mut observed = Observed::begin(request.uri().path(), replicas.name());
-        observed.inject(request.headers_mut());
+        head.headers.insert(USER_AGENT, const { HeaderValue::from_static("tael") });
+        let mut call = Observed::made(head.uri.path(), replicas.name(), &mut head.headers);
         Box::pin(async move {
             let sent = tokio::time::timeout_at(at, async {
-                let (head, body) = request.into_parts();
                 replicas.send(head, Outgoing::from_body(body)?, at).await
             });
             match sent.await.unwrap_or_else(|_elapsed| Err(late())) {
                 Ok((answer, in_flight)) => {
-                    Ok(answer_with(answer, |incoming| Answer::new(incoming, at, in_flight, observed)))
+                    let answer = answer.map(|incoming| Answer::new(incoming, at));
+                    Ok(ObservedBody::wrap(answer, call, in_flight))
                 }
                 Err(status) => {
-                    observed.finish(status.code());
+                    call.end(status.code());
                     Err(status)
                 }
             }
         })
     }
-}
-
-fn answer_with(
-    answer: Response<hyper::body::Incoming>,
-    wrap: impl FnOnce(hyper::body::Incoming) -> Answer,
-) -> Response<Body> {
-    let (head, incoming) = answer.into_parts();
-    let mut body = wrap(incoming);
-    // A refusal has its status here and no message; otherwise it comes at the end of the body.
-    body.look_for_status(&head.headers);
-    Response::from_parts(head, Body::new(body))
 }
 
 fn late() -> Status {

@@ -15,6 +15,7 @@ pub mod client;
 pub mod convert;
 pub mod deadline;
 pub mod fields;
+mod observe;
 pub mod page;
 pub mod retry;
 pub mod server;

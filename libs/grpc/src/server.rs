@@ -1,10 +1,8 @@
 //! Serving gRPC: what stands around every call.
 
-mod call;
 mod callers;
 mod edge;
 mod health;
-mod held;
 mod incoming;
 
 use std::future::Future;

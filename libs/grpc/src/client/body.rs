@@ -7,15 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 
-use super::observe::Observed;
-use super::replica::InFlight;
 use super::{broken, late};
 
 /// What a caller sends.
@@ -97,35 +94,17 @@ impl http_body::Body for Outgoing {
     }
 }
 
-/// What comes back. It ends by the call's deadline, and the call counts as in flight until it has ended.
+/// What comes back. It ends by the call's deadline.
 pub(super) struct Answer {
     incoming: Incoming,
     deadline: Instant,
     /// Made when the answer is waited for.
     alarm: Option<Pin<Box<Sleep>>>,
-    _in_flight: InFlight,
-    observed: Observed,
 }
 
 impl Answer {
-    pub(super) fn new(
-        incoming: Incoming,
-        deadline: Instant,
-        in_flight: InFlight,
-        observed: Observed,
-    ) -> Self {
-        Self { incoming, deadline, alarm: None, _in_flight: in_flight, observed }
-    }
-
-    pub(super) fn look_for_status(&mut self, headers: &HeaderMap) {
-        if let Some(code) = headers.get("grpc-status") {
-            self.observed.finish(Code::from_bytes(code.as_bytes()));
-        }
-    }
-
-    fn fail(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.observed.finish(status.code());
-        Poll::Ready(Some(Err(status)))
+    pub(super) fn new(incoming: Incoming, deadline: Instant) -> Self {
+        Self { incoming, deadline, alarm: None }
     }
 }
 
@@ -137,27 +116,12 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(trailers) = frame.trailers_ref() {
-                    self.look_for_status(trailers);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                let status = body_error(error);
-                self.fail(status)
-            }
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => {
-                let deadline = self.deadline;
-                let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-                match alarm.as_mut().poll(cx) {
-                    Poll::Ready(()) => self.fail(late()),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(body_error)));
         }
+        let deadline = self.deadline;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        alarm.as_mut().poll(cx).map(|()| Some(Err(late())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -14,10 +14,10 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::call::METHODS;
 use super::edge::drop_message;
 use super::incoming::Peer;
 use crate::caller::Caller;
+use crate::observe::METHODS;
 use crate::status;
 
 /// Which callers may call each method of each service that a server serves. What is not in it may be called by nobody.

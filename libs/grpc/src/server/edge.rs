@@ -17,12 +17,11 @@ use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use super::Limits;
-use super::call::Call;
-use super::held::Held;
 use super::incoming::Peer;
+use crate::observe::{Observed, ObservedBody, READ_EVENTS};
 use crate::{deadline, status};
 
 /// How long the message of a refused call is waited for.
@@ -85,17 +84,17 @@ where
         if request.uri().path().starts_with("/grpc.") {
             return Box::pin(inner.call(request));
         }
-        let mut call = Call::begin(request.uri().path(), request.headers());
-        let span = call.as_ref().map_or_else(Span::none, Call::span);
+        let call = Observed::taken(request.uri().path(), request.headers());
+        let span = call.span();
         if let Some(caller) = request.extensions().get::<Peer>().and_then(|peer| peer.caller) {
             span.record("tael.caller", caller.name());
         }
-        let places =
-            if reads_log(request.uri().path()) { &self.layer.reader_places } else { &self.layer.places };
+        let reads_log = request.uri().path() == READ_EVENTS;
+        let places = if reads_log { &self.layer.reader_places } else { &self.layer.places };
         let Ok(place) = places.clone().try_acquire_owned() else {
             return Box::pin(async move {
                 drop_message(request.into_body()).await;
-                Ok(end(overloaded().into_http(), call.as_mut()))
+                Ok(ObservedBody::wrap(overloaded().into_http::<Body>(), call, ()))
             });
         };
         let place = Arc::new(place);
@@ -114,8 +113,7 @@ where
                         Err(_elapsed) => late(),
                     }
                 };
-                let response = end(response, call.as_mut());
-                Ok(response.map(|body| Body::new(Held::new(body, place, call))))
+                Ok(ObservedBody::wrap(response, call, place))
             }
             .instrument(span),
         )
@@ -130,21 +128,8 @@ pub(super) async fn drop_message(mut body: Body) {
     let _ = tokio::time::timeout(MESSAGE_PATIENCE, all).await;
 }
 
-/// Whether a call reads an event log. Its operator's calls are calls like others.
-fn reads_log(path: &str) -> bool {
-    path.ends_with("EventLogService/ReadEvents")
-}
-
 fn late() -> Response<Body> {
     Status::deadline_exceeded("the call's deadline passed").into_http()
-}
-
-/// Tells how a call ended whose answer says so at once. One whose answer has messages ends after them.
-fn end(response: Response<Body>, call: Option<&mut Call>) -> Response<Body> {
-    if let (Some(status), Some(call)) = (response.headers().get("grpc-status"), call) {
-        call.end(Code::from_bytes(status.as_bytes()));
-    }
-    response
 }
 
 /// What the transport says of a message that it can't decode, or that is too large, is the caller's mistake and is
