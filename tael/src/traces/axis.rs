@@ -8,8 +8,8 @@ pub(super) const WIDTH: u64 = 100_000;
 
 /// The width of a folded wait.
 const FOLD: u64 = 4_000;
-/// The width of all folded waits together, at most.
-const FOLDS: u64 = 40_000;
+/// How many waits are folded at most, the longest: there must be room left for the rest.
+const MOST_FOLDS: usize = 10;
 /// The shortest wait that is folded: half a second.
 const SHORTEST_WAIT_NS: u64 = 500_000_000;
 
@@ -46,19 +46,22 @@ impl Axis {
         let waited: u64 = waits.iter().map(|(from, to)| to - from).sum();
         let busy = total_ns - waited;
         // Waits that do not crowd the work out are shown as long as they are.
-        let folded: Vec<(u64, u64)> = waits.into_iter().filter(|(from, to)| to - from >= busy / 4).collect();
+        let mut folded: Vec<(u64, u64)> =
+            waits.into_iter().filter(|(from, to)| to - from >= busy / 4).collect();
+        folded.sort_by_key(|(from, to)| std::cmp::Reverse(to - from));
+        folded.truncate(MOST_FOLDS);
+        folded.sort_unstable();
         let shown = total_ns - folded.iter().map(|(from, to)| to - from).sum::<u64>();
-        let fold = FOLD.min(FOLDS / (folded.len() as u64).max(1));
-        let room = WIDTH - fold * folded.len() as u64;
+        let room = WIDTH - FOLD * folded.len() as u64;
 
         let mut parts = Vec::with_capacity(2 * folded.len() + 1);
         let (mut at_ns, mut at, mut passed) = (0, 0, 0);
         for (from_ns, to_ns) in folded {
             passed += from_ns - at_ns;
-            let from = parts.len() as u64 / 2 * fold + scaled(passed, room, shown);
+            let from = parts.len() as u64 / 2 * FOLD + scaled(passed, room, shown);
             parts.push(Part { from_ns: at_ns, to_ns: from_ns, from: at, to: from, is_folded: false });
-            parts.push(Part { from_ns, to_ns, from, to: from + fold, is_folded: true });
-            (at_ns, at) = (to_ns, from + fold);
+            parts.push(Part { from_ns, to_ns, from, to: from + FOLD, is_folded: true });
+            (at_ns, at) = (to_ns, from + FOLD);
         }
         parts.push(Part { from_ns: at_ns, to_ns: total_ns, from: at, to: WIDTH, is_folded: false });
         Self { parts }
@@ -168,12 +171,17 @@ mod tests {
     }
 
     #[test]
-    fn positions_never_go_back_however_many_waits_there_are() {
-        let spans: Vec<Stretch> =
-            (0..30).map(|n| work(n * 10 * SECOND, n * 10 * SECOND + 1_000_000)).collect();
+    fn of_many_waits_the_longest_are_folded_and_positions_never_go_back() {
+        // Waits of 1, 2, … 29 s.
+        let begins = (0..30).scan(0, |at, n| {
+            *at += n * SECOND;
+            Some(*at)
+        });
+        let spans: Vec<Stretch> = begins.map(|at| work(at, at + 1_000_000)).collect();
         let total = spans.last().unwrap().to_ns;
         let axis = Axis::new(&spans, total);
-        assert_eq!(axis.folds().count(), 29);
+        let folded: Vec<u64> = axis.folds().map(|fold| (fold.to_ns - fold.from_ns) / SECOND + 1).collect();
+        assert_eq!(folded, (20..30).collect::<Vec<_>>());
         let positions: Vec<u64> = (0..=1_000).map(|n| axis.at(total / 1_000 * n)).collect();
         assert!(positions.is_sorted());
         assert!(*positions.last().unwrap() <= WIDTH);

@@ -24,9 +24,6 @@ const DEEPEST: usize = 16;
 /// Outcomes that are the rule and need no word.
 const AS_EXPECTED: [&str; 6] = ["OK", "ok", "delivered", "200", "201", "204"];
 
-/// The room that the label of a folded wait takes on the axis.
-const LABEL: u64 = WIDTH / 8;
-
 /// The services in the order of their colours. Others get what is left.
 const COLOURED: [&str; 9] =
     ["gateway", "order", "payment", "refund", "settlement", "notification", "merchant", "sandbox", "tael"];
@@ -186,52 +183,26 @@ fn axis(trace: &TraceView) -> Axis {
     Axis::new(&stretches, trace.summary.duration_ns)
 }
 
-/// The times at quarters of the width, but for those where a folded wait says something else.
+/// The times at quarters of the width.
 fn ticks(axis: &Axis) -> Vec<Value> {
-    let labels = labelled(axis);
-    let nearest = |at: u64| labels.iter().map(|label| label.abs_diff(at)).min().unwrap_or(WIDTH);
-    (0..=4)
-        .map(|quarter| quarter * WIDTH / 4)
-        .filter(|at| nearest(*at) > LABEL)
-        .map(|at| {
-            let anchor = match at {
-                0 => "start",
-                WIDTH => "end",
-                _ => "middle",
-            };
+    [(0, "start"), (1, "middle"), (2, "middle"), (3, "middle"), (4, "end")]
+        .into_iter()
+        .map(|(quarter, anchor)| {
+            let at = quarter * WIDTH / 4;
             // The first to give way on a narrow screen.
-            let is_inner = at == WIDTH / 4 || at == WIDTH * 3 / 4 || nearest(at) < 2 * LABEL;
+            let is_inner = quarter % 2 == 1;
             context! { x => percent(at), anchor, is_inner, label => human::duration(axis.moment(at)) }
         })
         .collect()
 }
 
 fn folds(axis: &Axis) -> Vec<Value> {
-    let labels = labelled(axis);
     axis.folds()
         .map(|fold| {
-            let middle = u64::midpoint(fold.from, fold.to);
-            context! {
-                x => percent(fold.from),
-                width => percent(fold.to - fold.from),
-                middle => percent(middle),
-                label => human::duration(fold.to_ns - fold.from_ns),
-                has_room => labels.contains(&middle),
-            }
+            let waited = human::duration(fold.to_ns - fold.from_ns);
+            context! { x => percent(fold.from), width => percent(fold.to - fold.from), waited }
         })
         .collect()
-}
-
-/// Where folded waits have their label: each that has room beside the one before.
-fn labelled(axis: &Axis) -> Vec<u64> {
-    let mut labels: Vec<u64> = Vec::new();
-    for fold in axis.folds() {
-        let middle = u64::midpoint(fold.from, fold.to);
-        if labels.last().is_none_or(|last| middle - last > LABEL) {
-            labels.push(middle);
-        }
-    }
-    labels
 }
 
 fn waterfall_row(row: &RowView, axis: &Axis) -> Value {

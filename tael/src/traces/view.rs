@@ -1,14 +1,14 @@
 //! A trace as it is told to people and to programs: the API's JSON, from which the page and the terminal's tree are
 //! made too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::traces::Trace;
-use crate::traces::span::{Attributes, Kind, Span, Status, Value};
+use crate::traces::span::{ALL_IN_ONE, Attributes, Kind, Span, SpanId, Status, Value};
 use crate::traces::tree::{self, Missing, Node};
 
 /// A trace in short.
@@ -16,7 +16,7 @@ use crate::traces::tree::{self, Missing, Node};
 pub struct Summary {
     /// 32 hexadecimal digits.
     pub trace_id: String,
-    /// The name of its first span.
+    /// The name of its root, or of its first span if that has not come.
     pub name: String,
     /// When its first span began.
     pub start_time: Timestamp,
@@ -131,31 +131,16 @@ pub struct LinkView {
 impl Summary {
     /// Tells a trace in short.
     pub fn new(trace: &Trace) -> Self {
-        Self::of(trace, &tree::rows(trace))
-    }
-
-    fn of(trace: &Trace, rows: &[tree::Row]) -> Self {
-        let mut services: Vec<String> = Vec::new();
-        for row in rows {
-            if let Node::Span(_, service) = &row.node
-                && !services.iter().any(|known| **known == **service)
-            {
-                services.push(service.to_string());
-            }
-        }
-        let name = rows.iter().find_map(|row| match &row.node {
-            Node::Span(span, _) => Some(span.name.to_string()),
-            Node::Missing(_) => None,
-        });
+        let first = trace.spans.iter().find(|span| span.parent.is_none()).or(trace.spans.first());
         let (start, end) = extent(trace);
         Self {
             trace_id: trace.id.to_string(),
-            name: name.unwrap_or_default(),
+            name: first.map(|span| span.name.to_string()).unwrap_or_default(),
             start_time: Timestamp::from_nanosecond(start.into()).unwrap_or_default(),
             duration_ns: end - start,
             spans: trace.spans.len(),
             errors: trace.spans.iter().filter(|span| span.is_error()).count(),
-            services,
+            services: services(&trace.spans),
             ids: ids(&trace.spans),
         }
     }
@@ -167,7 +152,7 @@ impl TraceView {
         let rows = tree::rows(trace);
         let (start, _) = extent(trace);
         Self {
-            summary: Summary::of(trace, &rows),
+            summary: Summary::new(trace),
             rows: rows
                 .iter()
                 .map(|row| match &row.node {
@@ -186,6 +171,23 @@ fn extent(trace: &Trace) -> (u64, u64) {
     let start = trace.spans.iter().map(|span| span.start_ns).min().unwrap_or(0);
     let end = trace.spans.iter().map(|span| span.end_ns).max().unwrap_or(start);
     (start, end)
+}
+
+fn services(spans: &[Arc<Span>]) -> Vec<String> {
+    let known: HashSet<SpanId> = spans.iter().map(|span| span.span_id).collect();
+    let mut services: Vec<String> = Vec::new();
+    for span in spans {
+        let service = match span.service() {
+            Some(service) => service,
+            // Its caller's, which has been here, or comes.
+            None if span.parent.is_some_and(|parent| known.contains(&parent)) => continue,
+            None => ALL_IN_ONE,
+        };
+        if !services.iter().any(|known| known == service) {
+            services.push(service.to_owned());
+        }
+    }
+    services
 }
 
 fn ids(spans: &[Arc<Span>]) -> Ids {
@@ -306,6 +308,18 @@ mod tests {
 
     fn attribute(key: &str, value: Value) -> (Box<str>, Value) {
         (key.into(), value)
+    }
+
+    #[test]
+    fn the_root_names_a_trace_though_another_clock_was_ahead_and_libraries_are_no_services() {
+        // In a process with all services: a call at order, one of a library below it, and payment's.
+        let mut call = span(1, None, 1_000, 9_000);
+        call.attributes = [attribute("target", Value::Text("tael_order::rpc".into()))].into();
+        let mut pay = span(3, Some(2), 900, 3_000);
+        pay.resource = resource("payment");
+        let summary = Summary::new(&trace(vec![pay, span(2, Some(1), 1_000, 4_000), call]));
+        assert_eq!((summary.name.as_str(), summary.duration_ns), ("1", 8_100));
+        assert_eq!(summary.services, ["payment", "order"]);
     }
 
     #[test]

@@ -36,6 +36,22 @@ async fn the_list_and_the_waterfall_show_a_journey() {
 }
 
 #[tokio::test]
+async fn a_payment_that_was_asked_about_all_night_is_a_small_page() {
+    let watch = Watch::start().await;
+    let polls = (0..480_u64).map(|n| {
+        let mut poll = span(1, 1, None, "payment.poll", n * 60_000, 5);
+        poll.span_id = (n + 1).to_be_bytes().to_vec();
+        poll
+    });
+    watch.send("payment", polls.collect()).await;
+    let (_, page) = watch.get(&format!("/traces/{}", hex(1))).await;
+    assert_eq!(page.matches("<details").count(), 480);
+    let rects = page.matches("<rect").count();
+    assert!(rects <= 2 * 480 + 10, "two for each span, and some waits once for all: {rects}");
+    assert!(page.contains("Folded waits: 59.99 s, 59.99 s"), "{page}");
+}
+
+#[tokio::test]
 async fn one_search_box_takes_any_id() {
     let watch = Watch::start().await;
     watch.journey().await;
