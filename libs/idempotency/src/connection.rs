@@ -2,7 +2,7 @@
 //! by then.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -27,6 +27,12 @@ struct Inner {
 
 type Attempt = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
 
+impl Inner {
+    fn current(&self) -> MutexGuard<'_, Option<Attempt>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("address", &self.inner.address).finish_non_exhaustive()
@@ -40,24 +46,30 @@ impl Connection {
     }
 
     /// Returns the attempt under way, or the one that succeeded, or begins one. It goes on when nobody waits for it any
-    /// more, so that sentinels that take longer than a call has time are found by the next call.
+    /// more, so that sentinels that take longer than a call has time are found by the next call. One that fails is
+    /// gone, whether or not somebody waited: the next call begins another.
     fn attempt(&self) -> Attempt {
-        let mut current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current
-            .get_or_insert_with(|| {
-                let address = self.inner.address.clone();
-                let attempt = async move { address.connect(&config()).await }.boxed().shared();
-                tokio::spawn(attempt.clone());
-                attempt
-            })
-            .clone()
+        let begin = || {
+            let inner = Arc::clone(&self.inner);
+            let attempt = async move {
+                let made = inner.address.connect(&config()).await;
+                if made.is_err() {
+                    // It is the current one: nobody forgets an attempt that has not ended.
+                    inner.current().take();
+                }
+                made
+            };
+            let attempt = attempt.boxed().shared();
+            tokio::spawn(attempt.clone());
+            attempt
+        };
+        self.inner.current().get_or_insert_with(begin).clone()
     }
 
     /// Leaves a connection to those who still wait for its answers. Only who met its trouble may do so: by now there may
     /// be another one.
     fn forget(&self, attempt: &Attempt) {
-        let mut current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.take_if(|current| current.ptr_eq(attempt));
+        self.inner.current().take_if(|current| current.ptr_eq(attempt));
     }
 
     async fn use_it<T>(
@@ -65,13 +77,7 @@ impl Connection {
         ask: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let attempt = self.attempt();
-        let result = match attempt.clone().await {
-            Ok(connection) => ask(connection).await,
-            Err(error) => {
-                self.forget(&attempt);
-                return Err(error);
-            }
-        };
+        let result = ask(attempt.clone().await?).await;
         if result.as_ref().is_err_and(is_of_no_use) {
             self.forget(&attempt);
         }
@@ -121,5 +127,27 @@ fn is_of_no_use(error: &RedisError) -> bool {
         }
         ErrorKind::Server(_) | ErrorKind::Extension => false,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_that_fails_when_nobody_waits_is_not_for_who_comes_next() {
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("redis://{}", silent.local_addr().unwrap());
+        let connection = Connection::new(Address::parse(&url).unwrap());
+        let attempt = connection.attempt();
+        assert!(connection.attempt().ptr_eq(&attempt), "one for all");
+        let (peer, _) = silent.accept().await.unwrap();
+        drop(peer);
+        attempt.clone().await.map(drop).unwrap_err();
+        assert!(!connection.attempt().ptr_eq(&attempt));
     }
 }
