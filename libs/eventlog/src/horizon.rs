@@ -16,8 +16,9 @@ use sqlx::PgPool;
 /// Returns the horizon below which the log can be read, given the `xmax` of step 1. None when it can't be told who is
 /// running.
 pub(crate) async fn own_horizon(pool: &PgPool, xmax: i64) -> Result<Option<i64>, sqlx::Error> {
-    // Sessions of roles that we may not look at show no id; then nothing is known of them. Our own services share
-    // one role per database.
+    // Sessions of roles that we may not look at show no id; then nothing is known of them, as of the owner's that
+    // migrates, or an operator's. A role with `pg_read_all_stats` sees them all; without it such a session costs no
+    // more than time, while another database of the server has a long transaction.
     let running = sqlx::query!(
         r#"select coalesce(bool_or(a.backend_start is null), false) as "veiled!",
                   array(

@@ -84,7 +84,7 @@ impl EventLog {
             traces.push(event.traceparent.clone().unwrap_or_else(|| current.clone()));
             times.push(event.occur_time.to_sqlx());
         }
-        let insert =         sqlx::query!(
+        let insert = sqlx::query!(
             "insert into event_log (event_id, merchant_id, aggregate_id, kind, payload, traceparent, occur_time)
              select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[],
                                   $7::timestamptz[])",
