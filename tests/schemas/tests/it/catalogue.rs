@@ -9,12 +9,21 @@ use sqlx::PgPool;
 pub(crate) struct Catalogue {
     /// By table and column.
     pub(crate) columns: BTreeMap<(String, String), Column>,
-    /// Definitions by table and name: checks, keys, foreign keys.
-    pub(crate) constraints: BTreeMap<(String, String), String>,
+    /// By table and name: checks, keys, foreign keys.
+    pub(crate) constraints: BTreeMap<(String, String), Constraint>,
     /// Tables with what is unique in them, on which `on conflict` relies: the columns, and of which rows.
     pub(crate) unique: BTreeSet<(String, String)>,
-    /// Tables with the names of their triggers.
-    pub(crate) triggers: BTreeSet<(String, String)>,
+    /// Definitions by table and name.
+    pub(crate) triggers: BTreeMap<(String, String), String>,
+    /// Definitions by signature: what triggers and checks call.
+    pub(crate) functions: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Constraint {
+    pub(crate) definition: String,
+    /// The table that a foreign key refers to.
+    pub(crate) refers_to: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -38,9 +47,10 @@ impl Catalogue {
         .fetch_all(pool)
         .await
         .unwrap();
-        let constraints: Vec<(String, String, String)> = sqlx::query_as(
-            "select c.relname::text, k.conname::text, replace(pg_get_constraintdef(k.oid), ' NOT VALID', '')
-             from pg_constraint k join pg_class c on c.oid = k.conrelid
+        let constraints: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
+            "select c.relname::text, k.conname::text, replace(pg_get_constraintdef(k.oid), ' NOT VALID', ''),
+                    r.relname::text
+             from pg_constraint k join pg_class c on c.oid = k.conrelid left join pg_class r on r.oid = k.confrelid
              where k.connamespace = 'public'::regnamespace and k.contype in ('c', 'f', 'p', 'u', 'x')",
         )
         .fetch_all(pool)
@@ -54,10 +64,17 @@ impl Catalogue {
         .fetch_all(pool)
         .await
         .unwrap();
-        let triggers: Vec<(String, String)> = sqlx::query_as(
-            "select c.relname::text, t.tgname::text
+        let triggers: Vec<(String, String, String)> = sqlx::query_as(
+            "select c.relname::text, t.tgname::text, pg_get_triggerdef(t.oid)
              from pg_trigger t join pg_class c on c.oid = t.tgrelid
              where c.relnamespace = 'public'::regnamespace and not t.tgisinternal",
+        )
+        .fetch_all(pool)
+        .await
+        .unwrap();
+        let functions: Vec<(String, String)> = sqlx::query_as(
+            "select p.oid::regprocedure::text, pg_get_functiondef(p.oid)
+             from pg_proc p where p.pronamespace = 'public'::regnamespace and p.prokind in ('f', 'p')",
         )
         .fetch_all(pool)
         .await
@@ -69,9 +86,15 @@ impl Catalogue {
                     ((table, name), Column { kind, is_required, has_default })
                 })
                 .collect(),
-            constraints: constraints.into_iter().map(|(table, name, sql)| ((table, name), sql)).collect(),
+            constraints: constraints
+                .into_iter()
+                .map(|(table, name, definition, refers_to)| {
+                    ((table, name), Constraint { definition, refers_to })
+                })
+                .collect(),
             unique: unique.into_iter().collect(),
-            triggers: triggers.into_iter().collect(),
+            triggers: triggers.into_iter().map(|(table, name, sql)| ((table, name), sql)).collect(),
+            functions: functions.into_iter().collect(),
         }
     }
 
@@ -104,10 +127,16 @@ impl Catalogue {
         for (table, unique) in self.unique.difference(&new.unique) {
             found.push(format!("{unique} of {table} is not unique any more"));
         }
-        for ((table, name), sql) in &new.constraints {
+        for ((table, name), constraint) in &new.constraints {
             let old = self.constraints.get(&(table.clone(), name.clone()));
-            if tables.contains(table) && old != Some(sql) {
-                found.push(format!("constraint {table}.{name} is {sql}"));
+            if tables.contains(table) && old != Some(constraint) {
+                found.push(format!("constraint {table}.{name} is {}", constraint.definition));
+            }
+            // What the build before does not know, it can't delete first.
+            if let Some(other) = constraint.refers_to.as_ref().filter(|other| tables.contains(other))
+                && !tables.contains(table)
+            {
+                found.push(format!("constraint {table}.{name} holds rows of {other}"));
             }
         }
         for (table, unique) in new.unique.difference(&self.unique) {
@@ -115,9 +144,15 @@ impl Catalogue {
                 found.push(format!("index {table}.{unique} is unique"));
             }
         }
-        for (table, name) in new.triggers.difference(&self.triggers) {
-            if tables.contains(table) {
+        for ((table, name), sql) in &new.triggers {
+            let old = self.triggers.get(&(table.clone(), name.clone()));
+            if tables.contains(table) && old != Some(sql) {
                 found.push(format!("trigger {table}.{name} watches"));
+            }
+        }
+        for (signature, sql) in &self.functions {
+            if new.functions.get(signature).is_some_and(|new| new != sql) {
+                found.push(format!("function {signature} does something else"));
             }
         }
         found.retain(|stumble| !judged.iter().any(|judged| stumble.contains(&format!(" {judged} "))));
