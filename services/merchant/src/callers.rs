@@ -22,18 +22,3 @@ pub const CALLERS: Callers = &[
         ("RemoveConsumer", &[Operator]),
     ]),
 ];
-
-#[cfg(test)]
-mod tests {
-    use tael_grpc::server::unlike_contracts;
-    use tael_proto::event::v1::event_log_service_server as event_log;
-    use tael_proto::merchant::v1::merchant_service_server as merchant;
-
-    use super::*;
-
-    #[test]
-    fn every_call_that_is_served_has_its_callers() {
-        let served = [merchant::SERVICE_NAME, event_log::SERVICE_NAME];
-        assert_eq!(unlike_contracts(CALLERS, &served), [""; 0]);
-    }
-}

@@ -30,19 +30,3 @@ pub const CALLERS: Callers = &[
     ]),
     ("tael.audit.v1.AuditService", &[("ReadFacts", &[Settlement])]),
 ];
-
-#[cfg(test)]
-mod tests {
-    use tael_grpc::server::unlike_contracts;
-    use tael_proto::audit::v1::audit_service_server as audit;
-    use tael_proto::event::v1::event_log_service_server as event_log;
-    use tael_proto::payment::v1::payment_service_server as payment;
-
-    use super::*;
-
-    #[test]
-    fn every_call_that_is_served_has_its_callers() {
-        let served = [payment::SERVICE_NAME, event_log::SERVICE_NAME, audit::SERVICE_NAME];
-        assert_eq!(unlike_contracts(CALLERS, &served), [""; 0]);
-    }
-}

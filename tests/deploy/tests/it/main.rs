@@ -1,5 +1,6 @@
 //! What is deployed, rendered as it would be applied.
 
+mod callers;
 mod faults;
 mod faults_at_work;
 mod faults_of_stores;
