@@ -1,8 +1,6 @@
-//! Receives spans and metrics by OTLP/gRPC.
+//! Receives spans by OTLP/gRPC. Metrics are taken, for they come from the same exporters, and not kept.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -17,27 +15,22 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use crate::Error;
-use crate::traces::metrics::{Metric, Metrics};
 use crate::traces::{Limits, Traces, otlp};
 
 /// The largest request that is taken, in bytes: some thousand spans.
 const LARGEST_REQUEST: usize = 16 << 20;
 
-/// Receives spans and metrics of this process and others, for as long as this process lives. Cheap to clone.
+/// Receives spans of this process and others, for as long as this process lives. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Collector {
     addr: SocketAddr,
     traces: Traces,
-    metrics: Arc<Mutex<Metrics>>,
-    /// Notified when metrics came.
-    measured: watch::Sender<()>,
 }
 
 impl Collector {
@@ -49,12 +42,7 @@ impl Collector {
     /// Listens on an address and puts spans into `traces`.
     pub async fn listen(addr: SocketAddr, traces: Traces) -> Result<Self, Error> {
         let listener = TcpListener::bind(addr).await.map_err(|error| format!("{addr}: {error}"))?;
-        let collector = Self {
-            addr: listener.local_addr()?,
-            traces,
-            metrics: Arc::default(),
-            measured: watch::Sender::new(()),
-        };
+        let collector = Self { addr: listener.local_addr()?, traces };
         let spans = TraceServiceServer::new(collector.clone())
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(LARGEST_REQUEST);
@@ -80,32 +68,6 @@ impl Collector {
     pub fn traces(&self) -> &Traces {
         &self.traces
     }
-
-    /// Returns the metrics that came, by name.
-    pub fn metrics(&self) -> Vec<Metric> {
-        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).all()
-    }
-
-    /// Waits until the metrics that came are as wanted, and returns them; otherwise, after `patience`, what came
-    /// instead.
-    pub async fn await_metrics(
-        &self,
-        mut wanted: impl FnMut(&[Metric]) -> bool,
-        patience: Duration,
-    ) -> Result<Vec<Metric>, Vec<Metric>> {
-        let mut changes = self.measured.subscribe();
-        let look = async {
-            loop {
-                changes.borrow_and_update();
-                let metrics = self.metrics();
-                if wanted(&metrics) {
-                    return metrics;
-                }
-                changes.changed().await.expect("the sender lives as long as `self`");
-            }
-        };
-        tokio::time::timeout(patience, look).await.map_err(|_elapsed| self.metrics())
-    }
 }
 
 #[tonic::async_trait]
@@ -128,10 +90,8 @@ impl TraceService for Collector {
 impl MetricsService for Collector {
     async fn export(
         &self,
-        request: Request<ExportMetricsServiceRequest>,
+        _request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).add(request.into_inner());
-        self.measured.send_replace(());
         Ok(Response::new(ExportMetricsServiceResponse { partial_success: None }))
     }
 }

@@ -1,11 +1,14 @@
 //! One journey through all services, each a process of its own, is one unbroken trace that tells nobody's secrets.
 
+mod metrics;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tael::traces::{Collector, Kind, Metric, Span, Trace};
+use metrics::Metrics;
+use tael::traces::{Collector, Kind, Span, Trace};
 use tael_chaos::audit::audit;
 use tael_chaos::caller::{Caller, Calls};
 use tael_chaos::load::{self, Book, Line, PERSONAL_DATA, Plan, RefundPlan};
@@ -48,10 +51,11 @@ const EXPECTED: &[(&str, &str)] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journey_through_all_services_is_one_unbroken_trace() {
     let collector = Collector::start().await.expect("a collector starts");
-    let mut platform = start(&collector).await;
+    let metrics = Metrics::before(&collector).await;
+    let mut platform = start(metrics.endpoint()).await;
     let telemetry = tael_telemetry::init(TelemetryConfig {
         service: "backend".to_owned(),
-        otlp_endpoint: Some(collector.endpoint()),
+        otlp_endpoint: Some(metrics.endpoint()),
         log_format: LogFormat::Text,
         log_filter: "warn".to_owned(),
     })
@@ -86,7 +90,7 @@ async fn a_journey_through_all_services_is_one_unbroken_trace() {
     reconcile(&caller, &shop, &run).await;
     let audit = audit(caller.money_audit()).await.expect("the audit ends").expect("there is an audit");
     assert_eq!(audit.disagreements, Vec::<String>::new());
-    assert_measured(&collector).await;
+    assert_measured(&metrics).await;
     tokio::task::spawn_blocking(move || telemetry.shutdown()).await.expect("telemetry ends");
     for service in Service::ALL {
         platform.end(service).await.expect("a service ends in good order");
@@ -114,7 +118,7 @@ const MEASURED_IN_TROUBLE: [&str; 3] =
     ["tael.audit.disagreements", "tael.event.set_aside", "tael.payment.channel_accounts_unavailable"];
 
 /// Everything that docs/telemetry.md lists is measured, with the labels that it names, and nothing else is.
-async fn assert_measured(collector: &Collector) {
+async fn assert_measured(metrics: &Metrics) {
     let listed = include_str!("../../../../docs/telemetry.md");
     let (_, listed) = listed.split_once("| metric | Prometheus |").expect("there is a table of metrics");
     let listed: BTreeMap<String, BTreeSet<String>> = listed
@@ -132,21 +136,18 @@ async fn assert_measured(collector: &Collector) {
     let wanted: BTreeSet<&str> =
         listed.keys().map(String::as_str).filter(|name| !MEASURED_IN_TROUBLE.contains(name)).collect();
     assert!(wanted.len() > 10, "{wanted:?}");
-    let all_came = |came: &[Metric]| {
-        let came: BTreeSet<&str> = came.iter().map(|metric| metric.name.as_str()).collect();
-        wanted.is_subset(&came)
-    };
     // What comes from databases is looked up every 15 s.
-    let came = collector.await_metrics(all_came, 2 * PATIENCE).await;
-    let came = came.unwrap_or_else(|came| panic!("of {wanted:#?} only {came:#?} came"));
-    for metric in came {
-        let labels = listed.get(&metric.name).unwrap_or_else(|| panic!("{metric:?} is not listed"));
-        assert!(metric.keys.is_subset(labels), "{metric:?} has other labels than {labels:?}");
+    let came = metrics.await_all(&wanted, 2 * PATIENCE).await;
+    let missing: Vec<&&str> = wanted.iter().filter(|name| !came.contains_key(**name)).collect();
+    assert!(missing.is_empty(), "{missing:#?} did not come, but {came:#?}");
+    for (name, labels) in came {
+        let listed = listed.get(&name).unwrap_or_else(|| panic!("{name} is not listed"));
+        assert!(labels.is_subset(listed), "{name} has other labels than {listed:?}: {labels:?}");
     }
 }
 
-/// All services, one process each, that send everything to `collector` soon.
-async fn start(collector: &Collector) -> Platform {
+/// All services, one process each, that send everything to `otlp_endpoint` soon.
+async fn start(otlp_endpoint: String) -> Platform {
     let variable = |name| std::env::var(name).expect("set as `make test` does");
     let servers = Servers::shared(variable("TAEL_DATABASE_URL"), variable("TAEL_REDIS_URL"));
     // Test binaries are in a folder below that of the others.
@@ -155,7 +156,7 @@ async fn start(collector: &Collector) -> Platform {
     let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("trace");
     let _ = std::fs::remove_dir_all(&logs);
     let environment = Environment::from([
-        ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), otlp_endpoint),
         ("OTEL_BSP_SCHEDULE_DELAY".to_owned(), "100".to_owned()),
         ("OTEL_METRIC_EXPORT_INTERVAL".to_owned(), "500".to_owned()),
         ("TAEL_LOG_FORMAT".to_owned(), "json".to_owned()),
