@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Metrics;
-use tael::traces::{Collector, Kind, Span, Trace};
+use tael::traces::{Collector, Kind, Span, Trace, TraceView};
 use tael_chaos::audit::audit;
 use tael_chaos::caller::{Caller, Calls};
 use tael_chaos::load::{self, Book, Line, PERSONAL_DATA, Plan, RefundPlan};
@@ -34,6 +34,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("tael.order.v1.OrderService/GetOrder", "order"),
     ("db.payment.insert", "payment"),
     ("channel.alipay.precreate", "payment"),
+    ("callback.alipay", "payment"),
     ("event.payment_succeeded.order", "order"),
     ("event.payment_succeeded.settlement", "settlement"),
     ("event.payment_succeeded.notification", "notification"),
@@ -95,6 +96,17 @@ async fn a_journey_through_all_services_is_one_unbroken_trace() {
     for service in Service::ALL {
         platform.end(service).await.expect("a service ends in good order");
     }
+    // All that there will ever be has come.
+    let trace = collector.traces().trace(trace.id).expect("it is kept");
+    assert_unbroken(&trace);
+    let callback = trace.span("callback.alipay").expect("it was waited for");
+    let request = collector.traces().trace(callback.links[0].trace_id).expect("it is linked to how it came");
+    let request = request.span("POST /callbacks/alipay/{channel_account_id}").expect("the gateway took it");
+    assert_eq!((request.parent, request.service()), (None, Some("gateway")));
+    let about = collector.traces().find(&order_id, usize::MAX).matches;
+    let about: Vec<_> =
+        about.iter().map(|trace| tael::traces::tree(&TraceView::new(trace, &[]), None)).collect();
+    assert_eq!(about.len(), 1, "the order is in no other trace:\n{}", about.join("\n"));
     let spans = collector.traces().spans();
     assert_nothing_idle(&spans);
     assert_discreet(&spans, &platform);
