@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tael_chaos::audit::audit;
 use tael_chaos::caller::{Caller, Calls};
@@ -21,6 +22,8 @@ const REPLICAS: usize = 2;
 const CLIENTS: usize = 6;
 const SHOPS: usize = 2;
 const SEED: u64 = 7;
+/// How long three journeys take to begin at most, before it is said that clients are stuck or have panicked.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_every_replica_is_replaced() {
@@ -57,9 +60,12 @@ async fn no_call_fails_while_every_replica_is_replaced() {
         for number in 0..REPLICAS {
             // Some journeys are on their way, and some have come through the replicas of before.
             let begun = next.load(Ordering::Relaxed);
-            while next.load(Ordering::Relaxed) < begun + 3 {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
+            let some_begin = async {
+                while next.load(Ordering::Relaxed) < begun + 3 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, some_begin).await.expect("clients go on buying");
             platform.replace(service, number).await.expect("a replica is replaced");
         }
     }
