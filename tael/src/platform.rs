@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tael_clock::Clock;
@@ -281,17 +282,25 @@ fn own_role(settings: &Settings) -> String {
 async fn create_role(settings: &Settings) -> Result<(), Error> {
     let url: Url = settings.database_url.expose_secret().parse()?;
     let mut conn = PgConnection::connect(url.as_str()).await?;
-    let password = match url.password() {
-        Some(password) => format!("password '{}'", password.replace('\'', "''")),
-        None => String::new(),
-    };
     // The name is ours: a fixed prefix.
-    let sql = format!("create role {} login {password}", own_role(settings));
-    match sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await {
+    let role = own_role(settings);
+    match sqlx::query(AssertSqlSafe(format!("create role {role} login"))).execute(&mut conn).await {
         // 42710 duplicate_object
-        Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42710") => Ok(()),
-        created => Ok(created.map(drop)?),
+        Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42710") => {}
+        created => created.map(drop)?,
     }
+    // Also of one that exists: the address may have had another password then.
+    if let Some(password) = password(&url)? {
+        let sql = format!("alter role {role} password '{}'", password.replace('\'', "''"));
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await?;
+    }
+    Ok(())
+}
+
+/// Reads the password of an address, where some characters stand as a percent sign and their number.
+fn password(url: &Url) -> Result<Option<String>, Error> {
+    let decoded = url.password().map(|password| percent_decode_str(password).decode_utf8());
+    Ok(decoded.transpose()?.map(String::from))
 }
 
 async fn drop_database(server: &SecretString, database: &SecretString) -> Result<(), Error> {
@@ -340,5 +349,22 @@ pub async fn interrupted() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::password;
+
+    #[test]
+    fn a_password_is_what_the_address_says_in_other_letters() {
+        for (url, expected) in [
+            ("postgres://tael:p%40ss%2Fw%C3%B6rd+%25@localhost/tael", Some("p@ss/wörd+%")),
+            ("postgres://tael:plain@localhost/tael", Some("plain")),
+            ("postgres://tael@localhost/tael", None),
+        ] {
+            assert_eq!(password(&url.parse().unwrap()).unwrap().as_deref(), expected, "{url}");
+        }
+        assert!(password(&"postgres://tael:%FF@localhost/tael".parse().unwrap()).is_err());
     }
 }
