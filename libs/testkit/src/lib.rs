@@ -32,6 +32,9 @@ pub use spans::{SpanData, SpanKind, Spans, attribute, is_error};
 use tael_ids::EventId;
 use tokio::time::Instant;
 use tonic::Request;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How long a condition is waited for before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -78,6 +81,8 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: 
 /// Shows logs of tests that fail, when `TAEL_LOG` is set.
 pub fn logs() {
     if let Ok(filter) = std::env::var("TAEL_LOG") {
-        drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+        let filter = filter.parse::<Targets>().expect("levels of targets, as for services");
+        let lines = tracing_subscriber::fmt::layer().with_test_writer();
+        drop(tracing_subscriber::registry().with(lines).with(filter).try_init());
     }
 }
