@@ -34,7 +34,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use self::balance::Replicas;
-use self::body::{Answer, Outgoing};
+use self::body::{Answer, Message};
 use crate::deadline;
 use crate::observe::{Observed, ObservedBody};
 use crate::tls::Identity;
@@ -79,7 +79,7 @@ impl Connector {
 }
 
 /// A channel to another service: generated clients are built on it with `XClient::new(channel)`. Cheap to clone; clones
-/// share the connections.
+/// share the connections. A call is sent when its request is whole: a stream of requests is answered after its end.
 #[derive(Clone)]
 pub struct Channel(Arc<Replicas>);
 
@@ -107,7 +107,7 @@ impl Service<Request<Body>> for Channel {
         let mut call = Observed::made(head.uri.path(), replicas.name(), &mut head.headers);
         Box::pin(async move {
             let sent = tokio::time::timeout_at(at, async {
-                replicas.send(head, Outgoing::from_body(body)?, at).await
+                replicas.send(head, Message::read(body).await?, at).await
             });
             match sent.await.unwrap_or_else(|_elapsed| Err(late())) {
                 Ok((answer, in_flight)) => {

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::body::Outgoing;
+use super::body::Message;
 use super::broken;
 use super::replica::{InFlight, Replica, Sender};
 use super::resolve::Resolver;
@@ -72,28 +72,22 @@ impl Replicas {
     pub(super) async fn send(
         self: Arc<Self>,
         head: request::Parts,
-        mut body: Outgoing,
+        message: Message,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, InFlight), Status> {
         let mut tried = Vec::new();
         loop {
             let (replica, mut sender) = self.choose(&tried).await?;
             let in_flight = InFlight::new(&replica);
-            let copy = body.copy();
-            let request = request(&head, replica.target(), body, deadline);
+            let request = request(&head, replica.target(), message.clone(), deadline);
             let mut failed = match sender.try_send_request(request).await {
                 Ok(answer) => return Ok((answer, in_flight)),
                 Err(failed) => failed,
             };
             self.doubt.notify_one();
-            let again = match failed.take_message() {
-                Some(request) => Some(request.into_body()),
-                None if was_refused(failed.error()) => copy,
-                None => None,
-            };
-            match again {
-                Some(again) if tried.len() < MAX_SENDS => body = again,
-                _ => return Err(broken(Arc::new(failed.into_error()))),
+            let was_not_begun = failed.take_message().is_some() || was_refused(failed.error());
+            if !was_not_begun || tried.len() >= MAX_SENDS {
+                return Err(broken(Arc::new(failed.into_error())));
             }
             tracing::debug!(addr = %replica.addr(), "a call that was not begun goes to another replica");
             tried.push(replica.addr());
@@ -243,8 +237,8 @@ fn less_busy_of_two<'a>(replicas: impl Iterator<Item = &'a Arc<Replica>>) -> Opt
     Some((Arc::clone(chosen.0), chosen.1))
 }
 
-fn request(head: &request::Parts, target: &Target, body: Outgoing, deadline: Instant) -> Request<Outgoing> {
-    let mut request = Request::new(body);
+fn request(head: &request::Parts, target: &Target, message: Message, deadline: Instant) -> Request<Message> {
+    let mut request = Request::new(message);
     *request.method_mut() = head.method.clone();
     *request.version_mut() = http::Version::HTTP_2;
     *request.uri_mut() = target.uri(head.uri.path_and_query().cloned().expect("a call has a path"));

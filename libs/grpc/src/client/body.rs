@@ -1,12 +1,12 @@
-//! The messages of a call: those that go out, and those that come back.
+//! The messages of a call: the one that goes out, and those that come back.
 
-use std::collections::VecDeque;
-use std::future::Future as _;
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -15,77 +15,40 @@ use tonic::body::Body;
 
 use super::{broken, late};
 
-/// What a caller sends.
-pub(super) enum Outgoing {
-    /// All that it has to say, as for every call with one message. It can be said again to another replica.
-    Whole(Bytes),
-    /// What there was of a stream, and what is still to come.
-    Stream(VecDeque<Frame<Bytes>>, Body),
-}
+/// The message of a call, whole, so that it can be said again to another replica.
+#[derive(Clone)]
+pub(super) struct Message(Bytes);
 
-impl Outgoing {
-    /// Takes what is there already. A call with one message has all of it.
-    pub(super) fn from_body(mut body: Body) -> Result<Self, Status> {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut frames = VecDeque::new();
-        // A stream that never pauses must not be taken whole: one message, and then the end or not.
-        while frames.len() < 2 {
-            match Pin::new(&mut body).poll_frame(&mut cx) {
-                Poll::Ready(Some(Ok(frame))) => frames.push_back(frame),
-                Poll::Ready(None) if frames.iter().all(Frame::is_data) => {
-                    return Ok(Self::Whole(join(frames)));
-                }
-                Poll::Ready(Some(Err(status))) => return Err(status),
-                Poll::Ready(None) | Poll::Pending => break,
-            }
+impl Message {
+    pub(super) fn new(bytes: &'static [u8]) -> Self {
+        Self(Bytes::from_static(bytes))
+    }
+
+    /// Waits until all is there. No contract streams requests, and one message comes in one piece.
+    pub(super) async fn read(mut body: Body) -> Result<Self, Status> {
+        let mut message = Bytes::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let Ok(data) = frame?.into_data() else { continue };
+            message = if message.is_empty() { data } else { [message, data].concat().into() };
         }
-        Ok(Self::Stream(frames, body))
-    }
-
-    /// The same again; none for a stream.
-    pub(super) fn copy(&self) -> Option<Self> {
-        match self {
-            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
-            Self::Stream(..) => None,
-        }
+        Ok(Self(message))
     }
 }
 
-fn join(frames: VecDeque<Frame<Bytes>>) -> Bytes {
-    let mut parts: Vec<Bytes> = frames.into_iter().filter_map(|frame| frame.into_data().ok()).collect();
-    if parts.len() == 1 {
-        return parts.swap_remove(0);
-    }
-    let mut all = BytesMut::new();
-    for part in &parts {
-        all.extend_from_slice(part);
-    }
-    all.freeze()
-}
-
-impl http_body::Body for Outgoing {
+impl http_body::Body for Message {
     type Data = Bytes;
-    type Error = Status;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match &mut *self {
-            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Stream(first, rest) => match first.pop_front() {
-                Some(frame) => Poll::Ready(Some(Ok(frame))),
-                None => Pin::new(rest).poll_frame(cx),
-            },
-        }
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = std::mem::take(&mut self.0);
+        Poll::Ready(if bytes.is_empty() { None } else { Some(Ok(Frame::data(bytes))) })
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(bytes) => bytes.is_empty(),
-            Self::Stream(first, rest) => first.is_empty() && rest.is_end_stream(),
-        }
+        self.0.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {

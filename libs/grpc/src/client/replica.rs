@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use http::header::{CONTENT_TYPE, TE};
@@ -19,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::either::Either;
 
-use super::body::Outgoing;
+use super::body::Message;
 use super::target::Target;
 
 /// How long it may take to connect, until the peer has answered for the first time.
@@ -34,7 +33,7 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 const LAST_REST: Duration = Duration::from_secs(8);
 
 /// Sends calls on one connection. Cheap to clone.
-pub(super) type Sender = http2::SendRequest<Outgoing>;
+pub(super) type Sender = http2::SendRequest<Message>;
 
 /// The first call on every connection asks how the peer is. It counts that it answers, not what.
 const GREETING: &str = "/grpc.health.v1.Health/Check";
@@ -195,8 +194,8 @@ async fn open(addr: SocketAddr, target: &Target) -> Result<Sender, ConnectError>
     Ok(sender)
 }
 
-fn greeting(target: &Target) -> Request<Outgoing> {
-    let mut request = Request::new(Outgoing::Whole(Bytes::from_static(EMPTY_MESSAGE)));
+fn greeting(target: &Target) -> Request<Message> {
+    let mut request = Request::new(Message::new(EMPTY_MESSAGE));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = target.uri(PathAndQuery::from_static(GREETING));
     *request.version_mut() = Version::HTTP_2;
