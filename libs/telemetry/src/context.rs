@@ -52,8 +52,8 @@ pub fn follow(span: &Span, traceparent: &str) {
     follow_carrier(span, &HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]));
 }
 
-/// Makes `span` a child of the span in the headers of a call from another of our processes. As for [`follow`], call it before anything
-/// is done within the span; headers without a well-formed `traceparent` have no effect.
+/// Makes `span` a child of the span in the headers of a call from another of our processes. As for [`follow`], call it
+/// before anything is done within the span; headers without a well-formed `traceparent` have no effect.
 pub fn follow_headers(span: &Span, headers: &HeaderMap) {
     follow_carrier(span, &Headers(headers));
 }

@@ -49,5 +49,5 @@ pub use context::{
     current_trace_id, current_traceparent, follow, follow_headers, inject, leave_out, link, link_headers,
     record, traceparent_of,
 };
-pub use metrics::{CALL_SECONDS, is_exporting, meter, seconds};
+pub use metrics::{is_exporting, meter, seconds};
 pub use setup::{Telemetry, TelemetryError, init};

@@ -43,7 +43,7 @@ pub fn meter() -> Meter {
 
 /// The upper bounds, in seconds, of a histogram of how long calls took: a call within the platform takes some
 /// milliseconds, one to a channel or a merchant up to ten seconds. The SDK's own are made for milliseconds.
-pub const CALL_SECONDS: [f64; 13] =
+const CALL_SECONDS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// A histogram of how long something took, in seconds with the bounds of all calls. Keep it, as [`meter`] says.

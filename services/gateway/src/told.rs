@@ -15,12 +15,10 @@ use crate::routes;
 const NO_ROUTE: &str = "(no route)";
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    tael_telemetry::meter()
-        .f64_histogram("http.server.request.duration")
-        .with_unit("s")
-        .with_description("How long requests took until their answer was made")
-        .with_boundaries(tael_telemetry::CALL_SECONDS.to_vec())
-        .build()
+    tael_telemetry::seconds(
+        "http.server.request.duration",
+        "How long requests took until their answer was made",
+    )
 });
 
 /// A request to be told of. Named by method and route, never by the path itself: a payment's id in it is what opens its
