@@ -1,5 +1,6 @@
 //! The main journey, played for real: every figure printed is read back from the services.
 
+mod books;
 mod report;
 mod steps;
 
@@ -40,12 +41,12 @@ pub async fn play(addresses: &Addresses, collector: &Collector) -> Result<bool, 
     steps::refund(&mut report, &mut clients, &shop, &order, &receiver, &journey).await?;
     drop(journey);
     steps::lost_notification(&mut report, &mut clients, &shop).await?;
-    steps::settle(&mut report, &mut clients, &shop).await?;
+    books::settle(&mut report, &mut clients, &shop).await?;
     let request = AuditMoneyRequest { bills_so_far: true, ..AuditMoneyRequest::default() };
     let print = |found| println!("    {}", audit::in_words(&found));
     let audited = audit::ask(clients.audit.clone(), request, print).await?;
     report.check("all services, the ledger and the channel agree to the cent", audited.disagreements == 0);
-    steps::show_trace(&mut report, collector, &trace_id).await?;
+    books::show_trace(&mut report, collector, &trace_id).await?;
     Ok(report.close())
 }
 
