@@ -90,7 +90,7 @@ async fn accept(
     }
     // Who connected a moment ago is told by the server that it is going away, instead of being cut off: it may have sent
     // a call, and would not know whether that was begun.
-    while let Some(Ok((stream, addr))) = listener.accept().now_or_never() {
+    while let Some(Ok((stream, addr))) = accept_from(&listener).now_or_never() {
         match &identity {
             None => drop(connections.send(Connection::plain(stream)).await),
             Some(identity) => {
@@ -100,7 +100,6 @@ async fn accept(
     }
     drop(listener);
     let all = async { while handshakes.join_next().await.is_some() {} };
-    // Those who need longer have not called anything.
     let _ = tokio::time::timeout(LAST_HANDSHAKES, all).await;
 }
 
@@ -109,10 +108,15 @@ async fn accept_one(
     places: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, addr) = accept_from(listener).await?;
+    Ok((stream, addr, place))
+}
+
+async fn accept_from(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, addr) = listener.accept().await?;
     // Answers are small: with Nagle's algorithm each would wait 40 ms for the caller's acknowledgement.
     stream.set_nodelay(true)?;
-    Ok((stream, addr, place))
+    Ok((stream, addr))
 }
 
 async fn handshake(
