@@ -1,8 +1,8 @@
 //! What a service shows to the money audit: its own facts, and those of the event tables that every service has, page by
 //! page and in constant memory.
 //!
-//! A service implements [`Facts`] with one query per kind that it owns; [`Auditable`] is the gRPC service around it.
-//! Facts are rows as they stand, not domain values: a row that makes no sense must reach the auditor, not fail here.
+//! A service implements [`AuditFacts`] with one query per kind that it owns; [`Auditable`] is the gRPC service around it.
+//! AuditFacts are rows as they stand, not domain values: a row that makes no sense must reach the auditor, not fail here.
 
 mod log;
 mod server;
@@ -33,7 +33,7 @@ pub struct Range {
 
 /// A fact with its place in the order of pages.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FactRow {
     /// Its merchant; nil for what has none.
     pub merchant_id: Uuid,
     /// Its id; unique within the merchant and kind.
@@ -43,13 +43,13 @@ pub struct Found {
 }
 
 /// What a service holds to be true about money.
-pub trait Facts: Send + Sync + 'static {
+pub trait AuditFacts: Send + Sync + 'static {
     /// Reads the facts of a range, in its order; none for a kind that the service does not own.
     fn read(
         &self,
         kind: FactKind,
         range: Range,
-    ) -> impl Future<Output = Result<Option<Vec<Found>>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Option<Vec<FactRow>>, sqlx::Error>> + Send;
 }
 
 /// Writes an amount as it is stored.

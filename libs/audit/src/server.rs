@@ -11,7 +11,7 @@ use tael_proto::audit::v1::{Fact, FactKind, ReadFactsRequest, ReadFactsResponse}
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::{Facts, Found, Range, log};
+use crate::{AuditFacts, FactRow, Range, log};
 
 const DEFAULT_SIZE: u32 = 1000;
 const MAX_SIZE: u32 = 5000;
@@ -29,7 +29,7 @@ impl<F> Clone for Auditable<F> {
     }
 }
 
-impl<F: Facts> Auditable<F> {
+impl<F: AuditFacts> Auditable<F> {
     /// Serves these facts, and those of the event tables in the service's database.
     pub fn new(pool: PgPool, facts: F) -> Self {
         Self { pool, facts: Arc::new(facts) }
@@ -40,10 +40,10 @@ impl<F: Facts> Auditable<F> {
         AuditServiceServer::new(self.clone())
     }
 
-    async fn read(&self, kind: FactKind, range: Range) -> Result<Option<Vec<Found>>, sqlx::Error> {
+    async fn read(&self, kind: FactKind, range: Range) -> Result<Option<Vec<FactRow>>, sqlx::Error> {
         match kind {
             FactKind::Event => log::events(&self.pool, range).await.map(Some),
-            FactKind::SetAside => log::set_aside(&self.pool, range).await.map(Some),
+            FactKind::DeadLetter => log::dead_letters(&self.pool, range).await.map(Some),
             FactKind::LogStart => log::start(&self.pool, range).await.map(Some),
             own => self.facts.read(own, range).await,
         }
@@ -51,7 +51,7 @@ impl<F: Facts> Auditable<F> {
 }
 
 #[tonic::async_trait]
-impl<F: Facts> AuditService for Auditable<F> {
+impl<F: AuditFacts> AuditService for Auditable<F> {
     async fn read_facts(
         &self,
         request: Request<ReadFactsRequest>,
@@ -99,7 +99,7 @@ impl<F: Facts> AuditService for Auditable<F> {
     }
 }
 
-fn write_token(last: &Found, kind: i32) -> String {
+fn write_token(last: &FactRow, kind: i32) -> String {
     format!("{kind}.{}{}", last.merchant_id.simple(), last.id.simple())
 }
 
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn a_token_reads_back_for_its_kind_only() {
         let (merchant_id, id) = (Uuid::from_u128(7), Uuid::from_u128(8));
-        let last = Found { merchant_id, id, fact: fact::Fact::LogStart(LogStartFact::default()) };
+        let last = FactRow { merchant_id, id, fact: fact::Fact::LogStart(LogStartFact::default()) };
         let token = write_token(&last, 3);
         assert_eq!(read_token(&token, 3), Some((merchant_id, id)));
         for (token, kind) in [(token.as_str(), 4), ("", 3), ("3.", 3), ("3.zz", 3), (&token[..40], 3)] {

@@ -194,7 +194,7 @@ struct Rows {
 }
 
 impl Handler for Rows {
-    fn concerns(&self, kind: &Kind) -> bool {
+    fn handles(&self, kind: &Kind) -> bool {
         matches!(kind, Kind::PaymentSucceeded(_))
     }
 

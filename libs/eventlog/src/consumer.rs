@@ -34,8 +34,8 @@ const REST: Duration = Duration::from_millis(5);
 const STORED_EVERY: Duration = Duration::from_secs(1);
 /// How long the database may take for a step at first; then its connection counts as lost, although nobody said so. What
 /// is only slow must come to its end as well, so the next time it has twice as long.
-const FIRST_PATIENCE: Duration = Duration::from_secs(5);
-const LAST_PATIENCE: Duration = Duration::from_secs(80);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(5);
+const LAST_TIMEOUT: Duration = Duration::from_secs(80);
 /// How often a replica that stands by looks whether it is wanted.
 const STANDBY: Duration = Duration::from_millis(250);
 
@@ -51,15 +51,15 @@ pub struct Consumer<H> {
     lease: Lease,
     progress: Progress,
     /// How long the database may take for a step.
-    patience: Duration,
-    place: Option<Place>,
+    timeout: Duration,
+    position: Option<Position>,
     /// What was read while the batch before it was applied.
     ahead: Option<Batch>,
 }
 
 /// How far this process has come.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Position {
     /// The cursor in the database, as far as we know: what the next batch moves it from.
     stored: Cursor,
     /// Up to where there was nothing more of concern.
@@ -95,8 +95,8 @@ impl<H: Handler> Consumer<H> {
             progress: Progress::new(name, source),
             pool,
             handler: Arc::new(handler),
-            patience: FIRST_PATIENCE,
-            place: None,
+            timeout: FIRST_TIMEOUT,
+            position: None,
             ahead: None,
         }
     }
@@ -132,7 +132,7 @@ impl<H: Handler> Consumer<H> {
                 Ok(Some(batch)) => match self.apply_and_read_on(batch).await {
                     Ok(rest) => {
                         pause = FIRST_PAUSE;
-                        self.patience = FIRST_PATIENCE;
+                        self.timeout = FIRST_TIMEOUT;
                         rest
                     }
                     Err(error) => self.failed(&error, &mut pause),
@@ -152,17 +152,17 @@ impl<H: Handler> Consumer<H> {
     /// Applies what is in the log now, at most one batch, and returns how many events that were; whoever holds the
     /// lease. For tests and for draining.
     pub async fn run_once(&mut self) -> Result<usize, ConsumeError> {
-        let place = self.place().await?;
-        let batch = self.fetch(place, place.read, Duration::ZERO).await?;
+        let position = self.position().await?;
+        let batch = self.fetch(position, position.read, Duration::ZERO).await?;
         self.apply(batch).await
     }
 
-    /// Logs what failed and returns how long to pause; the place is looked up again.
+    /// Logs what failed and returns how long to pause; the position is looked up again.
     fn failed(&mut self, error: &ConsumeError, pause: &mut Duration) -> Duration {
-        self.place = None;
+        self.position = None;
         self.ahead = None;
         if matches!(error, ConsumeError::Silent(_)) {
-            self.patience = (self.patience * 2).min(LAST_PATIENCE);
+            self.timeout = (self.timeout * 2).min(LAST_TIMEOUT);
         }
         let chain = Chain(error);
         if matches!(error, ConsumeError::Read(status) if status.code() == Code::OutOfRange) {
@@ -177,28 +177,28 @@ impl<H: Handler> Consumer<H> {
     async fn next(&mut self) -> Result<Option<Batch>, ConsumeError> {
         if !self.lease.is_held() {
             // Another replica may have worked meanwhile.
-            self.place = None;
+            self.position = None;
         }
-        if !in_time(self.patience, self.lease.hold()).await? {
+        if !in_time(self.timeout, self.lease.hold()).await? {
             return Ok(None);
         }
-        let place = self.place().await?;
+        let position = self.position().await?;
         if let Some(batch) = self.ahead.take()
-            && batch.after == place.read
+            && batch.after == position.read
         {
             return Ok(Some(batch));
         }
         // A cursor that was not stored yet is stored in time, also when nothing more comes.
-        let wait = if place.read == place.stored {
+        let wait = if position.read == position.stored {
             WAIT
         } else {
-            STORED_EVERY.saturating_sub(place.stored_at.elapsed()) + Duration::from_millis(1)
+            STORED_EVERY.saturating_sub(position.stored_at.elapsed()) + Duration::from_millis(1)
         };
-        let mut read = pin!(self.fetch(place, place.read, wait));
+        let mut read = pin!(self.fetch(position, position.read, wait));
         loop {
             tokio::select! {
                 batch = &mut read => return batch.map(Some),
-                () = tokio::time::sleep_until(self.lease.renew_at()) => if !in_time(self.patience, self.lease.hold()).await? {
+                () = tokio::time::sleep_until(self.lease.renew_at()) => if !in_time(self.timeout, self.lease.hold()).await? {
                     return Ok(None);
                 },
             }
@@ -208,8 +208,8 @@ impl<H: Handler> Consumer<H> {
     /// Applies a batch and, when there is more, reads the next one at the same time. Returns how long to rest.
     async fn apply_and_read_on(&mut self, batch: Batch) -> Result<Duration, ConsumeError> {
         let (count, full, to) = (batch.events.len(), batch.is_full(), batch.to);
-        if let (true, Some(place)) = (full, self.place) {
-            let next = self.fetch(place, to, Duration::ZERO);
+        if let (true, Some(position)) = (full, self.position) {
+            let next = self.fetch(position, to, Duration::ZERO);
             let (applied, next) = tokio::join!(self.apply(batch), next);
             applied?;
             self.ahead = next.ok().filter(|next| !next.events.is_empty());
@@ -220,12 +220,12 @@ impl<H: Handler> Consumer<H> {
         Ok(if count > 0 { REST } else { Duration::ZERO })
     }
 
-    async fn place(&mut self) -> Result<Place, ConsumeError> {
-        if let Some(place) = self.place {
-            return Ok(place);
+    async fn position(&mut self) -> Result<Position, ConsumeError> {
+        if let Some(position) = self.position {
+            return Ok(position);
         }
-        let stored = in_time(self.patience, self.cursor()).await?;
-        Ok(*self.place.insert(Place { stored, read: stored, stored_at: Instant::now() }))
+        let stored = in_time(self.timeout, self.cursor()).await?;
+        Ok(*self.position.insert(Position { stored, read: stored, stored_at: Instant::now() }))
     }
 
     async fn cursor(&self) -> Result<Cursor, sqlx::Error> {
@@ -247,7 +247,7 @@ impl<H: Handler> Consumer<H> {
     /// Reads a batch after a position. Borrows nothing, so that something else can be done meanwhile.
     fn fetch(
         &self,
-        place: Place,
+        position: Position,
         after: Cursor,
         wait: Duration,
     ) -> impl Future<Output = Result<Batch, ConsumeError>> + Send + use<H> {
@@ -257,7 +257,7 @@ impl<H: Handler> Consumer<H> {
             limit: BATCH,
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
             consumer: self.name.to_owned(),
-            applied: Some(place.stored),
+            applied: Some(position.stored),
         });
         request.set_timeout(wait + GRACE);
         async move {
@@ -267,28 +267,28 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Applies a batch that follows on the place; returns how many events it had.
+    /// Applies a batch that follows on the position; returns how many events it had.
     async fn apply(&mut self, batch: Batch) -> Result<usize, ConsumeError> {
         // Set again when it is known where the database stands. After an answer that did not come it is not: the batch may
         // have been committed.
-        let Some(place) = self.place.take() else {
+        let Some(position) = self.position.take() else {
             return Ok(0);
         };
         let Batch { to, events, head_sequence, .. } = batch;
         let count = events.len();
         self.progress.begun(&events, head_sequence);
-        let concern = |event| Received::of_concern(&*self.handler, self.name, self.source, event);
+        let concern = |event| Received::if_handled(&*self.handler, self.name, self.source, event);
         let received: Vec<Received> = events.into_iter().filter_map(concern).collect();
-        let may_stay = place.stored == to || place.stored_at.elapsed() < STORED_EVERY;
+        let may_stay = position.stored == to || position.stored_at.elapsed() < STORED_EVERY;
         if received.is_empty() && may_stay {
-            self.place = Some(Place { read: to, ..place });
+            self.position = Some(Position { read: to, ..position });
             self.progress.ended(head_sequence);
             return Ok(count);
         }
         let batch = self.batch_span(&received);
-        let applied = self.apply_between(place.stored, to, &received).instrument(batch);
-        if in_time(self.patience, applied).await? {
-            self.place = Some(Place { stored: to, read: to, stored_at: Instant::now() });
+        let applied = self.apply_between(position.stored, to, &received).instrument(batch);
+        if in_time(self.timeout, applied).await? {
+            self.position = Some(Position { stored: to, read: to, stored_at: Instant::now() });
             self.lease.renewed();
             self.progress.ended(head_sequence);
             if !received.is_empty() {
@@ -324,12 +324,12 @@ impl<H: Handler> Consumer<H> {
 /// Gives up a step whose answer does not come. Its transaction, if it had begun one, takes effect as a whole or not at
 /// all, and the cursor tells which.
 async fn in_time<T, E: Into<ConsumeError>>(
-    patience: Duration,
+    timeout: Duration,
     step: impl Future<Output = Result<T, E>>,
 ) -> Result<T, ConsumeError> {
-    match tokio::time::timeout(patience, step).await {
+    match tokio::time::timeout(timeout, step).await {
         Ok(result) => result.map_err(Into::into),
-        Err(_elapsed) => Err(ConsumeError::Silent(patience)),
+        Err(_elapsed) => Err(ConsumeError::Silent(timeout)),
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Received {
 
 impl Received {
     /// Takes an event of a log; none when it has no effect here.
-    pub(crate) fn of_concern<H: Handler>(
+    pub(crate) fn if_handled<H: Handler>(
         handler: &H,
         service: &'static str,
         source: &'static str,
@@ -32,7 +32,7 @@ impl Received {
     ) -> Option<Self> {
         // A kind that is newer than this build is none of its business.
         let kind = event.payload.clone()?.kind?;
-        if !handler.concerns(&kind) {
+        if !handler.handles(&kind) {
             return None;
         }
         let subject = subject(&kind);
@@ -63,7 +63,7 @@ pub enum ApplyError {
     /// It may succeed later: nothing is wrong with the events. The batch is tried again.
     #[error("not now")]
     Transient(#[source] Box<dyn Error + Send + Sync>),
-    /// It will never succeed. The event that causes it is set aside.
+    /// It will never succeed. The event that causes it becomes a dead letter.
     #[error("can't be applied")]
     Poison(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -83,7 +83,7 @@ impl From<sqlx::Error> for ApplyError {
 pub trait Handler: Send + Sync + 'static {
     /// Says whether a kind of event has any effect here. Others never reach [`Handler::apply`] and cost no
     /// transaction.
-    fn concerns(&self, kind: &Kind) -> bool;
+    fn handles(&self, kind: &Kind) -> bool;
 
     /// Applies events in log order, within the transaction that also moves the cursor. No network call may be made
     /// here.

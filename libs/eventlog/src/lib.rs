@@ -2,9 +2,9 @@
 //!
 //! A service appends events in the transaction that makes them true ([`EventLog::append`]) and serves its log over
 //! gRPC ([`EventLog::server`]). A consumer ([`Consumer`]) pulls, applies a batch and moves its cursor in one
-//! transaction of its own database: delivery at least once, effect exactly once. An event that can't be applied is set
-//! aside, listed and replayed by RPC ([`SetAside`]). Old events that every consumer has applied may be removed
-//! ([`EventLog::retain`]).
+//! transaction of its own database: delivery at least once, effect exactly once. An event that can't be applied becomes
+//! a dead letter, listed and replayed by RPC ([`DeadLetters`]). Old events that every consumer has applied may be removed
+//! ([`EventLog::prune`]).
 //!
 //! # Order
 //!
@@ -25,24 +25,24 @@
 
 mod consumer;
 pub mod crash_points;
+mod dead_letter;
 mod handler;
 mod horizon;
 mod kind;
 mod log;
+mod prune;
 mod read;
 mod registry;
-mod retention;
 mod server;
-mod set_aside;
 
 pub use consumer::{ConsumeError, Consumer};
+pub use dead_letter::DeadLetters;
 pub use handler::{ApplyError, Handler, Received};
 pub use kind::{KINDS, kind_name};
 pub use log::{EventLog, NewEvent};
 pub use read::{Page, ReadError};
-pub use set_aside::SetAside;
 
-/// The schema of the log, the cursors and the events set aside; to be run before a service's own migrations.
+/// The schema of the log, the cursors and the dead letters; to be run before a service's own migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// That schema, and what a service needs to work with it.

@@ -55,9 +55,9 @@ impl EventLog {
         }
     }
 
-    /// Keeps events for so many days only, where [`EventLog::retain`] runs; for ever when none.
+    /// Keeps events for so many days only, where [`EventLog::prune`] runs; for ever when none.
     #[must_use]
-    pub fn kept_for(mut self, days: Option<NonZeroU16>) -> Self {
+    pub fn with_retention(mut self, days: Option<NonZeroU16>) -> Self {
         self.kept_days = days;
         self
     }

@@ -37,37 +37,37 @@ pub(crate) async fn read(pool: &PgPool, after: Cursor, limit: u32) -> Result<Pag
     if !settled.is_empty() {
         return Ok(page(settled)?);
     }
-    let place = look(pool, after).await?;
-    if let (Some(tx), Some(seq)) = (place.removed_tx, place.removed_seq) {
+    let position = look(pool, after).await?;
+    if let (Some(tx), Some(seq)) = (position.removed_tx, position.removed_seq) {
         return Err(ReadError::Removed(cursor(tx, seq)));
     }
-    if place.hidden
-        && let Some(horizon) = horizon::own_horizon(pool, place.xmax).await?
+    if position.hidden
+        && let Some(horizon) = horizon::own_horizon(pool, position.xmax).await?
     {
         let below = read_below(pool, after, horizon, limit).await?;
         if !below.is_empty() {
             return Ok(page(below)?);
         }
     }
-    Ok(Page { events: Vec::new(), head_sequence: place.head.cast_unsigned() })
+    Ok(Page { events: Vec::new(), head_sequence: position.head.cast_unsigned() })
 }
 
-/// What there is to know about a place after which nothing could be read.
-struct Place {
+/// What there is to know about a position after which nothing could be read.
+struct Position {
     /// An upper bound of the transactions that have begun.
     xmax: i64,
     /// Whether there are events behind a transaction that runs.
     hidden: bool,
     /// The newest event's number.
     head: i64,
-    /// Up to where events were removed, when that is after the place.
+    /// Up to where events were removed, when that is after the position.
     removed_tx: Option<i64>,
     removed_seq: Option<i64>,
 }
 
-async fn look(pool: &PgPool, after: Cursor) -> Result<Place, sqlx::Error> {
+async fn look(pool: &PgPool, after: Cursor) -> Result<Position, sqlx::Error> {
     sqlx::query_as!(
-        Place,
+        Position,
         r#"select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as "xmax!",
                   exists (select from event_log where (tx, seq) > ($1::bigint::text::xid8, $2)) as "hidden!",
                   coalesce((select max(seq) from event_log), (select seq from event_removed), 0) as "head!",

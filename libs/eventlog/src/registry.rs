@@ -79,7 +79,7 @@ impl Registry {
 
     /// Forgets a consumer that has applied less than was removed up to a position: it can't go on, and needs nothing of
     /// what is left.
-    pub(crate) async fn came_too_late(&self, consumer: &str, removed: Cursor) -> Result<(), sqlx::Error> {
+    pub(crate) async fn behind_retention(&self, consumer: &str, removed: Cursor) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "delete from event_consumer where name = $1 and (tx, seq) < ($2, $3)",
             consumer,

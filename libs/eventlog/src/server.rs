@@ -89,7 +89,7 @@ impl EventLogService for EventLog {
         let wait = Duration::from_millis(u64::from(wait_ms));
         let read = self.read_or_wait(after, limit, wait, reader.as_ref()).await;
         if let (Err(ReadError::Removed(last)), Some(reader)) = (&read, &reader) {
-            let forgotten = self.registry().came_too_late(&reader.consumer, *last).await;
+            let forgotten = self.registry().behind_retention(&reader.consumer, *last).await;
             forgotten.map_err(|e| tael_postgres::status(&e))?;
         }
         let page = read.map_err(|error| refusal(&error))?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{Request as HttpRequest, Response as HttpResponse};
 use tael_grpc::caller::Caller;
 use tael_grpc::client::{Connector, connect};
-use tael_grpc::server::{Callers, Limits, Readiness, bind};
+use tael_grpc::server::{Limits, Readiness, RpcAccess, bind};
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
 use tael_proto::event::v1::{
@@ -27,7 +27,7 @@ use tonic::service::Routes;
 use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status};
 
-const ALLOWED: Callers = &[("tael.event.v1.EventLogService", &[("ListConsumers", &[Caller::Order])])];
+const ALLOWED: RpcAccess = &[("tael.event.v1.EventLogService", &[("ListConsumers", &[Caller::Order])])];
 const ROUNDS: usize = 9;
 const CALLERS: usize = 64;
 const LENGTH: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
 //! Measures what becomes of calls when more come than a server can take: `cargo run --release --example overload`.
 //!
 //! Each call needs one of 16 connections for 10 ms, as calls of our services need their database; so the server can
-//! answer 1,600 calls a second. Callers come at a rate that does not depend on the answers, with a deadline of ten
+//! answer 1,600 calls a second. RpcAccess come at a rate that does not depend on the answers, with a deadline of ten
 //! seconds, once at four fifths of what the server can do and once at five times as much; with the default limit of calls
 //! in flight, with a wider one, and without.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people who measure")]

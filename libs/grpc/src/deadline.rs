@@ -1,4 +1,4 @@
-//! The time by which the caller of the running call wants its answer, and the place that the call takes.
+//! The time by which the caller of the running call wants its answer, and the permit that the call takes.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,30 +15,30 @@ tokio::task_local! {
 #[derive(Clone, Debug)]
 struct Call {
     deadline: Instant,
-    /// One of the server's places; it is free when the last who holds it has ended.
-    place: Option<Arc<OwnedSemaphorePermit>>,
+    /// One of the server's permits; it is free when the last who holds it has ended.
+    permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// Runs a future as part of a call that must be answered by `deadline`. Calls to other services made inside carry
 /// the deadline on. It interrupts nothing by itself.
 pub async fn scope<F: Future>(deadline: Instant, work: F) -> F::Output {
-    let place = CALL.try_with(|call| call.place.clone()).ok().flatten();
-    CALL.scope(Call { deadline, place }, work).await
+    let permit = CALL.try_with(|call| call.permit.clone()).ok().flatten();
+    CALL.scope(Call { deadline, permit }, work).await
 }
 
-/// Runs a future as the work of a call that has one of the server's places.
-pub(crate) fn scope_with_place<F: Future>(
+/// Runs a future as the work of a call that has one of the server's permits.
+pub(crate) fn scope_with_permit<F: Future>(
     deadline: Instant,
-    place: Arc<OwnedSemaphorePermit>,
+    permit: Arc<OwnedSemaphorePermit>,
     work: F,
 ) -> impl Future<Output = F::Output> {
-    CALL.scope(Call { deadline, place: Some(place) }, work)
+    CALL.scope(Call { deadline, permit: Some(permit) }, work)
 }
 
 /// Makes work that will go on in a task of its own, also when its caller has gone, part of the running call: it has
-/// the call's deadline, and it keeps the call's place, so that what runs is bounded by the server's limit and not only
+/// the call's deadline, and it keeps the call's permit, so that what runs is bounded by the server's limit and not only
 /// what is waited for. Outside of a call the work is left as it is.
-pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
+pub fn detach_with_permit<F: Future>(work: F) -> impl Future<Output = F::Output> {
     let call = CALL.try_with(Call::clone).ok();
     async move {
         match call {

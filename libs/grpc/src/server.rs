@@ -1,6 +1,6 @@
 //! Serving gRPC: what stands around every call.
 
-mod callers;
+mod authorization;
 mod edge;
 mod health;
 mod incoming;
@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use callers::CallersLayer;
-pub use callers::{Callers, unlike_contracts};
+use authorization::AuthorizationLayer;
+pub use authorization::{RpcAccess, unlike_contracts};
 pub use health::{Check, LIVE, Readiness};
 use incoming::incoming;
 use tokio::net::TcpListener;
@@ -54,7 +54,7 @@ pub struct Bound {
     addr: SocketAddr,
     limits: Limits,
     health: Option<TcpListener>,
-    secured: Option<(Identity, Callers)>,
+    secured: Option<(Identity, RpcAccess)>,
 }
 
 /// Binds an address; port 0 takes a free one.
@@ -80,7 +80,7 @@ impl Bound {
 
     /// Demands mutual TLS of every connection, and lets callers make only the calls that the table allows them.
     #[must_use]
-    pub fn secured(mut self, identity: Identity, callers: Callers) -> Self {
+    pub fn secured(mut self, identity: Identity, callers: RpcAccess) -> Self {
         self.secured = Some((identity, callers));
         self
     }
@@ -118,7 +118,7 @@ impl Bound {
             // nothing can't be refused late.
             .layer(edge::EdgeLayer::new(self.limits))
             // Inside of it, for who was refused is worth a span.
-            .layer(CallersLayer::new(callers))
+            .layer(AuthorizationLayer::new(callers))
             .add_routes(routes)
             // The end of the connections is what makes it drain.
             .serve_with_incoming_shutdown(

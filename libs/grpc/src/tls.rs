@@ -1,7 +1,7 @@
 //! Mutual TLS between services: who we are, and whom we believe.
 //!
 //! Only TLS 1.3, only certificates of our own authority, and both sides show one. Whom a certificate names is a
-//! [`Caller`]; what that caller may do is said by each service's table ([`crate::server::Callers`]).
+//! [`Caller`]; what that caller may do is said by each service's table ([`crate::server::RpcAccess`]).
 //!
 //! The files are looked at every two seconds, for cert-manager renews certificates and replaces the files of a mounted
 //! Secret while the service runs. Connections that are made from then on use the new ones; those that exist go on until

@@ -17,14 +17,14 @@ const MAX_LEN: usize = 128;
 pub struct Call {
     pub(crate) redis_key: String,
     pub(crate) method: &'static str,
-    guard: Guard,
+    guard: IdempotencyKey,
     /// Reasons as on the wire, for example "ORDER_NOT_PAID".
-    passing: Vec<&'static str>,
+    retryable_reasons: Vec<&'static str>,
 }
 
 /// What the database remembers of a call beside its effect: columns `idempotency_key` and `fingerprint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub struct IdempotencyKey {
     /// The caller's key.
     pub key: String,
     /// SHA-256 of the method and the request.
@@ -59,8 +59,8 @@ impl Call {
         Self {
             redis_key: format!("tael:idempotency:{caller}:{method}:{key}"),
             method,
-            guard: Guard { key: key.to_owned(), fingerprint: hash.finalize().to_vec() },
-            passing: Vec::new(),
+            guard: IdempotencyKey { key: key.to_owned(), fingerprint: hash.finalize().to_vec() },
+            retryable_reasons: Vec::new(),
         }
     }
 
@@ -70,13 +70,13 @@ impl Call {
     /// For those only that are final by their code and yet not for long: "not paid" to who has seen the payment succeed
     /// before the order service has heard of it.
     #[must_use]
-    pub fn passing(mut self, reasons: impl IntoIterator<Item = &'static str>) -> Self {
-        self.passing.extend(reasons.into_iter().map(reason_on_the_wire));
+    pub fn retryable_reasons(mut self, reasons: impl IntoIterator<Item = &'static str>) -> Self {
+        self.retryable_reasons.extend(reasons.into_iter().map(reason_on_the_wire));
         self
     }
 
     /// Returns what the database is to remember.
-    pub fn guard(&self) -> Guard {
+    pub fn guard(&self) -> IdempotencyKey {
         self.guard.clone()
     }
 
@@ -112,7 +112,7 @@ impl Call {
         // request that the key was first used with.
         let conflict = reason_on_the_wire(ErrorReason::IdempotencyKeyReused.as_str_name());
         status::reason(refusal)
-            .is_none_or(|reason| reason != conflict && !self.passing.contains(&reason.as_str()))
+            .is_none_or(|reason| reason != conflict && !self.retryable_reasons.contains(&reason.as_str()))
     }
 }
 
@@ -120,7 +120,7 @@ fn reason_on_the_wire(name: &'static str) -> &'static str {
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }
 
-impl Guard {
+impl IdempotencyKey {
     /// Compares with the fingerprint stored under the same key: an error if it was another request.
     pub fn check(&self, stored: &[u8]) -> Result<(), Status> {
         if stored == self.fingerprint { Ok(()) } else { Err(self.conflict()) }
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_refusal_that_was_said_to_pass_is_not_final() {
-        let call = call().passing(["ERROR_REASON_ORDER_NOT_PAID", "NOTHING_TO_SETTLE"]);
+        let call = call().retryable_reasons(["ERROR_REASON_ORDER_NOT_PAID", "NOTHING_TO_SETTLE"]);
         for (reason, is_final) in
             [("ERROR_REASON_ORDER_NOT_PAID", false), ("NOTHING_TO_SETTLE", false), ("ORDER_STATE", true)]
         {

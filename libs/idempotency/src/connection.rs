@@ -11,7 +11,7 @@ use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisFu
 use redis::{ServerErrorKind, Value};
 
 use crate::address::Address;
-use crate::patience::PATIENCE;
+use crate::breaker::TIMEOUT;
 
 /// One connection for all, whose requests go out without waiting for one another. Cheap to clone.
 #[derive(Clone)]
@@ -110,8 +110,8 @@ impl ConnectionLike for Connection {
 /// An answer has a little less time than its caller: the connection itself must find out that there is none.
 pub(crate) fn config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE * 4 / 5))
+        .set_connection_timeout(Some(TIMEOUT))
+        .set_response_timeout(Some(TIMEOUT * 4 / 5))
 }
 
 /// Whether an error says that another connection may do better: this one broke, was silent, or leads to a server that is

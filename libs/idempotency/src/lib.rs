@@ -2,13 +2,13 @@
 //!
 //! Two guards work together. Redis is the fast one: per caller, method and key it holds a fingerprint of the request
 //! and either the lease of the call in progress or the recorded answer ([`Idempotency::run`]). PostgreSQL is the
-//! sure one: every effect carries the key and the fingerprint ([`Guard`]) under a unique constraint, so that with
+//! sure one: every effect carries the key and the fingerprint ([`IdempotencyKey`]) under a unique constraint, so that with
 //! Redis empty, down or failed over a repetition finds the first effect instead of making a second one.
 //!
 //! An answer that may yet change, such as a payment in doubt, is not recorded ([`Idempotency::run_until_final`]):
 //! the database knows better than what was true at the first call. Of errors those are recorded that are final, as
 //! "not found": by their code (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION,
-//! OUT_OF_RANGE and UNIMPLEMENTED), unless the service says that one may pass ([`Call::passing`]). All others give the
+//! OUT_OF_RANGE and UNIMPLEMENTED), unless the service says that one may pass ([`Call::retryable_reasons`]). All others give the
 //! key back, so that a repetition tries again.
 //!
 //! A call holds its key by a lease of ten seconds that it renews while its work goes on: however slow, it is not
@@ -22,17 +22,17 @@
 //! `degraded` (Redis told nothing).
 
 mod address;
+mod breaker;
 mod call;
 mod connection;
 mod count;
-mod patience;
 mod store;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
-pub use call::{Call, Guard};
+pub use call::{Call, IdempotencyKey};
 use count::{Calls, Outcome};
 use futures::FutureExt as _;
 use prost::Message;
@@ -103,7 +103,7 @@ impl Idempotency {
     pub async fn run<R, F, W>(&self, call: Call, work: F) -> Result<Response<R>, Status>
     where
         R: Message + Default + 'static,
-        F: FnOnce(Guard) -> W + Send + 'static,
+        F: FnOnce(IdempotencyKey) -> W + Send + 'static,
         W: Future<Output = Result<R, Status>> + Send + 'static,
     {
         self.run_until_final(call, |_| true, work).await
@@ -114,7 +114,7 @@ impl Idempotency {
     /// Such an answer is returned, but not recorded: the effect goes on without the caller, and for a day every
     /// repetition would be told how it stood at first. The key is given back instead, so a repetition, or a call that
     /// waits, runs the work, which meets the database guard and answers with the effect as it stands by then. So the
-    /// work must find its own effect by the [`Guard`], or be idempotent by itself.
+    /// work must find its own effect by the [`IdempotencyKey`], or be idempotent by itself.
     pub async fn run_until_final<R, F, W>(
         &self,
         call: Call,
@@ -123,7 +123,7 @@ impl Idempotency {
     ) -> Result<Response<R>, Status>
     where
         R: Message + Default + 'static,
-        F: FnOnce(Guard) -> W + Send + 'static,
+        F: FnOnce(IdempotencyKey) -> W + Send + 'static,
         W: Future<Output = Result<R, Status>> + Send + 'static,
     {
         let give_up = Instant::now() + deadline::remaining(MAX_WAIT);
@@ -151,7 +151,7 @@ impl Idempotency {
                     result = work => result,
                     never = store.keep(&call, owner) => match never {},
                 },
-                Hold::Perhaps(_) | Hold::None => work.await,
+                Hold::Unknown(_) | Hold::None => work.await,
             };
             let end = match (hold, &result) {
                 (Hold::Owner(owner), Ok(Ok(answer))) if is_final(answer) => {
@@ -160,14 +160,14 @@ impl Idempotency {
                 (Hold::Owner(owner), Ok(Err(refusal))) if call.is_final(refusal) => {
                     Some((owner, End::Refusal(refusal.clone())))
                 }
-                (Hold::Owner(owner) | Hold::Perhaps(owner), _) => Some((owner, End::Nothing)),
+                (Hold::Owner(owner) | Hold::Unknown(owner), _) => Some((owner, End::Nothing)),
                 (Hold::None, _) => None,
             };
             if let Some((owner, end)) = end {
                 // The caller need not wait for a Redis that is in trouble.
-                let in_trouble = store.is_in_trouble();
+                let is_degraded = store.is_degraded();
                 let ending = async move { store.end(&call, &owner, end).await };
-                if in_trouble {
+                if is_degraded {
                     running.spawn(ending.in_current_span());
                 } else {
                     ending.await;
@@ -176,7 +176,7 @@ impl Idempotency {
             result.unwrap_or_else(|panic| resume_unwind(panic)).map(Response::new)
         };
         // The work keeps the call's place at the server, also when its caller has gone.
-        match self.running.spawn(deadline::carry(task).in_current_span()).await {
+        match self.running.spawn(deadline::detach_with_permit(task).in_current_span()).await {
             Ok(result) => result,
             Err(join) => Err(status::broken_invariant(&join)),
         }
@@ -202,7 +202,7 @@ enum Hold {
     /// As its owner under this token.
     Owner(String),
     /// Perhaps under this token: Redis was asked, and its answer did not arrive. The database alone guards the work.
-    Perhaps(String),
+    Unknown(String),
     /// Not at all; the database alone guards the work.
     None,
 }
@@ -211,7 +211,7 @@ impl<R> Claim<R> {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Work(Hold::Owner(_)) => Outcome::First,
-            Self::Work(Hold::Perhaps(_) | Hold::None) => Outcome::Degraded,
+            Self::Work(Hold::Unknown(_) | Hold::None) => Outcome::Degraded,
             Self::Answered(_) | Self::Refused(_) => Outcome::Replayed,
             Self::Conflict => Outcome::Conflict,
             Self::InProgress => Outcome::InProgress,
@@ -230,7 +230,7 @@ async fn claim<R: Message + Default>(
     loop {
         match store.begin(call).await {
             Begin::Ours(owner) => return Claim::Work(Hold::Owner(owner)),
-            Begin::Unheard(owner) => return Claim::Work(Hold::Perhaps(owner)),
+            Begin::Unknown(owner) => return Claim::Work(Hold::Unknown(owner)),
             Begin::Degraded => return Claim::Work(Hold::None),
             Begin::Conflict => return Claim::Conflict,
             Begin::Refused(refusal) => return Claim::Refused(refusal),

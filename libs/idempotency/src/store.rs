@@ -16,9 +16,9 @@ use tael_ids::EventId;
 use tonic::{Code, Status};
 
 use crate::address::Address;
+use crate::breaker::{Breaker, TIMEOUT};
 use crate::call::Call;
 use crate::connection::Connection;
-use crate::patience::{PATIENCE, Patience};
 
 /// For how long a call in progress holds its key without renewing the lease. An owner that crashed blocks it no longer.
 const LEASE: Duration = Duration::from_secs(10);
@@ -105,7 +105,7 @@ pub(crate) enum Begin {
     /// Another call with this key is in progress.
     InProgress,
     /// Redis was asked and nothing was heard: the key may be ours, under this owner token.
-    Unheard(String),
+    Unknown(String),
     /// Redis is no help now.
     Degraded,
 }
@@ -123,14 +123,14 @@ pub(crate) enum End {
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     connection: Connection,
-    patience: Arc<Patience>,
+    breaker: Arc<Breaker>,
     lease: Duration,
 }
 
 impl Store {
     pub(crate) fn connect(url: &SecretString) -> Result<Self, redis::RedisError> {
         let connection = Connection::new(Address::parse(url.expose_secret())?);
-        Ok(Self { connection, patience: Arc::new(Patience::new()), lease: LEASE })
+        Ok(Self { connection, breaker: Arc::new(Breaker::new()), lease: LEASE })
     }
 
     pub(crate) fn with_lease(self, lease: Duration) -> Self {
@@ -140,27 +140,27 @@ impl Store {
     pub(crate) async fn ping(&self) -> bool {
         let mut connection = self.connection.clone();
         let ping = redis::cmd("PING");
-        let answer = tokio::time::timeout(PATIENCE, ping.query_async::<()>(&mut connection)).await;
+        let answer = tokio::time::timeout(TIMEOUT, ping.query_async::<()>(&mut connection)).await;
         matches!(answer, Ok(Ok(())))
     }
 
     /// Whether Redis gave trouble when it was last asked, so that asking it again may cost time.
-    pub(crate) fn is_in_trouble(&self) -> bool {
-        self.patience.is_at_an_end()
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.breaker.is_open()
     }
 
     #[tracing::instrument(name = "redis.idempotency.begin", skip_all)]
     pub(crate) async fn begin(&self, call: &Call) -> Begin {
-        if !self.patience.allows() {
+        if !self.breaker.allows() {
             return Begin::Degraded;
         }
         let owner = EventId::new().channel_number();
         let mut script = BEGIN.key(&call.redis_key);
         script.arg(call.fingerprint()).arg(&owner).arg(millis(self.lease));
-        let found = self.patience.wait(script.invoke_async::<Vec<Value>>(&mut self.connection.clone())).await;
+        let found = self.breaker.wait(script.invoke_async::<Vec<Value>>(&mut self.connection.clone())).await;
         match found {
             Some(values) => read(values, owner).unwrap_or(Begin::Degraded),
-            None => Begin::Unheard(owner),
+            None => Begin::Unknown(owner),
         }
     }
 
@@ -170,7 +170,7 @@ impl Store {
             tokio::time::sleep(self.lease / 3).await;
             let mut script = RENEW.key(&call.redis_key);
             script.arg(owner).arg(millis(self.lease));
-            self.patience.wait(script.invoke_async::<i64>(&mut self.connection.clone())).await;
+            self.breaker.wait(script.invoke_async::<i64>(&mut self.connection.clone())).await;
         }
     }
 
@@ -195,7 +195,7 @@ impl Store {
             }
             End::Nothing => {}
         }
-        self.patience.wait(script.invoke_async::<i64>(&mut self.connection.clone())).await;
+        self.breaker.wait(script.invoke_async::<i64>(&mut self.connection.clone())).await;
     }
 }
 

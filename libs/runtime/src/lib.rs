@@ -4,11 +4,11 @@
 //! and run the same value themselves.
 
 mod arguments;
-mod base;
 mod database_time;
 mod gauges;
 mod migrate;
 mod process;
+mod service_config;
 mod start;
 mod tasks;
 
@@ -17,9 +17,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 pub use arguments::version;
-pub use base::{Base, identity, readiness, tls_files};
 pub use migrate::migrate;
 pub use process::main;
+pub use service_config::{ServiceConfig, identity, readiness, tls_files};
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 pub use tael_postgres::Schema;

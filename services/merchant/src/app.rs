@@ -14,7 +14,7 @@ use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::callers::CALLERS;
+use crate::authorization::RPC_ACCESS;
 use crate::config::Config;
 use crate::rpc::Rpc;
 use crate::usecase::Merchants;
@@ -47,9 +47,10 @@ impl Service for App {
         let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
-        let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
+        let log =
+            EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);
         let identity = config.base.identity().await?;
-        let bound = config.base.bind(identity, CALLERS).await?;
+        let bound = config.base.bind(identity, RPC_ACCESS).await?;
         Ok(Self { bound, pool, idempotency, log, clock, draining })
     }
 
@@ -64,7 +65,7 @@ impl Service for App {
             .add_service(log.server());
 
         let mut tasks = Tasks::new(shutdown.clone());
-        tasks.spawn("retention", log.retain(shutdown.clone()));
+        tasks.spawn("retention", log.prune(shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
             bound.serve(routes, readiness, async move {

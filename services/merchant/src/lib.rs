@@ -4,7 +4,7 @@
 //! but its merchant: a hash is kept. It never touches money.
 
 mod app;
-mod callers;
+mod authorization;
 mod config;
 mod domain;
 mod rpc;
@@ -12,5 +12,5 @@ mod store;
 mod usecase;
 
 pub use app::App;
-pub use callers::CALLERS;
+pub use authorization::RPC_ACCESS;
 pub use config::Config;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{ApiKeyId, MerchantId};
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
@@ -52,7 +52,7 @@ impl TryFrom<MerchantRow> for Merchant {
 pub(crate) async fn insert_merchant(
     conn: &mut PgConnection,
     merchant: &Merchant,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into merchant (merchant_id, name, state, time_zone, create_time, idempotency_key, fingerprint)
@@ -192,7 +192,7 @@ pub(crate) async fn insert_api_key(
     conn: &mut PgConnection,
     key: &ApiKey,
     secret_hash: &[u8],
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into api_key (merchant_id, api_key_id, label, secret_hash, create_time, idempotency_key, fingerprint)

@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_eventlog::{EventLog, NewEvent};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{ApiKeyId, MerchantId};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{MerchantApproved, MerchantRegistered};
@@ -50,7 +50,7 @@ impl Merchants {
         &self,
         name: String,
         time_zone: String,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<Merchant, Error> {
         let merchant = Merchant {
             id: MerchantId::new(),
@@ -109,7 +109,7 @@ impl Merchants {
         &self,
         merchant_id: MerchantId,
         label: String,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<(ApiKey, Option<Secret>), Error> {
         let secret = Secret::generate()?;
         let key = ApiKey {

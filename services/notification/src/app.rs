@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
-use tael_eventlog::{Consumer, SetAside};
+use tael_eventlog::{Consumer, DeadLetters};
 use tael_grpc::client::{Channel, Connector};
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::Config;
-use crate::callers::CALLERS;
+use crate::authorization::RPC_ACCESS;
 use crate::config::Webhooks;
 use crate::domain::address::Rules;
 use crate::domain::delivery::Schedule;
@@ -72,7 +72,7 @@ impl Service for App {
         ];
         let rules = Rules { allow_http: webhooks.allow_http, allow_private: webhooks.allow_private };
         let sender = Sender::new(rules, webhooks.timeout)?;
-        let bound = base.bind(identity, CALLERS).await?;
+        let bound = base.bind(identity, RPC_ACCESS).await?;
         Ok(Self { bound, pool, idempotency, keyring, clock, logs, sender, rules, webhooks: *webhooks })
     }
 
@@ -89,9 +89,9 @@ impl Service for App {
             let handler = Deliveries { notifications: notifications.clone() };
             Consumer::new(Self::NAME, source, log, pool.clone(), handler)
         });
-        let set_aside = consumers.iter().fold(SetAside::new(pool.clone()), SetAside::with);
+        let dead_letters = consumers.iter().fold(DeadLetters::new(pool.clone()), DeadLetters::with);
         let routes = Routes::new(NotificationServiceServer::new(rpc))
-            .add_service(set_aside.server())
+            .add_service(dead_letters.server())
             .add_service(audit.server());
 
         let mut tasks = Tasks::new(shutdown.clone());

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tael_config::{ConfigErrors, Env};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 use tael_sealed::Keyring;
 
 /// The configuration of the notification service.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address, database, Redis.
-    pub base: Base,
+    pub base: ServiceConfig,
     /// `TAEL_ORDER_URL`: the order service's log.
     pub order_url: String,
     /// `TAEL_PAYMENT_URL`: the payment service's log.
@@ -47,7 +47,7 @@ pub struct Webhooks {
 impl Config {
     /// Reads the variables above.
     pub fn read(env: &mut Env) -> Result<Self, ConfigErrors> {
-        let base = Base::read(env);
+        let base = ServiceConfig::read(env);
         let order_url = env.required("TAEL_ORDER_URL");
         let payment_url = env.required("TAEL_PAYMENT_URL");
         let refund_url = env.required("TAEL_REFUND_URL");

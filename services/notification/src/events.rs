@@ -21,7 +21,7 @@ pub(crate) struct Deliveries {
 
 impl Handler for Deliveries {
     /// Merchants are told of everything.
-    fn concerns(&self, _: &Kind) -> bool {
+    fn handles(&self, _: &Kind) -> bool {
         true
     }
 

@@ -13,8 +13,8 @@
 //! later ones go on. A receiver goes by the body's `timestamp`, or asks the service concerned.
 
 mod app;
+mod authorization;
 mod body;
-mod callers;
 mod config;
 pub mod crash_points;
 mod domain;
@@ -28,5 +28,5 @@ mod usecase;
 mod worker;
 
 pub use app::App;
-pub use callers::CALLERS;
+pub use authorization::RPC_ACCESS;
 pub use config::{Config, Webhooks};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use sqlx::PgPool;
 use tael_clock::Clock;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{DeliveryId, MerchantId, WebhookEndpointId};
 use tael_sealed::{Keyring, OpenError};
 use tokio::sync::Notify;
@@ -61,7 +61,7 @@ impl Notifications {
         merchant_id: MerchantId,
         url: Url,
         event_types: Vec<String>,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<(Endpoint, SecretString), Error> {
         let secret = SigningSecret::generate()?;
         let endpoint = Endpoint {
@@ -129,7 +129,7 @@ impl Notifications {
         &self,
         merchant_id: MerchantId,
         id: DeliveryId,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<Delivery, Error> {
         let mut tx = self.pool.begin().await?;
         let now = self.clock.now();

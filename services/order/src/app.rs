@@ -8,7 +8,7 @@ use sqlx::migrate::Migrator;
 use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
-use tael_eventlog::{Consumer, EventLog, SetAside};
+use tael_eventlog::{Consumer, DeadLetters, EventLog};
 use tael_grpc::client::{Channel, Connector};
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
@@ -17,7 +17,7 @@ use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::callers::CALLERS;
+use crate::authorization::RPC_ACCESS;
 use crate::clients::Payments;
 use crate::config::Config;
 use crate::events::{PaymentEvents, RefundEvents};
@@ -64,10 +64,11 @@ impl Service for App {
         let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
-        let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
+        let log =
+            EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);
         let payments = Payments::new(payment.clone());
         let orders = Orders { pool: pool.clone(), log: log.clone(), keyring, payments, clock: clock.clone() };
-        let bound = config.base.bind(identity, CALLERS).await?;
+        let bound = config.base.bind(identity, RPC_ACCESS).await?;
         Ok(Self {
             bound,
             pool,
@@ -99,14 +100,14 @@ impl Service for App {
             pool.clone(),
             RefundEvents { log: log.clone(), clock },
         );
-        let set_aside = SetAside::new(pool.clone()).with(&payments).with(&refunds);
+        let dead_letters = DeadLetters::new(pool.clone()).with(&payments).with(&refunds);
         let routes = Routes::new(OrderServiceServer::new(Rpc::new(orders.clone(), idempotency.clone())))
             .add_service(log.server())
-            .add_service(set_aside.server())
+            .add_service(dead_letters.server())
             .add_service(audit.server());
 
         let mut tasks = Tasks::new(shutdown.clone());
-        tasks.spawn("retention", log.retain(shutdown.clone()));
+        tasks.spawn("retention", log.prune(shutdown.clone()));
         tasks.spawn("payment events", payments.run(shutdown.clone()));
         tasks.spawn("refund events", refunds.run(shutdown.clone()));
         tasks.spawn("expiry", worker::expire(orders.clone(), self.expiry_interval, shutdown.clone()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tael_config::{ConfigErrors, Env};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 use tael_sealed::Keyring;
 
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
@@ -14,7 +14,7 @@ const REFUND_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address, database and Redis.
-    pub base: Base,
+    pub base: ServiceConfig,
     /// `TAEL_PAYMENT_URL`: the payment service, which closes payments, gives held money back, and whose events pay orders.
     pub payment_url: String,
     /// `TAEL_REFUND_URL`: the refund service, whose events refund orders.
@@ -29,7 +29,7 @@ pub struct Config {
 
 impl Config {
     pub(crate) fn read(env: &mut Env) -> Result<Self, ConfigErrors> {
-        let base = Base::read(env);
+        let base = ServiceConfig::read(env);
         let payment_url = env.required("TAEL_PAYMENT_URL");
         let refund_url = env.required("TAEL_REFUND_URL");
         let keyring = env.secret_as("TAEL_SEALING_KEYS").map(Arc::new);

@@ -154,7 +154,7 @@ pub(crate) struct PaymentEvents {
 }
 
 impl Handler for PaymentEvents {
-    fn concerns(&self, kind: &Kind) -> bool {
+    fn handles(&self, kind: &Kind) -> bool {
         match kind {
             // Money that came and went pays nothing and is not there to be held.
             Kind::PaymentSucceeded(succeeded) => !succeeded.reversed,
@@ -202,7 +202,7 @@ pub(crate) struct RefundEvents {
 }
 
 impl Handler for RefundEvents {
-    fn concerns(&self, kind: &Kind) -> bool {
+    fn handles(&self, kind: &Kind) -> bool {
         matches!(kind, Kind::RefundSucceeded(_))
     }
 

@@ -1,7 +1,7 @@
 //! What this service shows to the money audit.
 
 use sqlx::PgPool;
-use tael_audit::{Facts, Found, Range};
+use tael_audit::{AuditFacts, FactRow, Range};
 use tael_proto::audit::v1::FactKind;
 
 use crate::store;
@@ -12,8 +12,8 @@ pub(crate) struct OrderFacts {
     pub(crate) pool: PgPool,
 }
 
-impl Facts for OrderFacts {
-    async fn read(&self, kind: FactKind, range: Range) -> Result<Option<Vec<Found>>, sqlx::Error> {
+impl AuditFacts for OrderFacts {
+    async fn read(&self, kind: FactKind, range: Range) -> Result<Option<Vec<FactRow>>, sqlx::Error> {
         let found = match kind {
             FactKind::Order => store::facts::orders(&self.pool, range).await?,
             FactKind::HeldPayment => store::facts::held_payments(&self.pool, range).await?,

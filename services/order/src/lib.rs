@@ -6,7 +6,7 @@
 //! more often than was paid for. It never talks to a channel.
 
 mod app;
-mod callers;
+mod authorization;
 mod clients;
 mod config;
 mod contact;
@@ -20,6 +20,6 @@ mod usecase;
 mod worker;
 
 pub use app::App;
-pub use callers::CALLERS;
+pub use authorization::RPC_ACCESS;
 pub use config::Config;
 pub use domain::code::{CodeError, VoucherCode};

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::accounts::Accounts;
-use crate::callers::CALLERS;
+use crate::authorization::RPC_ACCESS;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
@@ -55,7 +55,8 @@ impl Service for App {
         let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
-        let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
+        let log =
+            EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);
         // A channel is called directly or not at all, and a redirect is no answer of its protocol.
         let http = reqwest::Client::builder()
             .timeout(config.channel_timeout)
@@ -72,7 +73,7 @@ impl Service for App {
             poll: Backoff { first: config.poll_first, last: config.poll_last.max(config.poll_first) },
         };
         let payments = Payments::new(pool.clone(), log.clone(), clock, accounts, clients, settings);
-        let bound = config.base.bind(identity, CALLERS).await?;
+        let bound = config.base.bind(identity, RPC_ACCESS).await?;
         Ok(Self { bound, pool, idempotency, log, payments, draining })
     }
 
@@ -88,7 +89,7 @@ impl Service for App {
             Routes::new(PaymentServiceServer::new(rpc)).add_service(log.server()).add_service(audit.server());
 
         let mut tasks = Tasks::new(shutdown.clone());
-        tasks.spawn("retention", log.retain(shutdown.clone()));
+        tasks.spawn("retention", log.prune(shutdown.clone()));
         tasks.spawn("poller", Poller::new(payments.clone()).run(shutdown.clone()));
         if tael_telemetry::is_exporting() {
             tasks.spawn("doubt", doubt::run(payments.clone(), shutdown.clone()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tael_config::{ConfigErrors, Env};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 use tael_sealed::Keyring;
 use url::Url;
 
@@ -12,7 +12,7 @@ use url::Url;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address, database and Redis.
-    pub base: Base,
+    pub base: ServiceConfig,
     /// `TAEL_ORDER_URL`: the order service.
     pub order_url: String,
     /// `TAEL_MERCHANT_URL`: the merchant service.
@@ -32,7 +32,7 @@ pub struct Config {
 
 impl Config {
     pub(crate) fn read(env: &mut Env) -> Result<Self, ConfigErrors> {
-        let base = Base::read(env);
+        let base = ServiceConfig::read(env);
         let order_url = env.required("TAEL_ORDER_URL");
         let merchant_url = env.required("TAEL_MERCHANT_URL");
         let public_url = env.required("TAEL_PUBLIC_URL");

@@ -17,7 +17,7 @@
 
 mod accounts;
 mod app;
-mod callers;
+mod authorization;
 mod channel;
 mod clients;
 mod config;
@@ -31,5 +31,5 @@ mod usecase;
 mod worker;
 
 pub use app::App;
-pub use callers::CALLERS;
+pub use authorization::RPC_ACCESS;
 pub use config::Config;

@@ -79,7 +79,7 @@ impl PaymentService for Rpc {
         let (metadata, _, request) = request.into_parts();
         let new = parse::new_payment(&request)?;
         // Closing the other payment, an approval or a new account lets the same call succeed.
-        let call = Call::new(&new.merchant_id, "CreatePayment", &metadata, &request)?.passing([
+        let call = Call::new(&new.merchant_id, "CreatePayment", &metadata, &request)?.retryable_reasons([
             ErrorReason::OrderHasActivePayment.as_str_name(),
             ErrorReason::MerchantNotApproved.as_str_name(),
             ErrorReason::NoChannelAccount.as_str_name(),

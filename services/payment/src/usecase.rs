@@ -179,7 +179,7 @@ impl Payments {
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let at = deadline::current().unwrap_or_else(|| Instant::now() + MAX_WAIT);
-        self.detached.spawn(deadline::carry(deadline::scope(at, work)).in_current_span()).await?
+        self.detached.spawn(deadline::detach_with_permit(deadline::scope(at, work)).in_current_span()).await?
     }
 
     async fn open_account_of(&self, attempt: &Attempt) -> Result<Arc<OpenAccount>, Error> {

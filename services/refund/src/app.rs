@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
-use tael_eventlog::{Consumer, EventLog, SetAside};
+use tael_eventlog::{Consumer, DeadLetters, EventLog};
 use tael_grpc::client::{Channel, Connector};
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::Config;
-use crate::callers::CALLERS;
+use crate::authorization::RPC_ACCESS;
 use crate::clients::Clients;
 use crate::domain::Backoff;
 use crate::events::PaymentLog;
@@ -57,7 +57,7 @@ impl Service for App {
         let peers = Connector::new(identity.clone());
         let order = peers.connect(&config.order_url)?;
         let payment = peers.connect(&config.payment_url)?;
-        let bound = config.base.bind(identity, CALLERS).await?;
+        let bound = config.base.bind(identity, RPC_ACCESS).await?;
         Ok(Self { config, clock, pool, idempotency, order, payment, bound })
     }
 
@@ -67,7 +67,7 @@ impl Service for App {
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
         let log = EventLog::new(self.pool.clone(), shutdown.clone())
-            .kept_for(self.config.base.event_retention_days);
+            .with_retention(self.config.base.event_retention_days);
         let refunds = Refunds {
             pool: self.pool.clone(),
             log: log.clone(),
@@ -84,16 +84,16 @@ impl Service for App {
             self.pool.clone(),
             PaymentLog { refunds: refunds.clone() },
         );
-        let set_aside = SetAside::new(self.pool.clone()).with(&consumer);
+        let dead_letters = DeadLetters::new(self.pool.clone()).with(&consumer);
         let routes = Routes::new(RefundServiceServer::new(rpc))
             .add_service(log.server())
-            .add_service(set_aside.server())
+            .add_service(dead_letters.server())
             .add_service(audit.server());
         let worker = Worker { refunds, poll: self.config.retry_poll };
         let Self { bound, pool, idempotency, .. } = self;
 
         let mut tasks = Tasks::new(shutdown.clone());
-        tasks.spawn("retention", log.retain(shutdown.clone()));
+        tasks.spawn("retention", log.prune(shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
             bound.serve(routes, readiness, shutdown.clone().cancelled_owned())

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use tael_config::{ConfigErrors, Env};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 
 /// The configuration of the refund service.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address, database, Redis.
-    pub base: Base,
+    pub base: ServiceConfig,
     /// `TAEL_ORDER_URL`: the order service.
     pub order_url: String,
     /// `TAEL_PAYMENT_URL`: the payment service, and its log.
@@ -24,7 +24,7 @@ pub struct Config {
 impl Config {
     /// Reads the variables above.
     pub fn read(env: &mut Env) -> Result<Self, ConfigErrors> {
-        let base = Base::read(env);
+        let base = ServiceConfig::read(env);
         let order_url = env.required("TAEL_ORDER_URL");
         let payment_url = env.required("TAEL_PAYMENT_URL");
         let retry_first = env.duration("TAEL_REFUND_RETRY_FIRST", Duration::from_secs(2));

@@ -82,7 +82,7 @@ pub(crate) struct PaymentLog {
 }
 
 impl Handler for PaymentLog {
-    fn concerns(&self, kind: &Kind) -> bool {
+    fn handles(&self, kind: &Kind) -> bool {
         outcome(kind).is_some()
     }
 

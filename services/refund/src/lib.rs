@@ -12,7 +12,7 @@
 //! It calls no channel and keeps no books.
 
 mod app;
-mod callers;
+mod authorization;
 mod clients;
 mod config;
 pub mod crash_points;
@@ -25,5 +25,5 @@ mod usecase;
 mod worker;
 
 pub use app::App;
-pub use callers::CALLERS;
+pub use authorization::RPC_ACCESS;
 pub use config::Config;

@@ -61,7 +61,7 @@ impl RefundService for Rpc {
         let (metadata, _, request) = request.into_parts();
         let new = parse::new_refund(&request)?;
         // The order hears of its money a moment later, and a refund that fails gives back what it took.
-        let call = Call::new(&new.merchant_id, "CreateRefund", &metadata, &request)?.passing([
+        let call = Call::new(&new.merchant_id, "CreateRefund", &metadata, &request)?.retryable_reasons([
             ErrorReason::OrderNotPaid.as_str_name(),
             ErrorReason::RefundExceedsOrder.as_str_name(),
             ErrorReason::RefundExceedsLine.as_str_name(),

@@ -8,7 +8,7 @@ mod policy;
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_eventlog::EventLog;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{LineId, MerchantId, OrderId, RefundId};
 use tael_money::{Currency, Money};
 use tonic::Status;
@@ -102,7 +102,7 @@ impl Refunds {
     }
 }
 
-fn check_key(guard: &Guard, fingerprint: &[u8]) -> Result<(), Error> {
+fn check_key(guard: &IdempotencyKey, fingerprint: &[u8]) -> Result<(), Error> {
     guard.check(fingerprint).map_err(Error::KeyReused)
 }
 

@@ -8,7 +8,7 @@ use sqlx::migrate::Migrator;
 use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
-use tael_eventlog::{Consumer, EventLog, SetAside};
+use tael_eventlog::{Consumer, DeadLetters, EventLog};
 use tael_grpc::client::Connector;
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::callers::CALLERS;
+use crate::authorization::RPC_ACCESS;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::events::{OrderLog, PaymentLog};
@@ -68,7 +68,8 @@ impl Service for App {
         let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
         let draining = CancellationToken::new();
-        let log = EventLog::new(pool.clone(), draining.clone()).kept_for(config.base.event_retention_days);
+        let log =
+            EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);
         let identity = config.base.identity().await?;
         let connector = Connector::new(identity.clone());
         let payment = connector.connect(&config.payment_url)?;
@@ -101,7 +102,7 @@ impl Service for App {
             Arc::clone(&news),
         );
         let settlement = Settlement::new(pool.clone(), log.clone(), clock, clients, Arc::clone(&news));
-        let bound = config.base.bind(identity, CALLERS).await?;
+        let bound = config.base.bind(identity, RPC_ACCESS).await?;
         Ok(Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, news, draining })
     }
 
@@ -130,10 +131,10 @@ impl Service for App {
             .add_service(MoneyAuditServiceServer::new(audit))
             .add_service(facts.server())
             .add_service(log.server())
-            .add_service(SetAside::new(pool.clone()).with(&payments).with(&orders).server());
+            .add_service(DeadLetters::new(pool.clone()).with(&payments).with(&orders).server());
 
         let mut tasks = Tasks::new(shutdown.clone());
-        tasks.spawn("retention", log.retain(shutdown.clone()));
+        tasks.spawn("retention", log.prune(shutdown.clone()));
         if tael_telemetry::is_exporting() {
             tasks.spawn("told", told::run(pool.clone(), clock, news, shutdown.clone()));
         }

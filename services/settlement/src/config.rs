@@ -1,13 +1,13 @@
 //! What the service needs to know to start.
 
 use tael_config::{ConfigErrors, Env};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 
 /// The settlement service's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address, database and Redis.
-    pub base: Base,
+    pub base: ServiceConfig,
     /// `TAEL_PAYMENT_URL`: the payment service, for its log and the channels' bills.
     pub payment_url: String,
     /// `TAEL_ORDER_URL`: the order service's log.
@@ -22,7 +22,7 @@ pub struct Config {
 
 impl Config {
     pub(crate) fn read(env: &mut Env) -> Result<Self, ConfigErrors> {
-        let base = Base::read(env);
+        let base = ServiceConfig::read(env);
         let payment_url = env.required("TAEL_PAYMENT_URL");
         let order_url = env.required("TAEL_ORDER_URL");
         let refund_url = env.required("TAEL_REFUND_URL");

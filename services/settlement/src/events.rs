@@ -40,7 +40,7 @@ impl PaymentLog {
 }
 
 impl Handler for PaymentLog {
-    fn concerns(&self, kind: &Kind) -> bool {
+    fn handles(&self, kind: &Kind) -> bool {
         matches!(kind, Kind::PaymentSucceeded(_) | Kind::PaymentRefunded(_))
     }
 
@@ -68,7 +68,7 @@ impl OrderLog {
 }
 
 impl Handler for OrderLog {
-    fn concerns(&self, kind: &Kind) -> bool {
+    fn handles(&self, kind: &Kind) -> bool {
         matches!(kind, Kind::OrderPaymentHeld(_) | Kind::OrderPaymentReleased(_))
     }
 

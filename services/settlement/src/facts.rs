@@ -1,7 +1,7 @@
 //! What the ledger shows to the money audit.
 
 use sqlx::PgPool;
-use tael_audit::{Facts, Found, Range};
+use tael_audit::{AuditFacts, FactRow, Range};
 use tael_proto::audit::v1::FactKind;
 
 use crate::store;
@@ -12,8 +12,8 @@ pub(crate) struct LedgerFacts {
     pub(crate) pool: PgPool,
 }
 
-impl Facts for LedgerFacts {
-    async fn read(&self, kind: FactKind, range: Range) -> Result<Option<Vec<Found>>, sqlx::Error> {
+impl AuditFacts for LedgerFacts {
+    async fn read(&self, kind: FactKind, range: Range) -> Result<Option<Vec<FactRow>>, sqlx::Error> {
         let found = match kind {
             FactKind::Transfer => store::facts::transfers(&self.pool, range).await?,
             FactKind::LedgerAccount => store::facts::accounts(&self.pool, range).await?,

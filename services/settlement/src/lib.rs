@@ -5,7 +5,7 @@
 //! statement adds up to the batch. It never changes a payment.
 
 mod app;
-mod callers;
+mod authorization;
 mod clients;
 mod config;
 pub mod crash_points;
@@ -17,5 +17,5 @@ mod store;
 mod usecase;
 
 pub use app::App;
-pub use callers::CALLERS;
+pub use authorization::RPC_ACCESS;
 pub use config::Config;

@@ -115,7 +115,7 @@ impl SettlementService for Rpc {
         let (merchant_id, currency, cut_off) = fields.finish(|| Some((merchant_id?, currency?, cut_off?)))?;
         // What is to be settled may be on its way here.
         let call = Call::new(&merchant_id, "CloseBatch", &metadata, &request)?
-            .passing([ErrorReason::NothingToSettle.as_str_name()]);
+            .retryable_reasons([ErrorReason::NothingToSettle.as_str_name()]);
         let settlement = self.settlement.clone();
         self.idempotency
             .run(call, move |guard| async move {
@@ -188,7 +188,7 @@ impl SettlementService for Rpc {
         let (merchant_id, account_id, date) = fields.finish(|| Some((merchant_id?, account_id?, date?)))?;
         // The channel makes its bill of a day later.
         let call = Call::new(&merchant_id, "Reconcile", &metadata, &request)?
-            .passing([ErrorReason::BillNotAvailable.as_str_name()]);
+            .retryable_reasons([ErrorReason::BillNotAvailable.as_str_name()]);
         let settlement = self.settlement.clone();
         self.idempotency
             .run(call, move |guard| async move {

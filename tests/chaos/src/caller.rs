@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tael_grpc::client::Channel;
+use tael_proto::event::v1::dead_letter_service_client::DeadLetterServiceClient;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
-use tael_proto::event::v1::set_aside_service_client::SetAsideServiceClient;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
 use tael_proto::notification::v1::notification_service_client::NotificationServiceClient;
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
@@ -171,8 +171,10 @@ impl Caller {
     }
 
     /// The events that services have set aside.
-    pub fn set_aside(&self) -> impl Iterator<Item = (Service, SetAsideServiceClient<Channel>)> {
-        self.channels.iter().map(|(service, channel)| (*service, SetAsideServiceClient::new(channel.clone())))
+    pub fn set_aside(&self) -> impl Iterator<Item = (Service, DeadLetterServiceClient<Channel>)> {
+        self.channels
+            .iter()
+            .map(|(service, channel)| (*service, DeadLetterServiceClient::new(channel.clone())))
     }
 
     /// Calls until there is an answer: again with the same key and the same message, whenever the answer says nothing

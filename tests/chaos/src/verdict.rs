@@ -7,7 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
-use tael_proto::event::v1::{ListConsumersRequest, ListSetAsideEventsRequest};
+use tael_proto::event::v1::{ListConsumersRequest, ListDeadLettersRequest};
 use tael_proto::order::v1::{Order, OrderState};
 use tael_proto::payment::v1::Payment;
 use tael_proto::settlement::v1::CheckLedgerRequest;
@@ -211,7 +211,7 @@ impl Verdict {
         Ok(())
     }
 
-    /// Every consumer has read every log, and no event was set aside. Not every service has a log or reads one.
+    /// Every consumer has read every log, and no event became a dead letter. Not every service has a log or reads one.
     async fn logs(&mut self, caller: &Caller) -> Result<(), Error> {
         let behind = events_behind(caller).await?;
         if behind > 0 {
@@ -219,14 +219,14 @@ impl Verdict {
         }
         for (service, client) in caller.set_aside() {
             let answer = caller
-                .ask("ListSetAsideEvents", None, ListSetAsideEventsRequest::default(), |_, r| {
+                .ask("ListDeadLetters", None, ListDeadLettersRequest::default(), |_, r| {
                     let mut client = client.clone();
-                    async move { client.list_set_aside_events(r).await }
+                    async move { client.list_dead_letters(r).await }
                 })
                 .await;
             match answer {
                 Ok(answer) => {
-                    for event in answer.events {
+                    for event in answer.dead_letters {
                         self.wrong(format!(
                             "{service} set an event of {} aside: {}",
                             event.source, event.error
@@ -235,7 +235,7 @@ impl Verdict {
                 }
                 Err(status) if status.code() == Code::Unimplemented => {}
                 Err(status) => {
-                    return Err(format!("{service}: ListSetAsideEvents: {}", words(&status)).into());
+                    return Err(format!("{service}: ListDeadLetters: {}", words(&status)).into());
                 }
             }
         }

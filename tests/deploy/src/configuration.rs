@@ -7,7 +7,7 @@ use clap::{Args as _, Command};
 use secrecy::ExposeSecret as _;
 use tael_config::{ConfigErrors, Env};
 use tael_grpc::caller::Caller;
-use tael_grpc::server::Callers;
+use tael_grpc::server::RpcAccess;
 use tael_runtime::Service;
 use tael_telemetry::TelemetryConfig;
 
@@ -39,20 +39,20 @@ pub const SERVICES: [(&str, Read); 7] = [
 ];
 
 /// The services that are called by gRPC, with who may call what.
-pub const CALLERS: [(&str, Callers); 6] = [
-    (tael_merchant::App::NAME, tael_merchant::CALLERS),
-    (tael_notification::App::NAME, tael_notification::CALLERS),
-    (tael_order::App::NAME, tael_order::CALLERS),
-    (tael_payment::App::NAME, tael_payment::CALLERS),
-    (tael_refund::App::NAME, tael_refund::CALLERS),
-    (tael_settlement::App::NAME, tael_settlement::CALLERS),
+pub const RPC_ACCESS: [(&str, RpcAccess); 6] = [
+    (tael_merchant::App::NAME, tael_merchant::RPC_ACCESS),
+    (tael_notification::App::NAME, tael_notification::RPC_ACCESS),
+    (tael_order::App::NAME, tael_order::RPC_ACCESS),
+    (tael_payment::App::NAME, tael_payment::RPC_ACCESS),
+    (tael_refund::App::NAME, tael_refund::RPC_ACCESS),
+    (tael_settlement::App::NAME, tael_settlement::RPC_ACCESS),
 ];
 
-/// Which service may call which, as the services' own tables have it: the caller's name and the called one's. Callers
+/// Which service may call which, as the services' own tables have it: the caller's name and the called one's. RpcAccess
 /// from outside are left out.
 pub fn allowed_calls() -> BTreeSet<(String, String)> {
     let mut calls = BTreeSet::new();
-    for (called, table) in CALLERS {
+    for (called, table) in RPC_ACCESS {
         let callers =
             table.iter().flat_map(|(_, methods)| methods.iter()).flat_map(|(_, callers)| callers.iter());
         for caller in callers.filter(|caller| !matches!(caller, Caller::Backend | Caller::Operator)) {

@@ -50,7 +50,7 @@ impl<H: Handler> Consumer<H> {
         Ok(true)
     }
 
-    /// Applies each event for itself and sets aside those that can't be.
+    /// Applies each event for itself and keeps those that can't be as dead letters.
     async fn apply_singly(
         &self,
         from: Cursor,
@@ -62,7 +62,7 @@ impl<H: Handler> Consumer<H> {
         if !self.move_cursor(&mut tx, from, to).instrument(span).await? {
             return Ok(false);
         }
-        let mut aside = 0;
+        let mut dead = 0;
         for received in events {
             let mut savepoint = tx.begin().await?;
             match apply_one(&*self.handler, &mut savepoint, received).await {
@@ -70,15 +70,15 @@ impl<H: Handler> Consumer<H> {
                 Err(ApplyError::Poison(error)) => {
                     savepoint.rollback().await?;
                     let error = Chain(&*error).to_string();
-                    self.set_aside(&mut tx, received, &error).await?;
-                    aside += 1;
+                    self.keep_dead_letter(&mut tx, received, &error).await?;
+                    dead += 1;
                 }
                 Err(error @ ApplyError::Transient(_)) => return Err(error.into()),
             }
         }
         tx.commit().await?;
-        self.progress.applied(events.len() - aside);
-        self.progress.set_aside(aside);
+        self.progress.applied(events.len() - dead);
+        self.progress.dead_lettered(dead);
         Ok(true)
     }
 
@@ -108,7 +108,7 @@ impl<H: Handler> Consumer<H> {
     }
 
     #[tracing::instrument(name = "db.event_set_aside.insert", skip_all)]
-    async fn set_aside(
+    async fn keep_dead_letter(
         &self,
         tx: &mut PgConnection,
         received: &Received,
@@ -120,7 +120,7 @@ impl<H: Handler> Consumer<H> {
                 tael.source = self.source,
                 tael.event_id = event_id,
                 error,
-                "an event was set aside"
+                "an event became a dead letter"
             );
         });
         sqlx::query!(

@@ -2,7 +2,7 @@
 //!
 //! - `tael.event.lag`: about how many events there are still to apply.
 //! - `tael.event.lag_seconds`: the age of the oldest of them; 0 when there is none.
-//! - `tael.event.applied`, `tael.event.set_aside`: events that had an effect, and those that could not be applied.
+//! - `tael.event.applied`, `tael.event.dead_letters`: events that had an effect, and those that could not be applied.
 //!
 //! Each has the attributes `service` and `source`. A replica that stands by tells no lag.
 
@@ -19,7 +19,7 @@ pub(super) struct Progress {
     seen: Arc<Mutex<Seen>>,
     clock: Clock,
     applied: Counter<u64>,
-    set_aside: Counter<u64>,
+    dead_letters: Counter<u64>,
     attributes: [KeyValue; 2],
 }
 
@@ -76,8 +76,8 @@ impl Progress {
             seen,
             clock,
             applied: meter.u64_counter("tael.event.applied").with_description("Events applied").build(),
-            set_aside: meter
-                .u64_counter("tael.event.set_aside")
+            dead_letters: meter
+                .u64_counter("tael.event.dead_letters")
                 .with_description("Events that could not be applied")
                 .build(),
             attributes,
@@ -103,8 +103,8 @@ impl Progress {
         self.applied.add(count as u64, &self.attributes);
     }
 
-    pub(super) fn set_aside(&self, count: usize) {
-        self.set_aside.add(count as u64, &self.attributes);
+    pub(super) fn dead_lettered(&self, count: usize) {
+        self.dead_letters.add(count as u64, &self.attributes);
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Noting {
 }
 
 impl Handler for Noting {
-    fn concerns(&self, kind: &Kind) -> bool {
+    fn handles(&self, kind: &Kind) -> bool {
         !matches!(kind, Kind::MerchantRegistered(_))
     }
 

@@ -16,7 +16,7 @@ use crate::source::{Database, Source};
 struct Replica(&'static str);
 
 impl Handler for Replica {
-    fn concerns(&self, _: &Kind) -> bool {
+    fn handles(&self, _: &Kind) -> bool {
         true
     }
 

@@ -4,6 +4,7 @@
 
 mod aggregate;
 mod consume;
+mod dead_letter;
 mod flood;
 mod kinds;
 mod lease;
@@ -14,7 +15,6 @@ mod poison;
 mod read;
 mod registry;
 mod retention;
-mod set_aside;
 mod silent;
 mod source;
 mod trace;

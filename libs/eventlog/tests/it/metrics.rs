@@ -100,7 +100,7 @@ async fn lag_and_what_became_of_events_are_measured() {
     // The events say that they are from September 2026.
     assert!(now("tael.event.lag_seconds").await.unwrap() > 3600);
     assert_eq!(now("tael.event.applied").await, Some(999));
-    assert_eq!(now("tael.event.set_aside").await, Some(1));
+    assert_eq!(now("tael.event.dead_letters").await, Some(1));
     assert_eq!(consumer.run_once().await.unwrap(), 500);
     assert_eq!(now("tael.event.lag").await, Some(0));
     assert_eq!(now("tael.event.lag_seconds").await, Some(0));

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::consume::{Noting, consumer, noted, target};
 use crate::source::{Source, names};
 
-/// Returns the events set aside, with their errors.
+/// Returns the dead letters, with their errors.
 async fn aside(pool: &PgPool) -> Vec<(Event, String)> {
     let rows: Vec<(String, Uuid, Vec<u8>, String)> =
         sqlx::query_as("select source, event_id, event, error from event_set_aside order by event_id")
@@ -27,7 +27,7 @@ async fn aside(pool: &PgPool) -> Vec<(Event, String)> {
 }
 
 #[tokio::test]
-async fn an_event_that_can_t_be_applied_is_set_aside_and_the_rest_goes_on() {
+async fn an_event_that_can_t_be_applied_becomes_a_dead_letter_and_the_rest_goes_on() {
     let (source, target) = (Source::start().await, target().await);
     source.commit(&["a", "bad", "b", "bad", "c"]).await;
     let mut consumer = consumer(&source, &target, Noting::default());
@@ -84,7 +84,7 @@ async fn a_right_that_is_missing_is_no_fault_of_the_events() {
 struct ReferringFirst;
 
 impl Handler for ReferringFirst {
-    fn concerns(&self, _: &Kind) -> bool {
+    fn handles(&self, _: &Kind) -> bool {
         true
     }
 
@@ -101,7 +101,7 @@ impl Handler for ReferringFirst {
 }
 
 #[tokio::test]
-async fn what_the_database_refuses_at_commit_is_set_aside_as_well() {
+async fn what_the_database_refuses_at_commit_becomes_a_dead_letter_as_well() {
     let (source, target) = (Source::start().await, target().await);
     for statement in [
         "create table parent (name text primary key)",

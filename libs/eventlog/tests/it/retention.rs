@@ -18,7 +18,7 @@ async fn left(source: &Source) -> Vec<String> {
         .unwrap()
 }
 
-async fn retain(source: &Source) -> u64 {
+async fn prune(source: &Source) -> u64 {
     // Transactions of other tests on the server may hold back for a moment what can be removed.
     tael_testkit::eventually("the horizon to pass", async || {
         let passed: bool = sqlx::query_scalar(
@@ -30,7 +30,7 @@ async fn retain(source: &Source) -> u64 {
         passed.then_some(())
     })
     .await;
-    source.log.retain_once().await.unwrap()
+    source.log.prune_once().await.unwrap()
 }
 
 fn assert_removed(refused: &Status, last: Cursor) {
@@ -47,9 +47,9 @@ async fn old_events_are_removed_and_a_reader_before_them_is_told() {
     source.commit_long_ago(&["a", "b"]).await;
     source.commit(&["young"]).await;
     let events = source.read_all(3).await;
-    assert_eq!(retain(&source).await, 2);
+    assert_eq!(prune(&source).await, 2);
     assert_eq!(left(&source).await, ["young"]);
-    assert_eq!(retain(&source).await, 0);
+    assert_eq!(prune(&source).await, 0);
 
     let last = events[1].cursor.unwrap();
     for before in [None, events[0].cursor] {
@@ -64,7 +64,7 @@ async fn old_events_are_removed_and_a_reader_before_them_is_told() {
 async fn nothing_is_removed_that_is_to_be_kept_for_ever() {
     let source = Source::start().await;
     source.commit_long_ago(&["a"]).await;
-    assert_eq!(retain(&source).await, 0);
+    assert_eq!(prune(&source).await, 0);
     assert_eq!(left(&source).await, ["a"]);
 }
 
@@ -78,7 +78,7 @@ async fn only_a_beginning_of_the_log_is_removed() {
     .execute(&source.database.pool)
     .await
     .unwrap();
-    assert_eq!(retain(&source).await, 1);
+    assert_eq!(prune(&source).await, 1);
     assert_eq!(left(&source).await, ["young", "b"]);
 }
 
@@ -88,9 +88,9 @@ async fn what_a_consumer_has_not_applied_stays_until_it_has_or_is_removed() {
     source.commit_long_ago(&["a", "b", "c"]).await;
     let events = source.read_as("slow", None, 0, 0).await.unwrap();
     source.read_as("quick", events[1].cursor, 0, 0).await.unwrap();
-    assert_eq!(retain(&source).await, 0, "the slow one has applied nothing");
+    assert_eq!(prune(&source).await, 0, "the slow one has applied nothing");
     source.client().remove_consumer(RemoveConsumerRequest { consumer: "slow".to_owned() }).await.unwrap();
-    assert_eq!(retain(&source).await, 2);
+    assert_eq!(prune(&source).await, 2);
     assert_eq!(left(&source).await, ["c"]);
     assert_eq!(names(&source.read_as("quick", events[1].cursor, 0, 0).await.unwrap()), ["c"]);
 }
@@ -105,7 +105,7 @@ async fn what_a_consumer_has_only_passed_over_stays() {
     assert_eq!(crashing.run_once().await.unwrap(), 1);
     assert_eq!(crashing.run_once().await.unwrap(), 0, "it has told how far it is");
     drop(crashing);
-    assert_eq!(retain(&source).await, 0);
+    assert_eq!(prune(&source).await, 0);
     source.commit_long_ago(&["a"]).await;
     let mut again = consumer(&source, &target, Noting::default());
     while noted(&target.pool).await.is_empty() {
@@ -124,11 +124,11 @@ async fn a_consumer_that_came_too_late_holds_nothing() {
     source.commit_long_ago(&["a"]).await;
     let last = source.read_as("early", None, 0, 0).await.unwrap()[0].cursor;
     source.client().remove_consumer(RemoveConsumerRequest { consumer: "early".to_owned() }).await.unwrap();
-    assert_eq!(retain(&source).await, 1);
+    assert_eq!(prune(&source).await, 1);
     assert_removed(&source.read_as("late", None, 0, 0).await.unwrap_err(), last.unwrap());
     assert_eq!(source.consumers().await, []);
     source.commit_long_ago(&["b"]).await;
-    assert_eq!(retain(&source).await, 1);
+    assert_eq!(prune(&source).await, 1);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn the_head_is_known_when_everything_is_removed() {
     assert_eq!(head(None).await.unwrap(), 2);
     let last = source.read(None, 0, 0).await.unwrap()[1].cursor;
     assert_eq!(head(last).await.unwrap(), 2);
-    assert_eq!(retain(&source).await, 2);
+    assert_eq!(prune(&source).await, 2);
     assert_eq!(head(last).await.unwrap(), 2);
 }
 
@@ -154,7 +154,7 @@ async fn nothing_is_removed_behind_which_an_event_may_still_appear() {
     let mut older = source.database.pool.begin().await.unwrap();
     source.append_in(&mut older, "older").await;
     source.commit_long_ago(&["younger"]).await;
-    assert_eq!(source.log.retain_once().await.unwrap(), 0);
+    assert_eq!(source.log.prune_once().await.unwrap(), 0);
     older.commit().await.unwrap();
     assert_eq!(names(&source.read_all(2).await), ["older", "younger"]);
 }
@@ -195,7 +195,7 @@ async fn consumers_lose_nothing_to_retention_that_races_with_them() {
     };
     let replica = async || {
         while removed.load(Ordering::Relaxed) < EVENTS {
-            let count = source.log.retain_once().await.unwrap();
+            let count = source.log.prune_once().await.unwrap();
             removed.fetch_add(usize::try_from(count).unwrap(), Ordering::Relaxed);
             tokio::task::yield_now().await;
         }

@@ -20,7 +20,7 @@ struct Freezing {
 }
 
 impl Handler for Freezing {
-    fn concerns(&self, _: &Kind) -> bool {
+    fn handles(&self, _: &Kind) -> bool {
         true
     }
 

@@ -54,7 +54,7 @@ impl Source {
     pub(crate) async fn start_keeping(days: Option<NonZeroU16>) -> Self {
         let database = Database::create().await;
         let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
-        let log = EventLog::new(database.pool.clone(), draining.clone()).kept_for(days);
+        let log = EventLog::new(database.pool.clone(), draining.clone()).with_retention(days);
         let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Limits::default()).await.unwrap();
         let channel = connect(&format!("http://{}", bound.addr())).unwrap();
         let stopped = stop.clone().cancelled_owned();

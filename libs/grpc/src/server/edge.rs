@@ -1,6 +1,6 @@
 //! The layer around every call: a span that joins the caller's trace, a limit on calls in flight, a deadline.
 //!
-//! A call has its place until its answer is sent and all work that it left behind ([`deadline::carry`]) has ended.
+//! A call has its permit until its answer is sent and all work that it left behind ([`deadline::detach_with_permit`]) has ended.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -31,16 +31,16 @@ const MESSAGE_PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(crate) struct EdgeLayer {
     max_duration: Duration,
-    places: Arc<Semaphore>,
-    reader_places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    reader_permits: Arc<Semaphore>,
 }
 
 impl EdgeLayer {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             max_duration: limits.max_duration,
-            places: Arc::new(Semaphore::new(limits.max_in_flight)),
-            reader_places: Arc::new(Semaphore::new(limits.max_log_readers)),
+            permits: Arc::new(Semaphore::new(limits.max_in_flight)),
+            reader_permits: Arc::new(Semaphore::new(limits.max_log_readers)),
         }
     }
 }
@@ -90,18 +90,18 @@ where
             span.record("tael.caller", caller.name());
         }
         let reads_log = request.uri().path() == READ_EVENTS;
-        let places = if reads_log { &self.layer.reader_places } else { &self.layer.places };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let permits = if reads_log { &self.layer.reader_permits } else { &self.layer.permits };
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
             return Box::pin(async move {
                 drop_message(request.into_body()).await;
                 Ok(ObservedBody::wrap(overloaded().into_http::<Body>(), call, ()))
             });
         };
-        let place = Arc::new(place);
+        let permit = Arc::new(permit);
         let limit = self.layer.max_duration;
         let timeout = deadline::from_headers(request.headers()).map_or(limit, |t| t.min(limit));
         let at = Instant::now() + timeout;
-        let work = deadline::scope_with_place(at, place.clone(), inner.call(request));
+        let work = deadline::scope_with_permit(at, permit.clone(), inner.call(request));
         Box::pin(
             async move {
                 // Looked at before the work, which a timeout would poll first: nobody waits for it any more.
@@ -113,7 +113,7 @@ where
                         Err(_elapsed) => late(),
                     }
                 };
-                Ok(ObservedBody::wrap(response, call, place))
+                Ok(ObservedBody::wrap(response, call, permit))
             }
             .instrument(span),
         )

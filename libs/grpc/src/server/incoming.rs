@@ -62,7 +62,7 @@ async fn accept(
     stop: CancellationToken,
     connections: mpsc::Sender<Connection>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let permits = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     let mut handshakes = JoinSet::new();
     loop {
         while handshakes.try_join_next().is_some() {}
@@ -70,9 +70,9 @@ async fn accept(
             () = stop.cancelled() => break,
             // The server is gone.
             () = connections.closed() => return,
-            accepted = accept_one(&listener, &places) => accepted,
+            accepted = accept_one(&listener, &permits) => accepted,
         };
-        let (stream, addr, place) = match accepted {
+        let (stream, addr, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
@@ -84,7 +84,7 @@ async fn accept(
             None => drop(connections.send(Connection::plain(stream)).await),
             Some(identity) => {
                 let shaking = handshake(identity.clone(), stream, addr, connections.clone());
-                handshakes.spawn(shaking.map(|()| drop(place)));
+                handshakes.spawn(shaking.map(|()| drop(permit)));
             }
         }
     }
@@ -105,11 +105,11 @@ async fn accept(
 
 async fn accept_one(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
     let (stream, addr) = accept_from(listener).await?;
-    Ok((stream, addr, place))
+    Ok((stream, addr, permit))
 }
 
 async fn accept_from(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {

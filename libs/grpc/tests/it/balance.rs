@@ -65,7 +65,7 @@ async fn call(channel: &Channel) -> Result<(), Status> {
     Client::new(channel.clone()).list_consumers(message()).await.map(drop)
 }
 
-/// Callers that go on without a pause until they are told to end.
+/// RpcAccess that go on without a pause until they are told to end.
 struct Load {
     callers: JoinSet<Vec<Status>>,
     ends: Arc<AtomicBool>,

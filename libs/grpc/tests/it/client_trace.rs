@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tael_grpc::caller::Caller;
 use tael_grpc::client::{Connector, connect};
-use tael_grpc::server::{Callers, Limits, Readiness};
+use tael_grpc::server::{Limits, Readiness, RpcAccess};
 use tael_testkit::{Authority, Mounted, SpanData, SpanKind, Spans, attribute, eventually, is_error};
 use tonic::Status;
 use tonic_health::pb::HealthCheckRequest;
@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use crate::server::{Client, Server, message, read};
 
 const METHOD: &str = "tael.event.v1.EventLogService/ListConsumers";
-const CALLERS: Callers = &[("tael.event.v1.EventLogService", &[("ListConsumers", &[Caller::Order])])];
+const RPC_ACCESS: RpcAccess = &[("tael.event.v1.EventLogService", &[("ListConsumers", &[Caller::Order])])];
 
 async fn of_kind(spans: &Spans, kind: SpanKind) -> SpanData {
     eventually("a span", async || spans.ended().into_iter().find(|span| span.span_kind == kind)).await
@@ -25,7 +25,7 @@ async fn a_call_is_a_span_between_the_work_it_is_for_and_the_span_of_who_is_call
     let authority = Authority::new();
     let [payment, order] =
         ["payment", "order"].map(|name| Mounted::new(&authority.certify(name), &[&authority]));
-    let server = Server::secured(payment.identity().await, CALLERS).await;
+    let server = Server::secured(payment.identity().await, RPC_ACCESS).await;
     let url = format!("https://localhost:{}", server.addr.port());
     let mut client = Client::new(Connector::new(Some(order.identity().await)).connect(&url).unwrap());
     let spans = Spans::record();

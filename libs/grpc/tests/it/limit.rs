@@ -222,7 +222,7 @@ async fn work_that_goes_on_without_its_caller_keeps_the_place() {
                         begun.add_permits(1);
                         go.acquire().await.unwrap().forget();
                     };
-                    tokio::spawn(deadline::carry(work));
+                    tokio::spawn(deadline::detach_with_permit(work));
                 }
                 Ok(())
             }

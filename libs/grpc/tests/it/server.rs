@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tael_grpc::client::{Channel, connect};
-use tael_grpc::server::{Bound, Callers, Limits, Readiness, bind};
+use tael_grpc::server::{Bound, Limits, Readiness, RpcAccess, bind};
 use tael_grpc::tls::Identity;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
@@ -74,7 +74,7 @@ impl Server {
     }
 
     /// The same, at once for every call, where only its callers may call.
-    pub(crate) async fn secured(identity: Identity, callers: Callers) -> Self {
+    pub(crate) async fn secured(identity: Identity, callers: RpcAccess) -> Self {
         let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Limits::default()).await.unwrap();
         Self::serve(bound.secured(identity, callers), Readiness::default(), |_| async { Ok(()) })
     }

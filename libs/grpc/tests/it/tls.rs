@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tael_grpc::caller::Caller;
 use tael_grpc::client::{Channel, Connector, connect};
-use tael_grpc::server::{Callers, Limits, Readiness};
+use tael_grpc::server::{Limits, Readiness, RpcAccess};
 use tael_grpc::status;
 use tael_grpc::tls::Identity;
 use tael_proto::event::v1::RemoveConsumerRequest;
@@ -33,7 +33,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::server::{Client, Server, message, read};
 
 /// Orders may list, operators may remove, and nobody may read.
-const CALLERS: Callers = &[(
+const RPC_ACCESS: RpcAccess = &[(
     "tael.event.v1.EventLogService",
     &[
         ("ListConsumers", &[Caller::Order, Caller::Gateway]),
@@ -43,7 +43,7 @@ const CALLERS: Callers = &[(
 )];
 
 async fn server(authority: &Authority) -> Server {
-    Server::secured(identity(&authority.certify("payment"), &[authority]).await, CALLERS).await
+    Server::secured(identity(&authority.certify("payment"), &[authority]).await, RPC_ACCESS).await
 }
 
 /// It is read once; the files are gone afterwards.
@@ -170,10 +170,11 @@ async fn who_shows_no_certificate_of_the_authority_is_not_served() {
     }
     // Nor does our client talk to whom it can't believe.
     let expired =
-        Server::secured(identity(&authority.certify_expired("payment"), &[&authority]).await, CALLERS).await;
-    let foreign = Server::secured(identity(&other.certify("payment"), &[&authority]).await, CALLERS).await;
+        Server::secured(identity(&authority.certify_expired("payment"), &[&authority]).await, RPC_ACCESS)
+            .await;
+    let foreign = Server::secured(identity(&other.certify("payment"), &[&authority]).await, RPC_ACCESS).await;
     let elsewhere = authority.certify_for("payment", "payment.elsewhere");
-    let elsewhere = Server::secured(identity(&elsewhere, &[&authority]).await, CALLERS).await;
+    let elsewhere = Server::secured(identity(&elsewhere, &[&authority]).await, RPC_ACCESS).await;
     for server in [&expired, &foreign, &elsewhere] {
         let order = identity(&authority.certify("order"), &[&authority]).await;
         assert_eq!(call(channel(server, order)).await.unwrap_err().code(), Code::Unavailable);
@@ -186,7 +187,7 @@ async fn a_replica_that_does_not_believe_us_gets_no_call_as_long_as_another_does
     let (authority, other) = (Authority::new(), Authority::new());
     let believing = server(&authority).await;
     let refusing = identity(&authority.certify("payment"), &[&other]).await;
-    let refusing = Server::secured(refusing, CALLERS).await;
+    let refusing = Server::secured(refusing, RPC_ACCESS).await;
     let urls = format!("{},{}", url(&refusing), url(&believing));
     let order = identity(&authority.certify("order"), &[&authority]).await;
     let channel = Connector::new(Some(order)).connect(&urls).unwrap();
@@ -254,7 +255,7 @@ async fn who_shakes_hands_with_a_server_that_ends_is_not_cut_off() {
     }
 }
 
-/// Callers that connect anew for each call until they are told to end, and then say how many calls they made.
+/// RpcAccess that connect anew for each call until they are told to end, and then say how many calls they made.
 fn calls_on_new_connections(
     addr: SocketAddr,
     identity: &Identity,
@@ -285,7 +286,7 @@ async fn certificates_and_their_authority_are_replaced_under_load_without_a_fail
     let (old, new) = (Authority::new(), Authority::new());
     let payment = Mounted::new(&old.certify("payment"), &[&old]);
     let order = Mounted::new(&old.certify("order"), &[&old]);
-    let server = Server::secured(payment.identity().await, CALLERS).await;
+    let server = Server::secured(payment.identity().await, RPC_ACCESS).await;
     let caller = order.identity().await;
     let ends = CancellationToken::new();
     let load = calls_on_new_connections(server.addr, &caller, &ends);
@@ -294,7 +295,7 @@ async fn certificates_and_their_authority_are_replaced_under_load_without_a_fail
     // Others, by whom it is seen how far it is: what each believes and shows.
     let by_new = channel(&server, identity(&new.certify("order"), &[&old, &new]).await);
     let believing_new = Connector::new(Some(identity(&old.certify("order"), &[&new]).await));
-    let of_new = Server::secured(identity(&new.certify("payment"), &[&old, &new]).await, CALLERS).await;
+    let of_new = Server::secured(identity(&new.certify("payment"), &[&old, &new]).await, RPC_ACCESS).await;
     assert_eq!(call(by_new.clone()).await.unwrap_err().code(), Code::Unavailable);
     let caller_believes_new = async || {
         let fresh = Connector::new(Some(caller.clone())).connect(&url(&of_new)).unwrap();

@@ -23,19 +23,19 @@ async fn the_work_of_a_caller_that_went_away_is_done_and_remembered() {
 #[tokio::test]
 async fn a_caller_that_went_away_leaves_no_key_behind() {
     let idempotency = idempotency();
-    for patience in (0..200).step_by(4) {
+    for breaker in (0..200).step_by(4) {
         let (effect, key) = (Effect::default(), new_key());
         let leaving = tokio::spawn({
             let (idempotency, effect, call) = (idempotency.clone(), effect.clone(), call(&key, 7));
             async move { effect.run(&idempotency, call).await }
         });
-        for _ in 0..patience {
+        for _ in 0..breaker {
             tokio::task::yield_now().await;
         }
         leaving.abort();
         let again = timeout(Duration::from_secs(3), effect.run(&idempotency, call(&key, 7))).await;
         let again = again.expect("the key is not held").unwrap();
-        assert_eq!(again.get_ref(), &message(1), "left after {patience}");
+        assert_eq!(again.get_ref(), &message(1), "left after {breaker}");
         assert_eq!(effect.count(), 1);
     }
 }

@@ -72,7 +72,7 @@ async fn a_transient_error_or_a_refusal_that_may_pass_is_not_replayed() {
         [Status::unavailable("not now"), Status::aborted("a race was lost"), Status::unauthenticated("who?")];
     for error in errors.into_iter().chain([not_paid()]) {
         let (key, count, effect) = (new_key(), Arc::default(), Effect::default());
-        let call = || call(&key, 7).passing(["ERROR_REASON_ORDER_NOT_PAID"]);
+        let call = || call(&key, 7).retryable_reasons(["ERROR_REASON_ORDER_NOT_PAID"]);
         for n in 1..3 {
             let failed = refuse(&idempotency, call(), &error, &count).await;
             assert_eq!((failed.code(), is_replay(&failed)), (error.code(), false));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use sqlx::PgPool;
-use tael_idempotency::{Guard, Idempotency};
+use tael_idempotency::{Idempotency, IdempotencyKey};
 use tael_proto::r#type::v1::Money;
 use tael_testkit::{RedisServer, TestDatabase};
 use tokio::sync::{Barrier, watch};
@@ -12,7 +12,7 @@ use tonic::Status;
 
 use crate::{call, is_replayed, message, new_key};
 
-/// Callers before the blow, and as many after it.
+/// RpcAccess before the blow, and as many after it.
 const HALF: usize = 100;
 
 /// Where the work stands when Redis is struck.
@@ -33,7 +33,7 @@ struct Work {
 }
 
 impl Work {
-    async fn run(mut self, guard: Guard) -> Result<Money, Status> {
+    async fn run(mut self, guard: IdempotencyKey) -> Result<Money, Status> {
         if self.moment == Moment::BeforeTheEffect {
             self.wait().await;
         }
@@ -64,7 +64,7 @@ pub(crate) async fn effects(database: &TestDatabase) -> PgPool {
 }
 
 /// The effect: a row with a number of its own. Without the unique constraint each call would have one.
-pub(crate) async fn once(pool: &PgPool, guard: &Guard) -> Result<i64, Status> {
+pub(crate) async fn once(pool: &PgPool, guard: &IdempotencyKey) -> Result<i64, Status> {
     let made: Option<i64> = sqlx::query_scalar(
         "insert into effect (idempotency_key, fingerprint) values ($1, $2)
          on conflict (idempotency_key) do nothing returning number",

@@ -5,7 +5,7 @@ use tael_grpc::client::Channel;
 use tael_merchant::{App, Config};
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
 use tael_proto::merchant::v1::{Merchant, RegisterMerchantRequest};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 use tael_testkit::{Running, TestDatabase, keyed};
 
 pub(crate) struct Service {
@@ -20,7 +20,7 @@ pub(crate) async fn start() -> Service {
 
 pub(crate) async fn start_with_redis(redis_url: secrecy::SecretString) -> Service {
     let database = TestDatabase::create().await;
-    let base = Base {
+    let base = ServiceConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         database_url: database.url(),
         database_connections: 16,
@@ -29,7 +29,7 @@ pub(crate) async fn start_with_redis(redis_url: secrecy::SecretString) -> Servic
         event_retention_days: None,
         health_listen: None,
         tls: None,
-        max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
+        max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,
     };
     let running = tael_testkit::run::<App>(Config { base }, Clock::system()).await;
     Service { client: MerchantServiceClient::new(running.channel()), running, _database: database }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{DeliveryId, EventId, MerchantId, WebhookEndpointId};
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
@@ -145,7 +145,7 @@ pub(crate) async fn note_replay(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
     id: DeliveryId,
-    guard: &Guard,
+    guard: &IdempotencyKey,
     now: Timestamp,
 ) -> Result<Option<bool>, sqlx::Error> {
     let row = sqlx::query!(

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, WebhookEndpointId};
 use uuid::Uuid;
 
@@ -37,7 +37,7 @@ pub(crate) async fn insert(
     pool: &PgPool,
     endpoint: &Endpoint,
     sealed_secret: &[u8],
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into webhook_endpoint

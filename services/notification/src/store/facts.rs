@@ -1,13 +1,13 @@
 //! Rows for the money audit, as they stand.
 
 use sqlx::PgPool;
-use tael_audit::{Found, Range, time};
+use tael_audit::{FactRow, Range, time};
 use tael_ids::{DeliveryId, EventId, WebhookEndpointId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{DeliveryFact, WebhookEndpointFact};
 
 #[tracing::instrument(name = "db.fact.endpoints", skip_all)]
-pub(crate) async fn endpoints(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn endpoints(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, webhook_endpoint_id, event_type, create_time, disable_time
          from webhook_endpoint where (merchant_id, webhook_endpoint_id) > ($1, $2) and merchant_id <= $3
@@ -26,13 +26,17 @@ pub(crate) async fn endpoints(pool: &PgPool, range: Range) -> Result<Vec<Found>,
             create_time: time(row.create_time),
             disable_time: row.disable_time.and_then(time),
         };
-        Found { merchant_id: row.merchant_id, id: row.webhook_endpoint_id, fact: Fact::WebhookEndpoint(fact) }
+        FactRow {
+            merchant_id: row.merchant_id,
+            id: row.webhook_endpoint_id,
+            fact: Fact::WebhookEndpoint(fact),
+        }
     });
     Ok(found.collect())
 }
 
 #[tracing::instrument(name = "db.fact.deliveries", skip_all)]
-pub(crate) async fn deliveries(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn deliveries(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, delivery_id, webhook_endpoint_id, event_id, state, next_attempt_time
          from delivery where (merchant_id, delivery_id) > ($1, $2) and merchant_id <= $3
@@ -52,7 +56,7 @@ pub(crate) async fn deliveries(pool: &PgPool, range: Range) -> Result<Vec<Found>
             state: row.state,
             next_attempt_time: row.next_attempt_time.and_then(time),
         };
-        Found { merchant_id: row.merchant_id, id: row.delivery_id, fact: Fact::Delivery(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.delivery_id, fact: Fact::Delivery(fact) }
     });
     Ok(found.collect())
 }

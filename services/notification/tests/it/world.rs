@@ -18,7 +18,7 @@ use tael_proto::notification::v1::{
     ListDeliveriesRequest,
 };
 use tael_proto::r#type::v1::Money;
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 use tael_sealed::Keyring;
 use tael_testkit::{Link, Running, TestDatabase, eventually, keyed, redis_url};
 use tonic::Status;
@@ -75,7 +75,7 @@ impl World {
         };
         change(&mut webhooks);
         let config = Config {
-            base: Base {
+            base: ServiceConfig {
                 listen: ([127, 0, 0, 1], 0).into(),
                 database_url,
                 database_connections: 16,
@@ -84,7 +84,7 @@ impl World {
                 event_retention_days: None,
                 health_listen: None,
                 tls: None,
-                max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
+                max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,
             },
             order_url: logs[0].start(),
             payment_url: logs[1].start(),

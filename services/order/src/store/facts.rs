@@ -1,13 +1,13 @@
 //! Rows for the money audit, as they stand.
 
 use sqlx::PgPool;
-use tael_audit::{Found, Range, money, time};
+use tael_audit::{FactRow, Range, money, time};
 use tael_ids::{OrderId, PaymentId, RefundId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{CountedRefundFact, HeldPaymentFact, OrderFact};
 
 #[tracing::instrument(name = "db.fact.orders", skip_all)]
-pub(crate) async fn orders(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn orders(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, order_id, state, currency, total_minor, refunded_minor, payment_id, pay_time
          from orders where (merchant_id, order_id) > ($1, $2) and merchant_id <= $3
@@ -28,14 +28,14 @@ pub(crate) async fn orders(pool: &PgPool, range: Range) -> Result<Vec<Found>, sq
             payment_id: row.payment_id.map(|id| PaymentId::from_uuid(id).to_string()).unwrap_or_default(),
             pay_time: row.pay_time.and_then(time),
         };
-        Found { merchant_id: row.merchant_id, id: row.order_id, fact: Fact::Order(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.order_id, fact: Fact::Order(fact) }
     });
     Ok(found.collect())
 }
 
 /// In the order of payments, each of which is held for one order.
 #[tracing::instrument(name = "db.fact.held_payments", skip_all)]
-pub(crate) async fn held_payments(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn held_payments(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, order_id, payment_id, currency, amount_minor, hold_time, state, refund_id
          from held_payment where (merchant_id, payment_id) > ($1, $2) and merchant_id <= $3
@@ -56,13 +56,13 @@ pub(crate) async fn held_payments(pool: &PgPool, range: Range) -> Result<Vec<Fou
             refund_id: row.refund_id.map(|id| RefundId::from_uuid(id).to_string()).unwrap_or_default(),
             hold_time: time(row.hold_time),
         };
-        Found { merchant_id: row.merchant_id, id: row.payment_id, fact: Fact::HeldPayment(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.payment_id, fact: Fact::HeldPayment(fact) }
     });
     Ok(found.collect())
 }
 
 #[tracing::instrument(name = "db.fact.counted_refunds", skip_all)]
-pub(crate) async fn counted_refunds(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn counted_refunds(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select r.merchant_id, r.refund_id, r.order_id, r.amount_minor, r.apply_time, o.currency
          from order_refund r join orders o using (merchant_id, order_id)
@@ -82,7 +82,7 @@ pub(crate) async fn counted_refunds(pool: &PgPool, range: Range) -> Result<Vec<F
             amount: money(row.amount_minor, &row.currency),
             count_time: time(row.apply_time),
         };
-        Found { merchant_id: row.merchant_id, id: row.refund_id, fact: Fact::CountedRefund(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.refund_id, fact: Fact::CountedRefund(fact) }
     });
     Ok(found.collect())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{LineId, MerchantId, OrderId, PaymentId, PromotionId};
 use tael_money::Money;
 use tael_sealed::Keyring;
@@ -23,7 +23,7 @@ pub(crate) async fn insert(
     conn: &mut PgConnection,
     keyring: &Keyring,
     order: &Order,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let contact = order.contact.as_ref().map(|contact| contact::seal(keyring, order.id, contact));
     let inserted = sqlx::query!(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::MerchantId;
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ pub(crate) async fn insert(
     pool: &PgPool,
     merchant_id: MerchantId,
     policy: Policy,
-    guard: &Guard,
+    guard: &IdempotencyKey,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let closed_order = match policy.closed_order {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, PromotionId};
 use tael_money::{Currency, Money};
 use uuid::Uuid;
@@ -45,7 +45,7 @@ impl TryFrom<PromotionRow> for Promotion {
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     promotion: &Promotion,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into promotion (merchant_id, promotion_id, name, currency, threshold_minor, saving_minor,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{LineId, MerchantId, OrderId, RedemptionId, VoucherId};
 use uuid::Uuid;
 
@@ -141,7 +141,7 @@ pub(crate) async fn insert_redemption(
     new: &NewRedemption,
     made: &Redemption,
     now: Timestamp,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into redemption (merchant_id, redemption_id, voucher_id, count, terminal, operator, redeemed_after,

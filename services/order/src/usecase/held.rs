@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use tael_eventlog::EventLog;
 use tael_fault::crash_point;
 use tael_grpc::status::Chain;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, OrderId, PaymentId, RefundId};
 use tael_postgres::within;
 use tracing::Instrument as _;
@@ -74,7 +74,7 @@ impl Orders {
         &self,
         merchant_id: MerchantId,
         policy: Policy,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<Policy, Error> {
         if store::policy::insert(&self.pool, merchant_id, policy, &guard, self.clock.now()).await? {
             return Ok(policy);

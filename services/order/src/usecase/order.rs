@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 use tael_fault::crash_point;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, OrderId};
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::{events, store};
 
 impl Orders {
     /// Prices and stores an order.
-    pub(crate) async fn create(&self, new: NewOrder, guard: Guard) -> Result<Order, Error> {
+    pub(crate) async fn create(&self, new: NewOrder, guard: IdempotencyKey) -> Result<Order, Error> {
         let merchant_id = new.merchant_id;
         let mut tx = self.pool.begin().await?;
         let offers = store::promotion::offers(&mut tx, merchant_id, new.basket.currency()).await?;
@@ -37,7 +37,7 @@ impl Orders {
         &self,
         conn: &mut PgConnection,
         merchant_id: MerchantId,
-        guard: &Guard,
+        guard: &IdempotencyKey,
     ) -> Result<Option<Order>, Error> {
         let Some((id, fingerprint)) = store::order::id_by_key(conn, merchant_id, &guard.key).await? else {
             return Ok(None);

@@ -1,6 +1,6 @@
 //! Promotions: begun, listed, ended.
 
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, PromotionId};
 use tael_money::Money;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ impl Orders {
         name: String,
         threshold: Money,
         saving: Money,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<Promotion, Error> {
         let promotion = Promotion {
             id: PromotionId::new(),

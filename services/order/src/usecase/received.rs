@@ -34,7 +34,7 @@ pub(crate) struct Receipt {
     pub(crate) traceparent: Option<String>,
 }
 
-/// An event contradicts what is known here. It is set aside for a person to look at.
+/// An event contradicts what is known here. It becomes a dead letter for a person to look at.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Contradiction {
     #[error("there is no order {0}")]

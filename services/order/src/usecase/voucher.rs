@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 use tael_fault::crash_point;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, RedemptionId};
 
 use super::{Error, Orders};
@@ -26,7 +26,7 @@ impl Orders {
         &self,
         merchant_id: MerchantId,
         new: NewRedemption,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<Redemption, Error> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
@@ -57,7 +57,7 @@ impl Orders {
 async fn redeemed_before(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<Option<Redemption>, Error> {
     let Some((made, fingerprint)) = store::voucher::redemption_by_key(conn, merchant_id, &guard.key).await?
     else {

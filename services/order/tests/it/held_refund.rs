@@ -108,7 +108,7 @@ async fn the_event_may_come_before_the_answer_and_after_it_and_twice() {
         assert_eq!(fixture.get(order).await.refunded, Some(cny(0)));
     }
     assert_eq!(fixture.payments.refund_calls().len(), 2, "what has ended is not asked for");
-    assert_eq!(fixture.set_aside().await, Vec::<String>::new());
+    assert_eq!(fixture.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn what_the_channel_refuses_to_give_back_is_held_again_for_a_person() {
         assert_eq!(refunded.refund_id, again.refund_id);
         assert_eq!(fixture.told(&order).await, ["held", "given back"]);
     }
-    assert_eq!(fixture.set_aside().await, Vec::<String>::new());
+    assert_eq!(fixture.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -264,7 +264,7 @@ async fn a_reversal_of_held_money_releases_it() {
     }
     assert_eq!(fixture.payments.refund_calls().len(), 1);
     assert_eq!(fixture.list_held(0, "").await.held_payments, []);
-    assert_eq!(fixture.set_aside().await, Vec::<String>::new());
+    assert_eq!(fixture.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -282,5 +282,5 @@ async fn refunds_of_anything_else_change_nothing() {
     fixture.until_consumed().await;
     assert_eq!(fixture.get(&order).await.held_payments, [held]);
     assert_eq!(fixture.get(&paid).await, paid);
-    assert_eq!(fixture.set_aside().await, Vec::<String>::new());
+    assert_eq!(fixture.dead_letters().await, Vec::<String>::new());
 }

@@ -168,7 +168,7 @@ async fn what_was_decided_stays_when_the_event_is_told_again_under_another_polic
     fixture.until_consumed().await;
     assert_eq!(fixture.told(&order).await, ["held", "held", "accepted", "paid"]);
     assert_eq!(fixture.get(&order).await.held_payments.len(), 2);
-    assert_eq!(fixture.set_aside().await, Vec::<String>::new());
+    assert_eq!(fixture.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]

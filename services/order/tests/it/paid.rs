@@ -176,7 +176,7 @@ async fn a_batch_pays_many_orders() {
 }
 
 #[tokio::test]
-async fn events_that_can_not_be_applied_are_set_aside_and_block_nothing() {
+async fn events_that_can_not_be_applied_become_dead_letters_and_block_nothing() {
     let fixture = Fixture::start().await;
     let order = fixture.order().await;
     let unknown = Order { order_id: OrderId::new().to_string(), ..order.clone() };
@@ -197,7 +197,7 @@ async fn events_that_can_not_be_applied_are_set_aside_and_block_nothing() {
     let paid = fixture.until_state(&order, OrderState::Paid).await;
     assert_eq!(paid.held_payments, []);
     let aside = eventually("four events to be set aside", async || {
-        Some(fixture.set_aside().await).filter(|errors| errors.len() == 4)
+        Some(fixture.dead_letters().await).filter(|errors| errors.len() == 4)
     })
     .await;
     assert_eq!(aside.iter().filter(|error| error.contains("there is no order")).count(), 2, "{aside:?}");

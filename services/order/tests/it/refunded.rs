@@ -106,7 +106,7 @@ async fn a_full_refund_takes_back_all_that_is_left() {
 }
 
 #[tokio::test]
-async fn refunds_that_contradict_the_order_are_set_aside() {
+async fn refunds_that_contradict_the_order_become_dead_letters() {
     let fixture = Fixture::start().await;
     let order = paid(&fixture, vec![line("tea", 2, cny(1_500))]).await;
     let unpaid = fixture.order().await;
@@ -129,7 +129,7 @@ async fn refunds_that_contradict_the_order_are_set_aside() {
     let order = until_refunded(&fixture, &order, 3_000).await;
     assert_eq!(order.refund_progress(), RefundProgress::Full);
     let aside = eventually("five events to be set aside", async || {
-        Some(fixture.set_aside().await).filter(|errors| errors.len() == 5)
+        Some(fixture.dead_letters().await).filter(|errors| errors.len() == 5)
     })
     .await;
     let count = |part: &str| aside.iter().filter(|error| error.contains(part)).count();

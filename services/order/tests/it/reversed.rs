@@ -43,7 +43,7 @@ async fn a_reversed_payment_pays_nothing_and_holds_nothing() {
     until_consumed(&fixture).await;
     assert_eq!(fixture.get(&open).await, open);
     assert_eq!(fixture.get(&cancelled).await, cancelled);
-    assert_eq!(fixture.set_aside().await, Vec::<String>::new());
+    assert_eq!(fixture.dead_letters().await, Vec::<String>::new());
     let moved = |k: &Kind| matches!(k, Kind::OrderPaymentHeld(_) | Kind::OrderRefunded(_));
     assert_eq!(fixture.events().await.iter().filter(|event| moved(kind(event))).count(), 0);
     // The order can still be paid.
@@ -77,7 +77,7 @@ async fn the_reversal_of_what_paid_an_order_refunds_it_in_full_once() {
     fixture.payments.log.push(fixture.merchant, reversal(&order, payment, refund));
     fixture.payments.log.push_all(fixture.merchant, [(); 2].map(|()| reversal(&order, payment, refund)));
     until_consumed(&fixture).await;
-    assert_eq!(fixture.set_aside().await, Vec::<String>::new());
+    assert_eq!(fixture.dead_letters().await, Vec::<String>::new());
     let events = fixture.until_events(1, |k| matches!(k, Kind::OrderRefunded(_))).await;
     let [event] = events.as_slice() else { panic!("one event") };
     let Kind::OrderRefunded(told) = kind(event) else { panic!("filtered") };
@@ -120,7 +120,7 @@ async fn money_and_its_reversal_in_one_batch_are_applied_in_order() {
 }
 
 #[tokio::test]
-async fn reversals_of_what_paid_no_order_change_nothing_and_are_not_set_aside() {
+async fn reversals_of_what_paid_no_order_change_nothing_and_become_no_dead_letters() {
     let fixture = Fixture::start().await;
     let (paid, open, cancelled) = (fixture.order().await, fixture.order().await, fixture.order().await);
     let paid = fixture.pay(&paid).await;
@@ -143,7 +143,7 @@ async fn reversals_of_what_paid_no_order_change_nothing_and_are_not_set_aside() 
     for order in [&paid, &open, &cancelled] {
         assert_eq!(fixture.get(order).await, *order);
     }
-    assert_eq!(fixture.set_aside().await, Vec::<String>::new());
+    assert_eq!(fixture.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]

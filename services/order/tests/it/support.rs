@@ -22,7 +22,7 @@ use tael_proto::order::v1::{
     SetLateMoneyPolicyRequest, Voucher,
 };
 use tael_proto::r#type::v1::{Channel as PaymentChannel, Method, Money};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 use tael_sealed::Keyring;
 use tael_testkit::{Link, Running, TestDatabase, eventually, keyed};
 use tonic::{Code, Status};
@@ -65,7 +65,7 @@ impl Fixture {
         let payments = FakePayments::default();
         let refunds = FakeLog::default();
         let config = Config {
-            base: Base {
+            base: ServiceConfig {
                 listen: "127.0.0.1:0".parse().unwrap(),
                 database_url,
                 database_connections: 8,
@@ -74,7 +74,7 @@ impl Fixture {
                 event_retention_days: None,
                 health_listen: None,
                 tls: None,
-                max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
+                max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,
             },
             payment_url: payments.serve().await,
             refund_url: refunds.serve().await,
@@ -284,7 +284,7 @@ impl Fixture {
     }
 
     /// How many events of other services were set aside.
-    pub(crate) async fn set_aside(&self) -> Vec<String> {
+    pub(crate) async fn dead_letters(&self) -> Vec<String> {
         sqlx::query_scalar("select error from event_set_aside order by set_aside_time, event_id")
             .fetch_all(&self.database.pool())
             .await

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::domain::breaker::Breaker;
 
 /// A call that is given up sooner than this by whom it was made for says nothing about the channel.
-const PATIENT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many accounts are left alone by this process because their channel does not answer.
 static OPEN: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
@@ -43,11 +43,11 @@ impl Health {
     }
 
     /// Begins to listen for the answer of a call.
-    pub(crate) fn listen(&self) -> Listening<'_> {
-        Listening { health: self, since: Instant::now(), heard: false }
+    pub(crate) fn begin(&self) -> CallGuard<'_> {
+        CallGuard { health: self, since: Instant::now(), recorded: false }
     }
 
-    fn tell(&self, answered: bool) {
+    fn record(&self, answered: bool) {
         let now = self.0.clock.now();
         let mut breaker = self.breaker();
         let before = breaker.is_open();
@@ -84,24 +84,24 @@ impl Drop for Inner {
 
 /// A call that is under way. Dropped without an answer after some time, it had none.
 #[derive(Debug)]
-pub(crate) struct Listening<'a> {
+pub(crate) struct CallGuard<'a> {
     health: &'a Health,
     since: Instant,
-    heard: bool,
+    recorded: bool,
 }
 
-impl Listening<'_> {
+impl CallGuard<'_> {
     /// The call has ended, with an answer that is surely the channel's or without.
-    pub(crate) fn heard(mut self, answered: bool) {
-        self.heard = true;
-        self.health.tell(answered);
+    pub(crate) fn record(mut self, answered: bool) {
+        self.recorded = true;
+        self.health.record(answered);
     }
 }
 
-impl Drop for Listening<'_> {
+impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
-        if !self.heard && self.since.elapsed() >= PATIENT {
-            self.health.tell(false);
+        if !self.recorded && self.since.elapsed() >= TIMEOUT {
+            self.health.record(false);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgPool;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{ChannelAccountId, MerchantId};
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ pub(crate) async fn insert(
     pool: &PgPool,
     account: &ChannelAccount,
     sealed_keys: &[u8],
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let Identity::Alipay(identity) = &account.identity;
     let inserted = sqlx::query!(

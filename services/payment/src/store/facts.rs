@@ -1,13 +1,13 @@
 //! Rows for the money audit, as they stand.
 
 use sqlx::PgPool;
-use tael_audit::{Found, Range, money, time};
+use tael_audit::{FactRow, Range, money, time};
 use tael_ids::{AttemptId, ChannelAccountId, OrderId, PaymentId, RefundId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{AttemptFact, ChannelAccountFact, PaymentFact, PaymentRefundFact};
 
 #[tracing::instrument(name = "db.fact.channel_accounts", skip_all)]
-pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, channel_account_id, channel
          from channel_account where (merchant_id, channel_account_id) > ($1, $2) and merchant_id <= $3
@@ -24,13 +24,13 @@ pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<
             channel_account_id: ChannelAccountId::from_uuid(row.channel_account_id).to_string(),
             channel: row.channel,
         };
-        Found { merchant_id: row.merchant_id, id: row.channel_account_id, fact: Fact::ChannelAccount(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.channel_account_id, fact: Fact::ChannelAccount(fact) }
     });
     Ok(found.collect())
 }
 
 #[tracing::instrument(name = "db.fact.payments", skip_all)]
-pub(crate) async fn payments(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn payments(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, payment_id, order_id, amount_minor, currency, state, refunded_minor,
                 refund_reserved_minor, pay_time
@@ -53,13 +53,13 @@ pub(crate) async fn payments(pool: &PgPool, range: Range) -> Result<Vec<Found>, 
             refund_reserved: money(row.refund_reserved_minor, &row.currency),
             pay_time: row.pay_time.and_then(time),
         };
-        Found { merchant_id: row.merchant_id, id: row.payment_id, fact: Fact::Payment(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.payment_id, fact: Fact::Payment(fact) }
     });
     Ok(found.collect())
 }
 
 #[tracing::instrument(name = "db.fact.attempts", skip_all)]
-pub(crate) async fn attempts(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn attempts(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, attempt_id, payment_id, channel_account_id, state, in_doubt, create_time
          from attempt where (merchant_id, attempt_id) > ($1, $2) and merchant_id <= $3
@@ -80,13 +80,13 @@ pub(crate) async fn attempts(pool: &PgPool, range: Range) -> Result<Vec<Found>, 
             in_doubt: row.in_doubt,
             create_time: time(row.create_time),
         };
-        Found { merchant_id: row.merchant_id, id: row.attempt_id, fact: Fact::Attempt(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.attempt_id, fact: Fact::Attempt(fact) }
     });
     Ok(found.collect())
 }
 
 #[tracing::instrument(name = "db.fact.refunds", skip_all)]
-pub(crate) async fn refunds(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn refunds(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, refund_id, payment_id, attempt_id, amount_minor, currency, state, create_time, refund_time
          from payment_refund where (merchant_id, refund_id) > ($1, $2) and merchant_id <= $3
@@ -110,7 +110,7 @@ pub(crate) async fn refunds(pool: &PgPool, range: Range) -> Result<Vec<Found>, s
             create_time: time(row.create_time),
             refund_time: row.refund_time.and_then(time),
         };
-        Found { merchant_id: row.merchant_id, id: row.refund_id, fact: Fact::PaymentRefund(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.refund_id, fact: Fact::PaymentRefund(fact) }
     });
     Ok(found.collect())
 }

@@ -5,7 +5,7 @@ mod rows;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{AttemptId, ChannelAccountId, MerchantId, OrderId, PaymentId};
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub(crate) async fn insert(
     conn: &mut PgConnection,
     payment: &Payment,
     next_query_time: Timestamp,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let attempt = payment.latest_attempt();
     let inserted = sqlx::query!(

@@ -1,6 +1,6 @@
 //! Channel accounts.
 
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{ChannelAccountId, MerchantId};
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ impl Payments {
     pub(crate) async fn create_account(
         &self,
         new: NewAccount,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<ChannelAccount, Error> {
         let account = ChannelAccount {
             merchant_id: new.merchant_id,

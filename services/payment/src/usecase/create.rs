@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tael_fault::crash_point;
 use tael_grpc::deadline;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{AttemptId, MerchantId, OrderId, PaymentId};
 use tael_money::Money;
 use tael_postgres::violated_constraint;
@@ -37,7 +37,7 @@ impl Payments {
     /// Creates a payment and lets the channel present it. Called again with the same key it answers with the same
     /// payment.
     #[tracing::instrument(name = "payment.create", skip_all)]
-    pub(crate) async fn create(&self, new: NewPayment, guard: Guard) -> Result<Payment, Error> {
+    pub(crate) async fn create(&self, new: NewPayment, guard: IdempotencyKey) -> Result<Payment, Error> {
         let (existing, order, approved, accounts) = tokio::join!(
             store::payment::by_key(&self.pool, new.merchant_id, &guard.key),
             self.clients.order(new.merchant_id, new.order_id),
@@ -120,7 +120,7 @@ impl Payments {
     }
 
     /// Commits the intent; says whether this call did, and not an earlier one with its key.
-    async fn insert(&self, payment: &Payment, guard: &Guard) -> Result<bool, Error> {
+    async fn insert(&self, payment: &Payment, guard: &IdempotencyKey) -> Result<bool, Error> {
         let next_query = self.next_query(payment, payment.latest_attempt());
         let mut tx = self.pool.begin().await?;
         match store::payment::insert(&mut tx, payment, next_query, guard).await {

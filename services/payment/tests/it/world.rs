@@ -29,7 +29,7 @@ use tael_proto::payment::v1::{
     RefundPaymentRequest, SyncPaymentRequest,
 };
 use tael_proto::r#type::v1::{Channel as WireChannel, Method, Money};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 use tael_sandbox::ControlClient;
 use tael_sandbox::control::{AddFault, AppView, Fault, OrderRef, RegisterApp, TradeView};
 use tael_sealed::Keyring;
@@ -113,7 +113,7 @@ impl World {
         let relay = crate::peers::Relay::default();
         let clock = Clock::manual(Clock::system().now());
         let config = Config {
-            base: Base {
+            base: ServiceConfig {
                 listen: ([127, 0, 0, 1], 0).into(),
                 database_url: database.url(),
                 database_connections: 16,
@@ -122,7 +122,7 @@ impl World {
                 event_retention_days: None,
                 health_listen: None,
                 tls: None,
-                max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
+                max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,
             },
             order_url: orders.start().await,
             merchant_url: merchants.start().await,

@@ -1,13 +1,13 @@
 //! Rows for the money audit, as they stand.
 
 use sqlx::PgPool;
-use tael_audit::{Found, Range, money, time};
+use tael_audit::{FactRow, Range, money, time};
 use tael_ids::{OrderId, PaymentId, RefundId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{RefundCeilingFact, RefundFact};
 
 #[tracing::instrument(name = "db.fact.refunds", skip_all)]
-pub(crate) async fn refunds(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn refunds(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, refund_id, order_id, payment_id, currency, amount_minor, state, create_time, end_time
          from refund where (merchant_id, refund_id) > ($1, $2) and merchant_id <= $3
@@ -29,13 +29,13 @@ pub(crate) async fn refunds(pool: &PgPool, range: Range) -> Result<Vec<Found>, s
             create_time: time(row.create_time),
             end_time: row.end_time.and_then(time),
         };
-        Found { merchant_id: row.merchant_id, id: row.refund_id, fact: Fact::Refund(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.refund_id, fact: Fact::Refund(fact) }
     });
     Ok(found.collect())
 }
 
 #[tracing::instrument(name = "db.fact.ceilings", skip_all)]
-pub(crate) async fn ceilings(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn ceilings(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, order_id, payment_id, currency, total_minor, reserved_minor, refunded_minor
          from refund_order where (merchant_id, order_id) > ($1, $2) and merchant_id <= $3
@@ -55,7 +55,7 @@ pub(crate) async fn ceilings(pool: &PgPool, range: Range) -> Result<Vec<Found>, 
             reserved: money(row.reserved_minor, &row.currency),
             refunded: money(row.refunded_minor, &row.currency),
         };
-        Found { merchant_id: row.merchant_id, id: row.order_id, fact: Fact::RefundCeiling(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.order_id, fact: Fact::RefundCeiling(fact) }
     });
     Ok(found.collect())
 }

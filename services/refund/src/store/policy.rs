@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgPool;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::MerchantId;
 use tael_money::Currency;
 use tael_postgres::InconsistentRow;
@@ -30,7 +30,7 @@ pub(crate) async fn insert(
     pool: &PgPool,
     merchant_id: MerchantId,
     policy: &Policy,
-    guard: &Guard,
+    guard: &IdempotencyKey,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let currencies: Vec<String> = policy.auto_approve_limits.keys().map(ToString::to_string).collect();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgExecutor, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{LineId, MerchantId, OrderId, PaymentId, RefundId};
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
@@ -81,7 +81,7 @@ impl TryFrom<RefundRow> for Refund {
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     refund: &Refund,
-    guard: &Guard,
+    guard: &IdempotencyKey,
     next_try_time: Option<Timestamp>,
     traceparent: &str,
 ) -> Result<bool, sqlx::Error> {

@@ -1,7 +1,7 @@
 //! Requesting a refund.
 
 use tael_fault::crash_point;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, OrderId, RefundId};
 
 use super::execute::lease_end;
@@ -31,7 +31,7 @@ enum Stored {
 impl Refunds {
     /// Creates a refund; if the policy approves it, the payment service is asked at once. The refund is returned as
     /// it then stands.
-    pub(crate) async fn create(&self, new: NewRefund, guard: Guard) -> Result<Refund, Error> {
+    pub(crate) async fn create(&self, new: NewRefund, guard: IdempotencyKey) -> Result<Refund, Error> {
         // Before everything else, for by now the order or the policy may say otherwise.
         if let Some((refund_id, fingerprint)) =
             store::refund::by_key(&self.pool, new.merchant_id, &guard.key).await?
@@ -57,7 +57,7 @@ impl Refunds {
         new: &NewRefund,
         order: &PaidOrder,
         policy: &Policy,
-        guard: &Guard,
+        guard: &IdempotencyKey,
     ) -> Result<Stored, Error> {
         let mut tx = self.pool.begin().await?;
         let left = store::order::lock(&mut tx, order).await?;

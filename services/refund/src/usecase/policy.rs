@@ -1,6 +1,6 @@
 //! Setting and reading a merchant's policy.
 
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::MerchantId;
 
 use super::{Error, Refunds, check_key};
@@ -14,7 +14,7 @@ impl Refunds {
         &self,
         merchant_id: MerchantId,
         policy: Policy,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<Policy, Error> {
         if store::policy::insert(&self.pool, merchant_id, &policy, &guard, self.clock.now()).await? {
             return Ok(policy);

@@ -18,7 +18,7 @@ use tael_proto::refund::v1::{
 };
 use tael_proto::r#type::v1::Money;
 use tael_refund::{App, Config};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 use tael_testkit::{Link, Running, TestDatabase, eventually, keyed, redis_url};
 use tonic::Status;
 
@@ -72,7 +72,7 @@ impl World {
         let payments = FakePayments::new(Answer::Succeeded);
         let clock = Clock::manual(PAID.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_hours(24));
         let mut config = Config {
-            base: Base {
+            base: ServiceConfig {
                 listen: ([127, 0, 0, 1], 0).into(),
                 database_url: database.url(),
                 database_connections: 16,
@@ -81,7 +81,7 @@ impl World {
                 event_retention_days: None,
                 health_listen: None,
                 tls: None,
-                max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
+                max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,
             },
             order_url: orders.start().await,
             payment_url: payments.start().await,

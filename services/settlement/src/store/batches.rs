@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{BatchId, MerchantId, PaymentId, RefundId, TransferId};
 use tael_money::Currency;
 use tael_postgres::InconsistentRow;
@@ -70,7 +70,7 @@ pub(crate) struct Closing {
 pub(crate) async fn close(
     conn: &mut PgConnection,
     closing: &Closing,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<Option<Batch>, sqlx::Error> {
     let row = sqlx::query_as!(
         BatchRow,

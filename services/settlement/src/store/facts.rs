@@ -1,13 +1,13 @@
 //! Rows for the money audit, as they stand.
 
 use sqlx::PgPool;
-use tael_audit::{Found, Range, money, time};
+use tael_audit::{FactRow, Range, money, time};
 use tael_ids::{AccountId, BatchId, EventId, PaymentId, RefundId, TransferId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{LedgerAccountFact, TransferFact};
 
 #[tracing::instrument(name = "db.fact.transfers", skip_all)]
-pub(crate) async fn transfers(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn transfers(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select t.merchant_id, t.transfer_id, t.kind, t.currency, t.gross_minor, t.fee_minor, t.channel_fee_minor,
                   t.payment_id, t.refund_id, t.batch_id, t.event_id, t.fee_rate::text as fee_rate,
@@ -49,14 +49,14 @@ pub(crate) async fn transfers(pool: &PgPool, range: Range) -> Result<Vec<Found>,
             batch_id: row.batch_id.map(|id| BatchId::from_uuid(id).to_string()).unwrap_or_default(),
             post_time: time(row.post_time),
         };
-        Found { merchant_id: row.merchant_id, id: row.transfer_id, fact: Fact::Transfer(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.transfer_id, fact: Fact::Transfer(fact) }
     });
     Ok(found.collect())
 }
 
 /// A page reads all entries of its merchants, so it should be small.
 #[tracing::instrument(name = "db.fact.accounts", skip_all)]
-pub(crate) async fn accounts(pool: &PgPool, range: Range) -> Result<Vec<Found>, sqlx::Error> {
+pub(crate) async fn accounts(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with page as (
                select merchant_id, account_id, currency, debits_minor, credits_minor
@@ -88,7 +88,7 @@ pub(crate) async fn accounts(pool: &PgPool, range: Range) -> Result<Vec<Found>, 
             entry_debits: money(row.entry_debits, &row.currency),
             entry_credits: money(row.entry_credits, &row.currency),
         };
-        Found { merchant_id: row.merchant_id, id: row.account_id, fact: Fact::LedgerAccount(fact) }
+        FactRow { merchant_id: row.merchant_id, id: row.account_id, fact: Fact::LedgerAccount(fact) }
     });
     Ok(found.collect())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::MerchantId;
 use tael_money::Rate;
 use tael_postgres::InconsistentRow;
@@ -42,7 +42,7 @@ pub(crate) async fn insert(
     merchant_id: MerchantId,
     schedule: &FeeSchedule,
     at: Timestamp,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into fee_schedule (merchant_id, channel, rate, channel_rate, create_time, idempotency_key, fingerprint)

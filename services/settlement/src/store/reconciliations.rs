@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, PgPool};
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{ChannelAccountId, MerchantId, ReconciliationId};
 use tael_money::Money;
 use uuid::Uuid;
@@ -160,7 +160,7 @@ pub(crate) async fn finish(
     conn: &mut PgConnection,
     reading: &Reading,
     counts: Counts,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<(), sqlx::Error> {
     let finished = sqlx::query!(
         "update reconciliation

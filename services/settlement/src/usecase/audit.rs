@@ -130,13 +130,15 @@ impl Owner {
     fn kinds(self) -> &'static [FactKind] {
         use FactKind as K;
         match self {
-            Self::Order => &[K::Order, K::HeldPayment, K::CountedRefund, K::Event, K::SetAside, K::LogStart],
+            Self::Order => {
+                &[K::Order, K::HeldPayment, K::CountedRefund, K::Event, K::DeadLetter, K::LogStart]
+            }
             Self::Payment => {
                 &[K::ChannelAccount, K::Payment, K::Attempt, K::PaymentRefund, K::Event, K::LogStart]
             }
-            Self::Refund => &[K::Refund, K::RefundCeiling, K::Event, K::SetAside, K::LogStart],
-            Self::Notification => &[K::WebhookEndpoint, K::Delivery, K::SetAside],
-            Self::Settlement => &[K::Transfer, K::LedgerAccount, K::Event, K::SetAside, K::LogStart],
+            Self::Refund => &[K::Refund, K::RefundCeiling, K::Event, K::DeadLetter, K::LogStart],
+            Self::Notification => &[K::WebhookEndpoint, K::Delivery, K::DeadLetter],
+            Self::Settlement => &[K::Transfer, K::LedgerAccount, K::Event, K::DeadLetter, K::LogStart],
         }
     }
 }
@@ -252,7 +254,7 @@ impl MoneyAudit {
             let mut page = self.read(owner, request.clone()).await.map_err(|status| {
                 Error::Peer(ClientError::Failed { peer: owner.name(), source: Box::new(status) })
             })?;
-            // Some facts have no merchant, and events set aside are told for all.
+            // Some facts have no merchant, and dead letters are told for all.
             page.facts.retain(|fact| {
                 merchant_id.is_empty() || fact.merchant_id.is_empty() || fact.merchant_id == merchant_id
             });

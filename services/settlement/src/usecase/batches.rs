@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sqlx::PgConnection;
 use tael_fault::crash_point;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{BatchId, MerchantId};
 use tael_money::Currency;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ impl Settlement {
         merchant_id: MerchantId,
         currency: Currency,
         cut_off_time: Option<Timestamp>,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<Batch, Error> {
         if let Some(batch) = closed_before(&mut *self.pool.acquire().await?, merchant_id, &guard).await? {
             return Ok(batch);
@@ -108,7 +108,7 @@ impl Settlement {
 async fn closed_before(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
-    guard: &Guard,
+    guard: &IdempotencyKey,
 ) -> Result<Option<Batch>, Error> {
     let Some((batch, fingerprint)) = store::batches::by_key(conn, merchant_id, &guard.key).await? else {
         return Ok(None);

@@ -1,6 +1,6 @@
 //! Fee schedules.
 
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::MerchantId;
 
 use super::{Error, Settlement};
@@ -13,7 +13,7 @@ impl Settlement {
         &self,
         merchant_id: MerchantId,
         schedule: FeeSchedule,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<FeeSchedule, Error> {
         self.time_zone(merchant_id).await?; // only a merchant that exists has a schedule
         let mut tx = self.pool.begin().await?;

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use tael_fault::crash_point;
-use tael_idempotency::Guard;
+use tael_idempotency::IdempotencyKey;
 use tael_ids::{ChannelAccountId, MerchantId, ReconciliationId};
 
 use super::{Error, Settlement};
@@ -30,7 +30,7 @@ impl Settlement {
         merchant_id: MerchantId,
         channel_account_id: ChannelAccountId,
         bill_date: Date,
-        guard: Guard,
+        guard: IdempotencyKey,
     ) -> Result<Reconciliation, Error> {
         if let Some(reconciliation) = self.reconciled_before(merchant_id, &guard).await? {
             return Ok(reconciliation);
@@ -98,7 +98,7 @@ impl Settlement {
         Ok(())
     }
 
-    async fn compare(&self, reading: &Reading, guard: &Guard) -> Result<(), Error> {
+    async fn compare(&self, reading: &Reading, guard: &IdempotencyKey) -> Result<(), Error> {
         crash_point("settlement.reconcile.read");
         let mut tx = self.pool.begin().await?;
         let counts = store::reconciliations::compare(&mut tx, reading).await?;
@@ -113,7 +113,7 @@ impl Settlement {
     async fn reconciled_before(
         &self,
         merchant_id: MerchantId,
-        guard: &Guard,
+        guard: &IdempotencyKey,
     ) -> Result<Option<Reconciliation>, Error> {
         let found = store::reconciliations::by_key(&self.pool, merchant_id, &guard.key, MAX_BREAKS).await?;
         let Some((reconciliation, fingerprint)) = found else { return Ok(None) };

@@ -6,9 +6,9 @@ use tael_ids::{DeliveryId, EventId, OrderId, WebhookEndpointId};
 use tael_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
 use tael_proto::audit::v1::fact::Fact as Said;
 use tael_proto::audit::v1::{
-    AttemptFact, ChannelAccountFact, CountedRefundFact, DeliveryFact, EventFact, Fact, FactKind,
-    HeldPaymentFact, LogStartFact, OrderFact, PaymentFact, PaymentRefundFact, ReadFactsRequest,
-    ReadFactsResponse, RefundCeilingFact, RefundFact, SetAsideFact, WebhookEndpointFact,
+    AttemptFact, ChannelAccountFact, CountedRefundFact, DeadLetterFact, DeliveryFact, EventFact, Fact,
+    FactKind, HeldPaymentFact, LogStartFact, OrderFact, PaymentFact, PaymentRefundFact, ReadFactsRequest,
+    ReadFactsResponse, RefundCeilingFact, RefundFact, WebhookEndpointFact,
 };
 use tael_proto::payment::v1::BillLine;
 use tael_proto::r#type::v1::Money;
@@ -37,7 +37,7 @@ pub(crate) struct Books {
     /// With the service that has it in its log.
     pub(crate) events: Vec<(&'static str, EventFact)>,
     /// With the service that could not apply it.
-    pub(crate) set_aside: Vec<(&'static str, SetAsideFact)>,
+    pub(crate) dead_letters: Vec<(&'static str, DeadLetterFact)>,
     pub(crate) log: LogStartFact,
     pub(crate) bill: Vec<BillLine>,
 }
@@ -229,7 +229,7 @@ impl Books {
             ("notification", FactKind::WebhookEndpoint) => say(&self.endpoints, Said::WebhookEndpoint),
             ("notification", FactKind::Delivery) => say(&self.deliveries, Said::Delivery),
             (_, FactKind::Event) => of(&self.events, service, Said::Event),
-            (_, FactKind::SetAside) => of(&self.set_aside, service, Said::SetAside),
+            (_, FactKind::DeadLetter) => of(&self.dead_letters, service, Said::DeadLetter),
             (_, FactKind::LogStart) => say(&[self.log], Said::LogStart),
             _ => panic!("{service} is not asked for {kind:?}"),
         };

@@ -3,7 +3,7 @@
 #![expect(clippy::assigning_clones, reason = "speed is no matter here")]
 
 use tael_ids::{AttemptId, DeliveryId, EventId, PaymentId, RefundId};
-use tael_proto::audit::v1::SetAsideFact;
+use tael_proto::audit::v1::DeadLetterFact;
 use tael_proto::payment::v1::BillLine;
 use tael_proto::settlement::v1::DisagreementKind as Kind;
 
@@ -341,15 +341,15 @@ pub(crate) const FAULTS: &[Fault] = &[
         },
     },
     Fault {
-        kind: Kind::EventSetAside,
+        kind: Kind::DeadLetter,
         plant: |b| {
-            let set_aside = SetAsideFact {
+            let dead_letter = DeadLetterFact {
                 source: "payment".to_owned(),
                 event_id: EventId::new().to_string(),
                 error: "there is no order".to_owned(),
             };
-            b.set_aside.push(("order", set_aside.clone()));
-            vec![set_aside.event_id]
+            b.dead_letters.push(("order", dead_letter.clone()));
+            vec![dead_letter.event_id]
         },
     },
     Fault {

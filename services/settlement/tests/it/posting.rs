@@ -48,7 +48,7 @@ async fn a_refund_in_the_batch_of_its_payment_is_posted() {
     world.happen([paid.refunded(300, 300).event(), paid.event(), paid.refunded(700, 1_000).event()]).await;
     assert_eq!(world.balances(&shop).await, [0, 0, 0, 0, 0]);
     assert_eq!(world.checked().await.transfer_count, 3);
-    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn what_is_delivered_again_is_posted_once() {
     world.happen(events.clone()).await;
     world.happen([paid.event()]).await;
     assert_eq!(world.checked().await.transfer_count, 2);
-    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -119,11 +119,11 @@ async fn two_replicas_post_once() {
     replica.stop().await;
     assert_eq!(world.checked().await.transfer_count, 1_000);
     assert_eq!(world.balance(&shop, AccountKind::MerchantPayable, "CNY").await, -500 * (100 - 1 - 10));
-    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn what_cannot_be_posted_is_set_aside_and_blocks_nothing() {
+async fn what_cannot_be_posted_becomes_a_dead_letter_and_blocks_nothing() {
     let world = start().await;
     let shop = world.shop();
     let (never, paid) = (shop.paid(500), shop.paid(1_000));
@@ -146,7 +146,7 @@ async fn what_cannot_be_posted_is_set_aside_and_blocks_nothing() {
         ])
         .await;
     assert_eq!(world.balances(&shop).await, [1_077, -1_077, 0, 0, 0]);
-    let errors = world.set_aside().await;
+    let errors = world.dead_letters().await;
     assert_eq!(errors.len(), 8, "{errors:#?}");
     assert!(errors[0].contains("was never posted"), "{errors:#?}");
     assert!(errors[1].contains("posted before with other facts"), "{errors:#?}");
@@ -162,7 +162,7 @@ async fn two_refunds_that_claim_the_same_part_of_a_payment_are_not_both_posted()
     world.happen([paid.event(), paid.refunded(600, 600).event()]).await;
     world.happen([paid.refunded(900, 900).event()]).await;
     assert_eq!(world.balance(&shop, AccountKind::MerchantPayable, "CNY").await, -400);
-    let errors = world.set_aside().await;
+    let errors = world.dead_letters().await;
     assert_eq!(errors.len(), 1);
     assert!(errors[0].contains("refunds exceed it"), "{errors:?}");
 }
@@ -179,7 +179,7 @@ async fn an_event_id_stands_for_one_posting() {
     world.happen([first]).await;
     world.happen([second]).await;
     assert_eq!(world.balance(&shop, AccountKind::MerchantPayable, "CNY").await, -100);
-    assert_eq!(world.set_aside().await.len(), 1);
+    assert_eq!(world.dead_letters().await.len(), 1);
 }
 
 #[tokio::test]

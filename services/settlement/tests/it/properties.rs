@@ -81,7 +81,7 @@ async fn every_history_adds_up() {
         futures::join!(world.happen(payments.iter().cloned()), world.orders_tell(orders.iter().cloned()));
         (payment_log, order_log) = (later_payments, later_orders);
     }
-    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
     assert_eq!(world.checked().await.transfer_count, (paid.len() + ordered.len()) as u64);
 
     for (shop, history) in &played {

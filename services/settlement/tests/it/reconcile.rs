@@ -69,7 +69,7 @@ async fn a_reversal_is_matched_by_the_number_of_its_payment_and_not_taken_for_it
     world.happen([raced_reversal.event(), reversal.event()]).await;
     assert_eq!(world.balances(&shop).await, [0, 0, 0, 0, 0]);
     assert_eq!(world.checked().await.transfer_count, 4);
-    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
 
     // Without the reversals the lines of the payments agree and nothing else: the shared number fools nobody.
     set_bill(&world, &shop, DAY, vec![paid.bill_line(60), raced.bill_line(120)]);

@@ -16,7 +16,7 @@ use tael_proto::settlement::v1::{
     ListAccountsRequest, ListTransfersRequest, SetFeeScheduleRequest, Transfer,
 };
 use tael_proto::r#type::v1::{Channel, Method, Money};
-use tael_runtime::Base;
+use tael_runtime::ServiceConfig;
 use tael_settlement::{App, Config};
 use tael_testkit::{Running, ScriptedLog, TestDatabase, keyed};
 use tonic::Status;
@@ -60,7 +60,7 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
         Serving::of_facts(&books, "notification").await,
     ];
     let config = Config {
-        base: Base {
+        base: ServiceConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             database_url: database.url(),
             database_connections: 16,
@@ -69,7 +69,7 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
             event_retention_days: None,
             health_listen: None,
             tls: None,
-            max_in_flight: tael_runtime::Base::MAX_IN_FLIGHT,
+            max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,
         },
         payment_url: peers[0].url(),
         merchant_url: peers[1].url(),
@@ -189,7 +189,7 @@ impl World {
     }
 
     /// The errors of the events that were set aside, in the order of the log.
-    pub(crate) async fn set_aside(&self) -> Vec<String> {
+    pub(crate) async fn dead_letters(&self) -> Vec<String> {
         sqlx::query_scalar("select error from event_set_aside order by set_aside_time")
             .fetch_all(&self.pool)
             .await

@@ -1,10 +1,10 @@
 //! Money that came when its order could not take it.
 
 use tael_ids::EventId;
+use tael_proto::event::v1::dead_letter_service_client::DeadLetterServiceClient;
 use tael_proto::event::v1::payload::Kind;
-use tael_proto::event::v1::set_aside_service_client::SetAsideServiceClient;
 use tael_proto::event::v1::{
-    OrderPaymentHeld, OrderPaymentReleased, OrderRefunded, ReplaySetAsideEventsRequest,
+    OrderPaymentHeld, OrderPaymentReleased, OrderRefunded, ReplayDeadLettersRequest,
 };
 use tael_proto::settlement::v1::{AccountKind, Direction, StatementLine, TransferKind};
 
@@ -60,7 +60,7 @@ async fn money_that_the_order_took_is_owed_to_the_merchant() {
     world.happen([paid.event()]).await;
     assert_eq!(owed_and_suspense(&world, &shop).await, (9_940, 0));
     assert_eq!(world.checked().await.transfer_count, 3);
-    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn what_is_delivered_again_is_held_and_released_once() {
     world.orders_tell([paid.held(), paid.released(true)]).await;
     assert_eq!(world.checked().await.transfer_count, 3);
     assert_eq!(owed_and_suspense(&world, &shop).await, (700, 0));
-    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -120,37 +120,37 @@ async fn two_replicas_hold_once() {
     replica.stop().await;
     assert_eq!(world.checked().await.transfer_count, 200 + 200 + 50);
     assert_eq!(owed_and_suspense(&world, &shop).await, (5_000, 15_000));
-    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_release_without_its_hold_is_set_aside_and_replayed_after_it() {
+async fn a_release_without_its_hold_becomes_a_dead_letter_and_replayed_after_it() {
     let world = start().await;
     let shop = world.shop();
     let (unheld, other) = (shop.paid(500), shop.paid(800));
     let released = unheld.released(true);
     world.orders_tell([released.clone(), other.held()]).await;
     assert_eq!(owed_and_suspense(&world, &shop).await, (-800, 800));
-    let errors = world.set_aside().await;
+    let errors = world.dead_letters().await;
     assert_eq!(errors.len(), 1);
     assert!(errors[0].contains("a release needs a hold of its amount"), "{errors:?}");
 
-    let mut operator = SetAsideServiceClient::new(world.running.channel());
-    let all = ReplaySetAsideEventsRequest::default();
-    let replayed = operator.replay_set_aside_events(all.clone()).await.unwrap().into_inner();
+    let mut operator = DeadLetterServiceClient::new(world.running.channel());
+    let all = ReplayDeadLettersRequest::default();
+    let replayed = operator.replay_dead_letters(all.clone()).await.unwrap().into_inner();
     assert_eq!((replayed.applied, replayed.failed_event_ids), (0, vec![released.event_id]), "still no hold");
 
     world.orders_tell([unheld.held()]).await;
     assert_eq!(owed_and_suspense(&world, &shop).await, (-1_300, 1_300));
-    let replayed = operator.replay_set_aside_events(all).await.unwrap().into_inner();
+    let replayed = operator.replay_dead_letters(all).await.unwrap().into_inner();
     assert_eq!((replayed.applied, replayed.failed_event_ids), (1, vec![]));
     assert_eq!(owed_and_suspense(&world, &shop).await, (-800, 800));
-    assert_eq!(world.set_aside().await, Vec::<String>::new());
+    assert_eq!(world.dead_letters().await, Vec::<String>::new());
     assert_eq!(world.checked().await.transfer_count, 3);
 }
 
 #[tokio::test]
-async fn what_cannot_be_held_or_released_is_set_aside() {
+async fn what_cannot_be_held_or_released_becomes_a_dead_letter() {
     let world = start().await;
     let shop = world.shop();
     let paid = shop.paid(500);
@@ -188,12 +188,12 @@ async fn what_cannot_be_held_or_released_is_set_aside() {
         ])
         .await;
     assert_eq!(owed_and_suspense(&world, &shop).await, (-500, 500));
-    let errors = world.set_aside().await;
+    let errors = world.dead_letters().await;
     assert_eq!(errors.len(), 10, "{errors:#?}");
     // Released once; told again in another amount, it is refused.
     world.orders_tell([paid.released(true), released(cny(499))]).await;
     assert_eq!(owed_and_suspense(&world, &shop).await, (0, 0));
-    assert_eq!(world.set_aside().await.len(), 11);
+    assert_eq!(world.dead_letters().await.len(), 11);
     world.checked().await;
 }
 
@@ -210,7 +210,7 @@ async fn an_event_stands_for_one_posting_in_both_logs() {
     world.happen([paid]).await;
     world.orders_tell([held]).await;
     assert_eq!(owed_and_suspense(&world, &shop).await, (100, 0));
-    assert_eq!(world.set_aside().await.len(), 1);
+    assert_eq!(world.dead_letters().await.len(), 1);
 }
 
 /// What a merchant reads: kind, amount, fee and net.

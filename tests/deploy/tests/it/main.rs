@@ -1,6 +1,6 @@
 //! What is deployed, rendered as it would be applied.
 
-mod callers;
+mod authorization;
 mod faults;
 mod faults_at_work;
 mod faults_of_stores;

@@ -155,16 +155,16 @@ impl Gateway {
         );
         let told = Call::begin(NAME, operation, &span);
         async {
-            let listening = self.health.listen();
+            let guard = self.health.begin();
             match self.exchange(method, &biz, notify_url).await {
                 Ok(node) => {
                     let reply = read_reply(node);
-                    listening.heard(!reply.is_unavailable());
+                    guard.record(!reply.is_unavailable());
                     told.end(reply.outcome());
                     reply
                 }
                 Err(error) => {
-                    listening.heard(false);
+                    guard.record(false);
                     told.end(error.outcome());
                     let error = tael_grpc::status::Chain(&error);
                     tracing::warn!(method, %error, "the channel gave no sure answer");

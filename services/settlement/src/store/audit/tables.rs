@@ -110,7 +110,7 @@ pub(super) fn insert_statement(kind: FactKind) -> Option<&'static str> {
             Some("insert into audit_ledger_account select * from unnest($1::text[]::audit_ledger_account[])")
         }
         FactKind::Event => Some("insert into audit_event select * from unnest($1::text[]::audit_event[])"),
-        FactKind::SetAside => {
+        FactKind::DeadLetter => {
             Some("insert into audit_set_aside select * from unnest($1::text[]::audit_set_aside[])")
         }
         FactKind::LogStart => Some("insert into audit_log select * from unnest($1::text[]::audit_log[])"),
@@ -200,7 +200,7 @@ impl Rows {
                 self.text(service).id(merchant).id(&f.event_id).text(&f.kind).id(key(f)).id(&f.payment_id);
                 self.id(&f.refund_id).money(f.amount.as_ref()).flag(f.flag).time(f.occur_time.as_ref());
             }
-            Some(Fact::SetAside(f)) => {
+            Some(Fact::DeadLetter(f)) => {
                 self.text(service).id(merchant).text(&f.source).id(&f.event_id).text(&f.error);
             }
             Some(Fact::LogStart(f)) => {
@@ -317,7 +317,7 @@ fn key(event: &EventFact) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use tael_proto::audit::v1::{SetAsideFact, WebhookEndpointFact};
+    use tael_proto::audit::v1::{DeadLetterFact, WebhookEndpointFact};
 
     use super::*;
 
@@ -329,12 +329,12 @@ mod tests {
 
     #[test]
     fn what_postgresql_reads_otherwise_is_escaped() {
-        let fact = SetAsideFact {
+        let fact = DeadLetterFact {
             source: "payment".to_owned(),
             event_id: String::new(),
             error: "a\\b\"c,(d\0)".to_owned(),
         };
-        assert_eq!(written(Fact::SetAside(fact)), [r#"("order","mer_1","payment",,"a\\b""c,(d)")"#]);
+        assert_eq!(written(Fact::DeadLetter(fact)), [r#"("order","mer_1","payment",,"a\\b""c,(d)")"#]);
     }
 
     #[test]

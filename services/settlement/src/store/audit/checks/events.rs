@@ -93,7 +93,7 @@ where e.key is not null and e.kind <> 'batch.closed'
   and (s.key is null or (s.currency, s.amount) is distinct from (e.currency, e.amount))",
     },
     Check {
-        kind: Kind::EventSetAside,
+        kind: Kind::DeadLetter,
         sql: "
 select merchant_id, array[event_id], service || ' could not apply the event of ' || source || ': ' || error,
        null, null::bigint, null::bigint

@@ -2,14 +2,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::PgPool;
-use tael_eventlog::SetAside;
+use tael_eventlog::DeadLetters;
 use tael_grpc::client::{Channel, connect};
 use tael_grpc::server::{Limits, Readiness, bind};
 use tael_grpc::status::bad_fields;
 use tael_ids::EventId;
-use tael_proto::event::v1::set_aside_service_client::SetAsideServiceClient;
+use tael_proto::event::v1::dead_letter_service_client::DeadLetterServiceClient;
 use tael_proto::event::v1::{
-    ListSetAsideEventsRequest, ReplaySetAsideEventsRequest, ReplaySetAsideEventsResponse, SetAsideEvent,
+    DeadLetter, ListDeadLettersRequest, ReplayDeadLettersRequest, ReplayDeadLettersResponse,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -23,7 +23,7 @@ struct Consuming {
     source: Source,
     target: Database,
     handler: Noting,
-    client: SetAsideServiceClient<Channel>,
+    client: DeadLetterServiceClient<Channel>,
     stop: CancellationToken,
 }
 
@@ -38,19 +38,19 @@ impl Consuming {
         let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Limits::default()).await.unwrap();
         let channel = connect(&format!("http://{}", bound.addr())).unwrap();
         let stop = CancellationToken::new();
-        let routes = Routes::new(SetAside::new(target.pool.clone()).with(&consumer).server());
+        let routes = Routes::new(DeadLetters::new(target.pool.clone()).with(&consumer).server());
         tokio::spawn(bound.serve(routes, Readiness::default(), stop.clone().cancelled_owned()));
-        Self { source, target, handler, client: SetAsideServiceClient::new(channel), stop }
+        Self { source, target, handler, client: DeadLetterServiceClient::new(channel), stop }
     }
 
-    async fn list(&self) -> Vec<SetAsideEvent> {
-        let all = ListSetAsideEventsRequest::default();
-        self.client.clone().list_set_aside_events(all).await.unwrap().into_inner().events
+    async fn list(&self) -> Vec<DeadLetter> {
+        let all = ListDeadLettersRequest::default();
+        self.client.clone().list_dead_letters(all).await.unwrap().into_inner().dead_letters
     }
 
-    async fn replay(&self, event_ids: &[String]) -> Result<ReplaySetAsideEventsResponse, Status> {
-        let request = ReplaySetAsideEventsRequest { event_ids: event_ids.to_vec() };
-        Ok(self.client.clone().replay_set_aside_events(request).await?.into_inner())
+    async fn replay(&self, event_ids: &[String]) -> Result<ReplayDeadLettersResponse, Status> {
+        let request = ReplayDeadLettersRequest { event_ids: event_ids.to_vec() };
+        Ok(self.client.clone().replay_dead_letters(request).await?.into_inner())
     }
 }
 
@@ -65,8 +65,8 @@ async fn mend(pool: &PgPool) {
     sqlx::query("alter table noted drop constraint noted_name_check").execute(pool).await.unwrap();
 }
 
-fn ids(events: &[SetAsideEvent]) -> Vec<String> {
-    events.iter().map(|aside| aside.event.as_ref().unwrap().event_id.clone()).collect()
+fn ids(events: &[DeadLetter]) -> Vec<String> {
+    events.iter().map(|letter| letter.event.as_ref().unwrap().event_id.clone()).collect()
 }
 
 #[tokio::test]
@@ -75,19 +75,19 @@ async fn events_set_aside_are_listed_oldest_first_and_by_pages() {
     let written = service.source.read(None, 0, 0).await.unwrap();
     let listed = service.list().await;
     assert_eq!(ids(&listed), [0, 2, 3].map(|n: usize| written[n].event_id.clone()));
-    for aside in &listed {
-        assert_eq!(aside.source, "source");
-        assert!(written.contains(aside.event.as_ref().unwrap()), "it is shown as it was written");
-        assert!(aside.error.contains("noted_name_check"), "{}", aside.error);
-        assert!(aside.set_aside_time.is_some());
+    for letter in &listed {
+        assert_eq!(letter.source, "source");
+        assert!(written.contains(letter.event.as_ref().unwrap()), "it is shown as it was written");
+        assert!(letter.error.contains("noted_name_check"), "{}", letter.error);
+        assert!(letter.dead_letter_time.is_some());
     }
 
     let (mut token, mut seen) = (String::new(), Vec::new());
     loop {
-        let request = ListSetAsideEventsRequest { page_size: 2, page_token: token };
-        let page = service.client.clone().list_set_aside_events(request).await.unwrap().into_inner();
-        assert!(page.events.len() <= 2);
-        seen.extend(page.events);
+        let request = ListDeadLettersRequest { page_size: 2, page_token: token };
+        let page = service.client.clone().list_dead_letters(request).await.unwrap().into_inner();
+        assert!(page.dead_letters.len() <= 2);
+        seen.extend(page.dead_letters);
         token = page.next_page_token;
         if token.is_empty() {
             break;
@@ -95,8 +95,8 @@ async fn events_set_aside_are_listed_oldest_first_and_by_pages() {
     }
     assert_eq!(seen, listed);
     for (page_size, page_token, bad) in [(101, "", "page_size"), (1, "elsewhere", "page_token")] {
-        let request = ListSetAsideEventsRequest { page_size, page_token: page_token.to_owned() };
-        let refused = service.client.clone().list_set_aside_events(request).await.unwrap_err();
+        let request = ListDeadLettersRequest { page_size, page_token: page_token.to_owned() };
+        let refused = service.client.clone().list_dead_letters(request).await.unwrap_err();
         assert_eq!(bad_fields(&refused), [bad]);
     }
 }
@@ -132,7 +132,7 @@ async fn what_still_can_t_be_applied_stays_with_its_new_error() {
     assert_eq!((outcome.applied, outcome.failed_event_ids), (0, ids(&before)));
     for (old, new) in before.iter().zip(service.list().await) {
         assert!(new.error.contains("another_check"), "{}", new.error);
-        let time = |aside: &SetAsideEvent| aside.set_aside_time.map(|t| (t.seconds, t.nanos));
+        let time = |letter: &DeadLetter| letter.dead_letter_time.map(|t| (t.seconds, t.nanos));
         assert!(time(&new) > time(old), "when it was last tried");
     }
     assert_eq!(noted(&service.target.pool).await, [] as [&str; 0], "and leaves nothing behind");
@@ -172,9 +172,9 @@ async fn an_event_of_a_source_that_is_consumed_no_more_stays() {
     sqlx::query("update event_set_aside set source = 'former'").execute(&service.target.pool).await.unwrap();
     let outcome = service.replay(&[]).await.unwrap();
     assert_eq!(outcome.failed_event_ids.len(), 1);
-    let [aside] = service.list().await.try_into().unwrap();
+    let [letter] = service.list().await.try_into().unwrap();
     assert_eq!(
-        (aside.source.as_str(), aside.error.as_str()),
+        (letter.source.as_str(), letter.error.as_str()),
         ("former", "nothing consumes this source here")
     );
 }

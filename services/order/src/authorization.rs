@@ -2,11 +2,11 @@
 //! services of payment and refund look up what was ordered.
 
 use tael_grpc::caller::Caller::{Backend, Notification, Operator, Payment, Refund, Settlement};
-use tael_grpc::server::Callers;
+use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub const CALLERS: Callers = &[
+pub const RPC_ACCESS: RpcAccess = &[
     ("tael.order.v1.OrderService", &[
         ("CreateOrder", &[Backend]),
         ("GetOrder", &[Payment, Refund, Backend, Operator]),
@@ -27,9 +27,9 @@ pub const CALLERS: Callers = &[
         ("ListConsumers", &[Operator]),
         ("RemoveConsumer", &[Operator]),
     ]),
-    ("tael.event.v1.SetAsideService", &[
-        ("ListSetAsideEvents", &[Operator]),
-        ("ReplaySetAsideEvents", &[Operator]),
+    ("tael.event.v1.DeadLetterService", &[
+        ("ListDeadLetters", &[Operator]),
+        ("ReplayDeadLetters", &[Operator]),
     ]),
     ("tael.audit.v1.AuditService", &[("ReadFacts", &[Settlement])]),
 ];

@@ -2,11 +2,11 @@
 //! take live money. No service reads the log.
 
 use tael_grpc::caller::Caller::{Backend, Operator, Payment, Settlement};
-use tael_grpc::server::Callers;
+use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub const CALLERS: Callers = &[
+pub const RPC_ACCESS: RpcAccess = &[
     ("tael.merchant.v1.MerchantService", &[
         ("RegisterMerchant", &[Backend, Operator]),
         ("ApproveMerchant", &[Operator]),

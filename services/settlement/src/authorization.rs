@@ -2,11 +2,11 @@
 //! is the operator's.
 
 use tael_grpc::caller::Caller::{Backend, Notification, Operator};
-use tael_grpc::server::Callers;
+use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub const CALLERS: Callers = &[
+pub const RPC_ACCESS: RpcAccess = &[
     ("tael.settlement.v1.SettlementService", &[
         ("SetFeeSchedule", &[Operator]),
         ("GetFeeSchedules", &[Backend, Operator]),
@@ -26,9 +26,9 @@ pub const CALLERS: Callers = &[
         ("ListConsumers", &[Operator]),
         ("RemoveConsumer", &[Operator]),
     ]),
-    ("tael.event.v1.SetAsideService", &[
-        ("ListSetAsideEvents", &[Operator]),
-        ("ReplaySetAsideEvents", &[Operator]),
+    ("tael.event.v1.DeadLetterService", &[
+        ("ListDeadLetters", &[Operator]),
+        ("ReplayDeadLetters", &[Operator]),
     ]),
     ("tael.audit.v1.AuditService", &[("ReadFacts", &[Operator])]),
 ];

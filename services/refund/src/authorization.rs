@@ -1,11 +1,11 @@
 //! Who may call what. The merchant's back-end asks for refunds; it or the operator approves them.
 
 use tael_grpc::caller::Caller::{Backend, Notification, Operator, Order, Settlement};
-use tael_grpc::server::Callers;
+use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub const CALLERS: Callers = &[
+pub const RPC_ACCESS: RpcAccess = &[
     ("tael.refund.v1.RefundService", &[
         ("SetRefundPolicy", &[Backend, Operator]),
         ("GetRefundPolicy", &[Backend, Operator]),
@@ -20,9 +20,9 @@ pub const CALLERS: Callers = &[
         ("ListConsumers", &[Operator]),
         ("RemoveConsumer", &[Operator]),
     ]),
-    ("tael.event.v1.SetAsideService", &[
-        ("ListSetAsideEvents", &[Operator]),
-        ("ReplaySetAsideEvents", &[Operator]),
+    ("tael.event.v1.DeadLetterService", &[
+        ("ListDeadLetters", &[Operator]),
+        ("ReplayDeadLetters", &[Operator]),
     ]),
     ("tael.audit.v1.AuditService", &[("ReadFacts", &[Settlement])]),
 ];

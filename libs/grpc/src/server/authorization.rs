@@ -23,17 +23,17 @@ use crate::status;
 /// Which callers may call each method of each service that a server serves. What is not in it may be called by nobody.
 ///
 /// Without TLS nobody can be told from anybody, and all may call everything.
-pub type Callers = &'static [(&'static str, &'static [(&'static str, &'static [Caller])])];
+pub type RpcAccess = &'static [(&'static str, &'static [(&'static str, &'static [Caller])])];
 
 /// What every server serves beside its own: anybody may ask how it is, and operators what it serves.
-const EVERYWHERE: Callers = &[
+const EVERYWHERE: RpcAccess = &[
     ("grpc.health.v1.Health", &[("Check", &Caller::ALL), ("Watch", &Caller::ALL)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", &[Caller::Operator])]),
 ];
 
 /// Compares the tables of all services with the contracts: names each method of a table's services that is missing from
 /// it, each that no contract has, and each service that is in no table.
-pub fn unlike_contracts(tables: &[Callers]) -> Vec<String> {
+pub fn unlike_contracts(tables: &[RpcAccess]) -> Vec<String> {
     let served: HashSet<_> = tables.iter().copied().flatten().map(|(service, _)| *service).collect();
     let of = |service: &str, name: &str| name.split_once('/').is_some_and(|(of, _)| of == service);
     let mut faults = Vec::new();
@@ -50,19 +50,19 @@ pub fn unlike_contracts(tables: &[Callers]) -> Vec<String> {
     faults
 }
 
-fn names(callers: Callers) -> impl Iterator<Item = (String, &'static [Caller])> {
-    callers.iter().flat_map(|(service, methods)| {
+fn names(access: RpcAccess) -> impl Iterator<Item = (String, &'static [Caller])> {
+    access.iter().flat_map(|(service, methods)| {
         methods.iter().map(move |(method, allowed)| (format!("{service}/{method}"), *allowed))
     })
 }
 
-/// Makes [`Checked`] services; without a table all calls are let through.
+/// Makes [`Authorized`] services; without a table all calls are let through.
 #[derive(Clone, Debug)]
-pub(crate) struct CallersLayer(Option<Arc<HashMap<String, &'static [Caller]>>>);
+pub(crate) struct AuthorizationLayer(Option<Arc<HashMap<String, &'static [Caller]>>>);
 
-impl CallersLayer {
-    pub(crate) fn new(callers: Option<Callers>) -> Self {
-        Self(callers.map(|callers| Arc::new(names(callers).chain(names(EVERYWHERE)).collect())))
+impl AuthorizationLayer {
+    pub(crate) fn new(access: Option<RpcAccess>) -> Self {
+        Self(access.map(|access| Arc::new(names(access).chain(names(EVERYWHERE)).collect())))
     }
 
     /// Whether a call may be made; otherwise who may not make it.
@@ -74,24 +74,24 @@ impl CallersLayer {
     }
 }
 
-impl<S> Layer<S> for CallersLayer {
-    type Service = Checked<S>;
+impl<S> Layer<S> for AuthorizationLayer {
+    type Service = Authorized<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Checked { inner, callers: self.clone() }
+        Authorized { inner, access: self.clone() }
     }
 }
 
 /// Lets only those calls through that the caller may make.
 #[derive(Clone, Debug)]
-pub(crate) struct Checked<S> {
+pub(crate) struct Authorized<S> {
     inner: S,
-    callers: CallersLayer,
+    access: AuthorizationLayer,
 }
 
 type Refusal = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-impl<S> Service<Request<Body>> for Checked<S>
+impl<S> Service<Request<Body>> for Authorized<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
@@ -104,7 +104,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.callers.check(&request) {
+        match self.access.check(&request) {
             Ok(()) => Either::Left(self.inner.call(request)),
             Err(caller) => Either::Right(Box::pin(refuse(request, caller))),
         }
@@ -133,15 +133,16 @@ mod tests {
     #[test]
     fn a_table_that_is_not_like_its_contracts_is_told() {
         const LOG: &str = "tael.event.v1.EventLogService";
-        let of_log = |tables: &[Callers]| {
+        let of_log = |tables: &[RpcAccess]| {
             let mut faults = unlike_contracts(tables);
             faults.retain(|fault| fault.starts_with(LOG));
             faults
         };
-        let whole: Callers =
+        let whole: RpcAccess =
             &[(LOG, &[("ReadEvents", &[]), ("ListConsumers", &[]), ("RemoveConsumer", &[])])];
         assert_eq!(of_log(&[whole]), [""; 0]);
-        let wrong: Callers = &[(LOG, &[("ReadEvent", &[]), ("ListConsumers", &[]), ("RemoveConsumer", &[])])];
+        let wrong: RpcAccess =
+            &[(LOG, &[("ReadEvent", &[]), ("ListConsumers", &[]), ("RemoveConsumer", &[])])];
         assert_eq!(
             of_log(&[whole, wrong]),
             [format!("{LOG}/ReadEvent is in no contract"), format!("{LOG}/ReadEvents is missing")]

@@ -11,19 +11,19 @@ use crate::log::EventLog;
 const BATCH: i64 = 2000;
 /// How long a batch may take before its connection counts as lost. Whatever becomes of its transaction, the next batch
 /// begins where the log begins then.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// The pause when nothing more is due.
 const PAUSE: Duration = Duration::from_mins(1);
 
 impl EventLog {
-    /// Removes events older than the log is to keep them ([`EventLog::kept_for`]), by the database's clock, that every
+    /// Removes events older than the log is to keep them ([`EventLog::with_retention`]), by the database's clock, that every
     /// registered consumer has applied. Works until `shutdown`. Several replicas may do so at once.
-    pub async fn retain(self, shutdown: CancellationToken) {
+    pub async fn prune(self, shutdown: CancellationToken) {
         if self.kept_days().is_none() {
             return shutdown.cancelled().await;
         }
         while !shutdown.is_cancelled() {
-            match tael_postgres::within(PATIENCE, self.retain_once()).await {
+            match tael_postgres::within(TIMEOUT, self.prune_once()).await {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(error) => {
@@ -42,7 +42,7 @@ impl EventLog {
     /// Only a beginning of the log is ever removed: up to the first event that is too young, that a consumer has not
     /// applied, or before which a running transaction could still put one. Up to where is recorded in the same
     /// transaction, so that a reader who stands before it is told.
-    pub async fn retain_once(&self) -> Result<u64, sqlx::Error> {
+    pub async fn prune_once(&self) -> Result<u64, sqlx::Error> {
         let Some(days) = self.kept_days() else {
             return Ok(0);
         };

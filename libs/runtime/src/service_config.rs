@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_config::Env;
-use tael_grpc::server::{self, Bound, Callers, Check, Limits, Readiness};
+use tael_grpc::server::{self, Bound, Check, Limits, Readiness, RpcAccess};
 use tael_grpc::tls::{Files, Identity};
 use tael_idempotency::Idempotency;
 
@@ -16,7 +16,7 @@ use crate::{Service, StartError, database_time, gauges};
 
 /// Address, database and Redis of a service.
 #[derive(Clone, Debug)]
-pub struct Base {
+pub struct ServiceConfig {
     /// `TAEL_LISTEN`: where to serve gRPC; port 0 takes a free one. By default 0.0.0.0:50051.
     pub listen: SocketAddr,
     /// `TAEL_HEALTH_LISTEN`: where to serve health alone, without TLS, for who probes and has no certificate; nowhere by
@@ -41,7 +41,7 @@ pub struct Base {
     pub max_in_flight: NonZeroU16,
 }
 
-impl Base {
+impl ServiceConfig {
     /// How many calls are worked on at once unless it is configured. On two cores a full service still answers each
     /// within a fraction of a second, and there is room for calls that only wait for a slow channel.
     pub const MAX_IN_FLIGHT: NonZeroU16 = NonZeroU16::new(256).expect("it is not zero");
@@ -99,7 +99,7 @@ impl Base {
     }
 
     /// Binds the address, and that for probes. With an identity, callers may make the calls that the table allows them.
-    pub async fn bind(&self, identity: Option<Identity>, callers: Callers) -> Result<Bound, StartError> {
+    pub async fn bind(&self, identity: Option<Identity>, callers: RpcAccess) -> Result<Bound, StartError> {
         let mut bound = server::bind(self.listen, self.limits()).await?;
         if let Some(addr) = self.health_listen {
             bound = bound.with_health(addr).await?.0;
@@ -180,7 +180,7 @@ mod tests {
         let variables =
             needed.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut env = Env::from_map(variables);
-        let base = Base::read(&mut env);
+        let base = ServiceConfig::read(&mut env);
         env.finish(|| base)
             .map(|base| base.event_retention_days.map(NonZeroU16::get))
             .map_err(|error| error.to_string())

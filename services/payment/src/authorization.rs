@@ -2,11 +2,11 @@
 //! the order service, which gives back what came too late; never by the back-end itself. Callbacks come from the gateway.
 
 use tael_grpc::caller::Caller::{Backend, Gateway, Notification, Operator, Order, Refund, Settlement};
-use tael_grpc::server::Callers;
+use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub const CALLERS: Callers = &[
+pub const RPC_ACCESS: RpcAccess = &[
     ("tael.payment.v1.PaymentService", &[
         ("CreateChannelAccount", &[Backend, Operator]),
         ("GetChannelAccount", &[Settlement, Backend, Operator]),

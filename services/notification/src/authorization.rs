@@ -1,11 +1,11 @@
 //! Who may call what. Where webhooks go is the merchant's to say.
 
 use tael_grpc::caller::Caller::{Backend, Operator, Settlement};
-use tael_grpc::server::Callers;
+use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
-pub const CALLERS: Callers = &[
+pub const RPC_ACCESS: RpcAccess = &[
     ("tael.notification.v1.NotificationService", &[
         ("CreateWebhookEndpoint", &[Backend]),
         ("ListWebhookEndpoints", &[Backend, Operator]),
@@ -14,9 +14,9 @@ pub const CALLERS: Callers = &[
         ("ListDeliveries", &[Backend, Operator]),
         ("ReplayDelivery", &[Backend, Operator]),
     ]),
-    ("tael.event.v1.SetAsideService", &[
-        ("ListSetAsideEvents", &[Operator]),
-        ("ReplaySetAsideEvents", &[Operator]),
+    ("tael.event.v1.DeadLetterService", &[
+        ("ListDeadLetters", &[Operator]),
+        ("ReplayDeadLetters", &[Operator]),
     ]),
     ("tael.audit.v1.AuditService", &[("ReadFacts", &[Settlement])]),
 ];

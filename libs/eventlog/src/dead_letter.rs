@@ -12,10 +12,10 @@ use tael_grpc::fields::Fields;
 use tael_grpc::page::Page;
 use tael_grpc::status::Chain;
 use tael_ids::EventId;
-use tael_proto::event::v1::set_aside_service_server::{SetAsideService, SetAsideServiceServer};
+use tael_proto::event::v1::dead_letter_service_server::{DeadLetterService, DeadLetterServiceServer};
 use tael_proto::event::v1::{
-    Event, ListSetAsideEventsRequest, ListSetAsideEventsResponse, ReplaySetAsideEventsRequest,
-    ReplaySetAsideEventsResponse, SetAsideEvent,
+    DeadLetter, Event, ListDeadLettersRequest, ListDeadLettersResponse, ReplayDeadLettersRequest,
+    ReplayDeadLettersResponse,
 };
 use tonic::{Request, Response, Status};
 use tracing::Span;
@@ -31,14 +31,14 @@ const CHUNK: i64 = 100;
 
 /// The events of other services' logs that could not be applied here. Cheap to clone.
 #[derive(Clone)]
-pub struct SetAside {
+pub struct DeadLetters {
     pool: PgPool,
     replays: BTreeMap<&'static str, Arc<dyn Replay>>,
 }
 
-impl fmt::Debug for SetAside {
+impl fmt::Debug for DeadLetters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SetAside").field("sources", &self.replays.keys()).finish_non_exhaustive()
+        f.debug_struct("DeadLetters").field("sources", &self.replays.keys()).finish_non_exhaustive()
     }
 }
 
@@ -46,12 +46,12 @@ impl fmt::Debug for SetAside {
 enum Replayed {
     Applied,
     Failed,
-    /// It is not set aside, or not any more.
+    /// It is no dead letter, or not any more.
     Gone,
 }
 
-impl SetAside {
-    /// The events set aside in this database.
+impl DeadLetters {
+    /// The dead letters in this database.
     pub fn new(pool: PgPool) -> Self {
         Self { pool, replays: BTreeMap::new() }
     }
@@ -66,8 +66,8 @@ impl SetAside {
     }
 
     /// Returns the gRPC service that lists and replays them.
-    pub fn server(self) -> SetAsideServiceServer<Self> {
-        SetAsideServiceServer::new(self)
+    pub fn server(self) -> DeadLetterServiceServer<Self> {
+        DeadLetterServiceServer::new(self)
     }
 
     /// Applies one event again, in a transaction of its own that also removes it. Its row stays locked meanwhile, so
@@ -104,7 +104,7 @@ impl SetAside {
                 if let Some(replay) = replay {
                     replay.applied();
                 }
-                tracing::info!(tael.source = row.source, tael.event_id = %event_id, "an event that was set aside was applied");
+                tracing::info!(tael.source = row.source, tael.event_id = %event_id, "a dead letter was applied");
                 Ok(Replayed::Applied)
             }
             Err(ApplyError::Poison(error)) => {
@@ -128,7 +128,7 @@ impl SetAside {
     async fn replay_each(
         &self,
         events: &[Uuid],
-        outcome: &mut ReplaySetAsideEventsResponse,
+        outcome: &mut ReplayDeadLettersResponse,
     ) -> Result<(), Status> {
         for &event in events {
             match self.replay(event).await.map_err(|error| not_now(&error))? {
@@ -154,14 +154,14 @@ impl SetAside {
 }
 
 #[tonic::async_trait]
-impl SetAsideService for SetAside {
-    async fn list_set_aside_events(
+impl DeadLetterService for DeadLetters {
+    async fn list_dead_letters(
         &self,
-        request: Request<ListSetAsideEventsRequest>,
-    ) -> Result<Response<ListSetAsideEventsResponse>, Status> {
+        request: Request<ListDeadLettersRequest>,
+    ) -> Result<Response<ListDeadLettersResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let page = Page::parse(&mut fields, request.page_size, &request.page_token, &["ListSetAsideEvents"]);
+        let page = Page::parse(&mut fields, request.page_size, &request.page_token, &["ListDeadLetters"]);
         let page = fields.finish(|| page)?;
         let rows = sqlx::query!(
             "select source, event_id, event, error, set_aside_time from event_set_aside
@@ -174,7 +174,7 @@ impl SetAsideService for SetAside {
         .await
         .map_err(|e| tael_postgres::status(&e))?;
         let (rows, next_page_token) = page.cut(rows, |row| row.event_id);
-        let events = rows.into_iter().map(|row| SetAsideEvent {
+        let events = rows.into_iter().map(|row| DeadLetter {
             source: row.source,
             // What can't be read any more is shown by its id.
             event: Some(Event::decode(row.event.as_slice()).unwrap_or_else(|_| Event {
@@ -182,17 +182,17 @@ impl SetAsideService for SetAside {
                 ..Event::default()
             })),
             error: row.error,
-            set_aside_time: Some(tael_grpc::convert::timestamp(row.set_aside_time.to_jiff())),
+            dead_letter_time: Some(tael_grpc::convert::timestamp(row.set_aside_time.to_jiff())),
         });
-        Ok(Response::new(ListSetAsideEventsResponse { events: events.collect(), next_page_token }))
+        Ok(Response::new(ListDeadLettersResponse { dead_letters: events.collect(), next_page_token }))
     }
 
-    async fn replay_set_aside_events(
+    async fn replay_dead_letters(
         &self,
-        request: Request<ReplaySetAsideEventsRequest>,
-    ) -> Result<Response<ReplaySetAsideEventsResponse>, Status> {
+        request: Request<ReplayDeadLettersRequest>,
+    ) -> Result<Response<ReplayDeadLettersResponse>, Status> {
         let named = event_ids(&request.into_inner().event_ids)?;
-        let mut outcome = ReplaySetAsideEventsResponse::default();
+        let mut outcome = ReplayDeadLettersResponse::default();
         if !named.is_empty() {
             self.replay_each(&named, &mut outcome).await?;
             return Ok(Response::new(outcome));
@@ -253,7 +253,7 @@ impl<H: Handler> Replay for Replayer<H> {
         event: Event,
     ) -> Pin<Box<dyn Future<Output = Result<(), ApplyError>> + Send + 'a>> {
         Box::pin(async move {
-            match Received::of_concern(&*self.handler, self.name, self.source, event) {
+            match Received::if_handled(&*self.handler, self.name, self.source, event) {
                 Some(received) => {
                     // Instead of a batch: the call that applies it again.
                     tael_telemetry::link(&received.span, &Span::current());

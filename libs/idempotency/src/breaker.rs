@@ -7,26 +7,26 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Redis must be faster than this to be of use.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
 /// After a failure Redis is left alone for so long. Then one call looks whether it is back, while the others go on
 /// without: an outage costs one wait each time, and not one per call.
 const PAUSE_MS: u64 = 1000;
 
 /// Waits for Redis a little, and for one that is in trouble hardly at all.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Breaker {
     /// Until when Redis is left alone, in milliseconds since `epoch`; 0 while it is well.
     paused_until_ms: AtomicU64,
     epoch: Instant,
 }
 
-impl Patience {
+impl Breaker {
     pub(crate) fn new() -> Self {
         Self { paused_until_ms: AtomicU64::new(0), epoch: Instant::now() }
     }
 
     /// Whether Redis gave trouble when it was last asked.
-    pub(crate) fn is_at_an_end(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.paused_until_ms.load(Ordering::Relaxed) != 0
     }
 
@@ -37,7 +37,7 @@ impl Patience {
 
     /// Waits for one step. `None` if it failed or took too long.
     pub(crate) async fn wait<T>(&self, step: impl Future<Output = redis::RedisResult<T>>) -> Option<T> {
-        match tokio::time::timeout(PATIENCE, step).await {
+        match tokio::time::timeout(TIMEOUT, step).await {
             Ok(Ok(value)) => {
                 if self.paused_until_ms.swap(0, Ordering::Relaxed) != 0 {
                     tracing::info!("Redis helps again");
@@ -81,26 +81,26 @@ mod tests {
 
     #[test]
     fn after_a_failure_one_asks_each_second() {
-        let patience = Patience::new();
-        assert!(patience.allows_at(0) && patience.allows_at(0) && !patience.is_at_an_end());
-        assert!(patience.pause_at(5));
-        assert!(!patience.pause_at(6), "in trouble already");
+        let breaker = Breaker::new();
+        assert!(breaker.allows_at(0) && breaker.allows_at(0) && !breaker.is_open());
+        assert!(breaker.pause_at(5));
+        assert!(!breaker.pause_at(6), "in trouble already");
         for second in 1..4 {
             let back = 6 + second * PAUSE_MS;
-            assert!(!patience.allows_at(back - 1) && patience.is_at_an_end());
-            assert!(patience.allows_at(back), "one may look");
-            assert!(!patience.allows_at(back), "and only one");
+            assert!(!breaker.allows_at(back - 1) && breaker.is_open());
+            assert!(breaker.allows_at(back), "one may look");
+            assert!(!breaker.allows_at(back), "and only one");
         }
     }
 
     #[tokio::test]
     async fn who_does_not_answer_in_time_is_left_alone_until_it_does() {
-        let patience = Patience::new();
+        let breaker = Breaker::new();
         let began = Instant::now();
-        assert_eq!(patience.wait(std::future::pending::<redis::RedisResult<()>>()).await, None);
-        assert!(began.elapsed() >= PATIENCE);
-        assert!(!patience.allows());
-        assert_eq!(patience.wait(async { Ok(7) }).await, Some(7));
-        assert!(patience.allows());
+        assert_eq!(breaker.wait(std::future::pending::<redis::RedisResult<()>>()).await, None);
+        assert!(began.elapsed() >= TIMEOUT);
+        assert!(!breaker.allows());
+        assert_eq!(breaker.wait(async { Ok(7) }).await, Some(7));
+        assert!(breaker.allows());
     }
 }
