@@ -145,8 +145,7 @@ fn event() -> NewEvent {
             channel_account_id: "cha_bench".to_owned(),
             channel_transaction_id: "2026112222001400000000000001".to_owned(),
             method: Method::QrCode.into(),
-            pay_time: None,
-            reversed: false,
+            ..PaymentSucceeded::default()
         }),
         occur_time: Timestamp::from_second(1_790_000_000).unwrap(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),

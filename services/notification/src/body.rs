@@ -202,7 +202,7 @@ mod tests {
             channel_transaction_id: "2026030122001".to_owned(),
             method: Method::QrCode.into(),
             pay_time: Some(prost_types::Timestamp { seconds: 1_772_352_000, nanos: 0 }),
-            reversed: false,
+            ..PaymentSucceeded::default()
         });
         assert_eq!(
             written(&kind),

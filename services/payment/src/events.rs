@@ -45,6 +45,7 @@ pub(crate) fn succeeded(
         method: method(attempt.method).into(),
         pay_time: Some(convert::timestamp(paid.pay_time)),
         reversed,
+        received: None,
     });
     event(payment, kind, now)
 }
@@ -88,6 +89,7 @@ pub(crate) fn refunded(
         channel_account_id: attempt.channel_account_id.to_string(),
         refund_time: Some(convert::timestamp(refund_time)),
         reversal,
+        ..PaymentRefunded::default()
     });
     event(payment, kind, now)
 }

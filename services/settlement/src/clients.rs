@@ -167,7 +167,7 @@ fn bill_line(line: wire::BillLine) -> Option<BillLine> {
     let (kind, number) = match wire::BillLineKind::try_from(line.kind) {
         Ok(wire::BillLineKind::Payment) => (BillLineKind::Payment, line.merchant_number),
         Ok(wire::BillLineKind::Refund) => (BillLineKind::Refund, line.refund_number),
-        Ok(wire::BillLineKind::Unspecified) | Err(_) => return None,
+        Ok(wire::BillLineKind::Unspecified | wire::BillLineKind::Unreadable) | Err(_) => return None,
     };
     let amount = money(line.amount.as_ref())?;
     let fee = money(line.fee.as_ref())?;

@@ -348,7 +348,7 @@ fn payment_succeeded(order: &Order, payment: PaymentId, amount: Money) -> Paymen
         channel_transaction_id: "2026112122001".to_owned(),
         method: Method::QrCode.into(),
         pay_time: Some(pay_time()),
-        reversed: false,
+        ..PaymentSucceeded::default()
     }
 }
 
@@ -370,7 +370,7 @@ pub(crate) fn payment_refunded(order: &Order, payment: PaymentId, refund: Refund
         channel: PaymentChannel::Alipay.into(),
         channel_account_id: tael_ids::ChannelAccountId::new().to_string(),
         refund_time: Some(pay_time()),
-        reversal: false,
+        ..PaymentRefunded::default()
     }
 }
 

@@ -165,5 +165,7 @@ pub(super) fn bill_line(line: BillLine) -> wire::BillLine {
         amount: Some(money(line.amount)),
         fee: Some(money(line.fee)),
         finish_time: Some(timestamp(line.finish_time)),
+        received: None,
+        problem: String::new(),
     }
 }

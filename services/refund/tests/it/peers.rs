@@ -123,9 +123,7 @@ impl FakeLog {
             refunded_total: refund.amount.clone(),
             payment_amount: refund.amount.clone(),
             channel: 1,
-            channel_account_id: String::new(),
-            refund_time: None,
-            reversal: false,
+            ..PaymentRefunded::default()
         };
         self.append(&refund.merchant_id, &refund.payment_id, Kind::PaymentRefunded(event));
     }

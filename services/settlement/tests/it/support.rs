@@ -316,6 +316,7 @@ impl Paid {
             amount: Some(self.amount.clone()),
             fee: Some(Money { minor: fee, ..self.amount.clone() }),
             finish_time: Some(tael_grpc::convert::timestamp(self.time)),
+            ..BillLine::default()
         }
     }
 }
