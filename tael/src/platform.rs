@@ -255,9 +255,8 @@ async fn build<S: Service>(
         set("TAEL_TLS_KEY", file("tls.key"));
         set("TAEL_TLS_AUTHORITY", file("ca.crt"));
     }
-    // A merchant under development receives webhooks on this machine.
-    set("TAEL_WEBHOOK_ALLOW_HTTP", "true".to_owned());
-    set("TAEL_WEBHOOK_ALLOW_PRIVATE", "true".to_owned());
+    // A merchant under development receives webhooks on this machine, and the channels are simulated here.
+    set("TAEL_EGRESS_ALLOW_LOCAL", "true".to_owned());
     // What is set for the whole process, such as poll intervals, holds for every service.
     for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("TAEL_")) {
         variables.entry(name).or_insert(value);

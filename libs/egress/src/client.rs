@@ -208,7 +208,7 @@ mod tests {
         let url = format!("http://shop.example:{}/", listener.local_addr().unwrap().port());
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            stream.read(&mut [0; 1024]).await.unwrap();
+            stream.read_exact(&mut [0; 16]).await.unwrap();
             let answer = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
             stream.write_all(answer).await.unwrap();
             std::future::pending::<()>().await;

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
+use tael_egress::Policy;
 use tael_eventlog::{Consumer, DeadLetters};
 use tael_grpc::client::{Channel, Connector};
 use tael_grpc::server::Bound;
@@ -20,7 +21,6 @@ use tonic::service::Routes;
 use crate::Config;
 use crate::authorization::RPC_ACCESS;
 use crate::config::Webhooks;
-use crate::domain::address::Rules;
 use crate::domain::delivery::Schedule;
 use crate::events::Deliveries;
 use crate::facts::DeliveryFacts;
@@ -43,7 +43,7 @@ pub struct App {
     /// The logs that are consumed, by their services' names.
     logs: [(&'static str, Channel); 4],
     sender: Sender,
-    rules: Rules,
+    egress: Policy,
     webhooks: Webhooks,
 }
 
@@ -70,10 +70,10 @@ impl Service for App {
             ("refund", peers.connect(&config.refund_url)?),
             ("settlement", peers.connect(&config.settlement_url)?),
         ];
-        let rules = Rules { allow_http: webhooks.allow_http, allow_private: webhooks.allow_private };
-        let sender = Sender::new(rules, webhooks.timeout)?;
+        let egress = config.egress.clone();
+        let sender = Sender::new(egress.clone(), webhooks.timeout)?;
         let bound = base.bind(identity, RPC_ACCESS).await?;
-        Ok(Self { bound, pool, idempotency, keyring, clock, logs, sender, rules, webhooks: *webhooks })
+        Ok(Self { bound, pool, idempotency, keyring, clock, logs, sender, egress, webhooks: *webhooks })
     }
 
     fn addr(&self) -> SocketAddr {
@@ -81,9 +81,9 @@ impl Service for App {
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
-        let Self { bound, pool, idempotency, keyring, clock, logs, sender, rules, webhooks } = self;
+        let Self { bound, pool, idempotency, keyring, clock, logs, sender, egress, webhooks } = self;
         let notifications = Notifications { pool: pool.clone(), clock, keyring, due: Arc::default() };
-        let rpc = Rpc { notifications: notifications.clone(), idempotency: idempotency.clone(), rules };
+        let rpc = Rpc { notifications: notifications.clone(), idempotency: idempotency.clone(), egress };
         let audit = Auditable::new(pool.clone(), DeliveryFacts { pool: pool.clone() });
         let consumers = logs.map(|(source, log)| {
             let handler = Deliveries { notifications: notifications.clone() };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tael_config::{ConfigErrors, Env};
+use tael_egress::Policy;
 use tael_runtime::ServiceConfig;
 use tael_sealed::Keyring;
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub settlement_url: String,
     /// `TAEL_SEALING_KEYS`: the keyring that seals signing secrets.
     pub keyring: Arc<Keyring>,
+    /// `TAEL_EGRESS_ALLOW_LOCAL`, `TAEL_EGRESS_PORTS`: which addresses endpoints may have ([`Policy::read`]).
+    pub egress: Policy,
     /// How webhooks are sent.
     pub webhooks: Webhooks,
 }
@@ -30,10 +33,6 @@ pub struct Config {
 /// How webhooks are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Webhooks {
-    /// `TAEL_WEBHOOK_ALLOW_HTTP`: endpoints may be http, not only https. Not by default.
-    pub allow_http: bool,
-    /// `TAEL_WEBHOOK_ALLOW_PRIVATE`: endpoints may have private addresses. For development; not by default.
-    pub allow_private: bool,
     /// `TAEL_WEBHOOK_TIMEOUT`: how long an endpoint has for its answer; 10 s by default.
     pub timeout: Duration,
     /// `TAEL_WEBHOOK_RETRY_SPEED`: so many times faster than the specification recommends deliveries are tried again;
@@ -53,9 +52,8 @@ impl Config {
         let refund_url = env.required("TAEL_REFUND_URL");
         let settlement_url = env.required("TAEL_SETTLEMENT_URL");
         let keyring = env.secret_as("TAEL_SEALING_KEYS").map(Arc::new);
+        let egress = Policy::read(env);
         let webhooks = Webhooks {
-            allow_http: env.flag("TAEL_WEBHOOK_ALLOW_HTTP", false),
-            allow_private: env.flag("TAEL_WEBHOOK_ALLOW_PRIVATE", false),
             timeout: env.duration("TAEL_WEBHOOK_TIMEOUT", Duration::from_secs(10)),
             retry_speed: env.or("TAEL_WEBHOOK_RETRY_SPEED", NonZeroU32::MIN),
             poll: env.duration("TAEL_WEBHOOK_POLL", Duration::from_secs(1)),
@@ -68,6 +66,7 @@ impl Config {
                 refund_url: refund_url?,
                 settlement_url: settlement_url?,
                 keyring: keyring?,
+                egress,
                 webhooks,
             })
         })

@@ -5,6 +5,7 @@ mod reply;
 use std::collections::HashSet;
 
 use secrecy::ExposeSecret as _;
+use tael_egress::Policy;
 use tael_grpc::fields::Fields;
 use tael_grpc::page::Page;
 use tael_idempotency::{Call, Idempotency};
@@ -18,7 +19,6 @@ use tael_proto::notification::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::domain::address::Rules;
 use crate::usecase::Notifications;
 
 /// The service on the wire.
@@ -26,7 +26,8 @@ use crate::usecase::Notifications;
 pub(crate) struct Rpc {
     pub(crate) notifications: Notifications,
     pub(crate) idempotency: Idempotency,
-    pub(crate) rules: Rules,
+    /// Which addresses endpoints may have.
+    pub(crate) egress: Policy,
 }
 
 #[tonic::async_trait]
@@ -38,7 +39,7 @@ impl NotificationService for Rpc {
         let (metadata, _, request) = request.into_parts();
         let mut fields = Fields::default();
         let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
-        let url = self.rules.parse(&request.url).map_or_else(|e| fields.bad("url", e.to_string()), Some);
+        let url = self.egress.parse(&request.url).map_or_else(|e| fields.bad("url", e.to_string()), Some);
         let event_types = event_types(&mut fields, &request.event_types);
         let (merchant_id, url, event_types) = fields.finish(|| Some((merchant_id?, url?, event_types?)))?;
         let call = Call::new(&merchant_id, "CreateWebhookEndpoint", &metadata, &request)?;

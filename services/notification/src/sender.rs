@@ -1,16 +1,11 @@
-//! Sending one webhook: the HTTP request, and to which addresses it may go.
+//! Sending one webhook: the HTTP request.
 
-use std::error::Error;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tael_egress::{Failure, Policy};
 use url::Url;
 
-use crate::domain::address::Rules;
 use crate::domain::delivery::AttemptResult;
 
 /// So much of an answer is read, so that its connection can be used again; more is cut off.
@@ -19,8 +14,7 @@ const MAX_ANSWER: usize = 4096;
 /// Sends webhooks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
-    client: reqwest::Client,
-    rules: Rules,
+    client: tael_egress::Client,
 }
 
 /// A request to be made.
@@ -38,57 +32,27 @@ pub(crate) struct Message {
     pub(crate) traceparent: String,
 }
 
-/// A name leads to no address that may be connected to.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("a private address")]
-struct PrivateAddress;
-
-/// Resolves names to public addresses only. The connection is made to what this returns and the name is not resolved
-/// a second time, so that no other answer can come in between.
-struct PublicResolver {
-    rules: Rules,
-}
-
-impl Resolve for PublicResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let rules = self.rules;
-        Box::pin(async move {
-            let all = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = all.filter(|address| rules.allows(address.ip())).collect();
-            if allowed.is_empty() {
-                return Err(PrivateAddress.into());
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
-}
-
 impl Sender {
-    /// Prepares to send, giving an endpoint so much time for its answer.
-    pub(crate) fn new(rules: Rules, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+    /// Prepares to send to addresses that `egress` allows, giving an endpoint so much time for its answer.
+    pub(crate) fn new(egress: Policy, timeout: Duration) -> Result<Self, reqwest::Error> {
+        let settings = reqwest::Client::builder()
             .user_agent("Tael-Webhooks/1")
             .timeout(timeout)
-            .redirect(redirect::Policy::none())
-            // A proxy of the environment would resolve names by itself.
-            .no_proxy()
-            .dns_resolver(Arc::new(PublicResolver { rules }))
             .pool_max_idle_per_host(4)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build()?;
-        Ok(Self { client, rules })
+            .pool_idle_timeout(Duration::from_secs(30));
+        Ok(Self { client: tael_egress::Client::new(egress, settings)? })
     }
 
     /// Makes the request. Whatever goes wrong is a result.
     pub(crate) async fn send(&self, message: Message) -> AttemptResult {
         let unanswered = |reason: &str| AttemptResult::Unanswered(reason.to_owned());
         let Ok(url) = Url::parse(&message.url) else { return unanswered("not a URL") };
-        // A literal address is not resolved, so it is judged here; the rules may have changed since it was accepted.
-        if !self.rules.allows_host(&url) {
-            return unanswered("private address");
-        }
+        // What is allowed may have changed since the URL was accepted.
+        let Ok(request) = self.client.request(Method::POST, url) else {
+            return unanswered(Failure::NotPublic.as_str());
+        };
         let Some(headers) = headers(&message) else { return unanswered("not sendable") };
-        match self.client.post(url).headers(headers).body(message.body).send().await {
+        match request.headers(headers).body(message.body).send().await {
             Ok(mut answer) => {
                 let status = answer.status().as_u16();
                 let mut read = 0;
@@ -101,7 +65,7 @@ impl Sender {
                 }
                 AttemptResult::Answered(status)
             }
-            Err(error) => unanswered(reason(&error)),
+            Err(error) => unanswered(Failure::of(&error).as_str()),
         }
     }
 }
@@ -117,24 +81,6 @@ fn headers(message: &Message) -> Option<HeaderMap> {
         headers.insert(HeaderName::from_static("traceparent"), message.traceparent.parse().ok()?);
     }
     Some(headers)
-}
-
-/// Says in a few words why there was no answer. The errors' own texts may hold the URL, which may hold a token.
-fn reason(error: &reqwest::Error) -> &'static str {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        if cause.is::<PrivateAddress>() {
-            return "private address";
-        }
-        source = cause.source();
-    }
-    if error.is_timeout() {
-        "timeout"
-    } else if error.is_connect() {
-        "connection failed"
-    } else {
-        "no valid answer"
-    }
 }
 
 #[cfg(test)]
@@ -153,22 +99,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn private_addresses_are_refused_when_sending() {
-        let strict = Rules { allow_http: true, allow_private: false };
+    async fn addresses_inside_are_refused_when_sending() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let strict = Policy::strict().with_ports(&[443, port]);
         let sender = Sender::new(strict, Duration::from_secs(5)).unwrap();
-        for url in ["http://127.0.0.1:9/", "http://[::1]:9/", "http://localhost:9/"] {
-            let result = sender.send(message(url)).await;
-            assert_eq!(result, AttemptResult::Unanswered("private address".to_owned()), "{url}");
+        for url in [
+            format!("https://127.0.0.1:{port}/"),
+            format!("http://127.0.0.1:{port}/"),
+            format!("https://2130706433:{port}/"),
+            format!("https://[::1]:{port}/"),
+            format!("https://[::ffff:127.0.0.1]:{port}/"),
+            format!("https://localhost:{port}/"),
+            "https://payment:50052/".to_owned(),
+            "https://169.254.169.254/".to_owned(),
+            "https://8.8.8.8:22/".to_owned(),
+        ] {
+            let result = sender.send(message(&url)).await;
+            assert_eq!(result, AttemptResult::Unanswered("no public address".to_owned()), "{url}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_name_is_judged_by_what_it_resolves_to() {
-        let resolver = PublicResolver { rules: Rules { allow_http: true, allow_private: false } };
-        // Every machine resolves this name to itself.
-        let refused = resolver.resolve("localhost".parse().unwrap()).await.err().unwrap();
-        assert!(refused.is::<PrivateAddress>());
-        let open = PublicResolver { rules: Rules { allow_http: true, allow_private: true } };
-        assert!(open.resolve("localhost".parse().unwrap()).await.unwrap().next().is_some());
+        assert!(tokio::time::timeout(Duration::ZERO, listener.accept()).await.is_err());
     }
 }

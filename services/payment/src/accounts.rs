@@ -23,7 +23,7 @@ const MAX_OPEN: u64 = 10_000;
 pub(crate) struct Accounts {
     pool: PgPool,
     keyring: Arc<Keyring>,
-    http: reqwest::Client,
+    http: tael_egress::Client,
     clock: Clock,
     call_timeout: Duration,
     open: Cache<ChannelAccountId, Arc<OpenAccount>>,
@@ -56,7 +56,7 @@ impl Accounts {
     pub(crate) fn new(
         pool: PgPool,
         keyring: Arc<Keyring>,
-        http: reqwest::Client,
+        http: tael_egress::Client,
         clock: Clock,
         call_timeout: Duration,
     ) -> Self {

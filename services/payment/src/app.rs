@@ -58,11 +58,8 @@ impl Service for App {
         let log =
             EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);
         // A channel is called directly or not at all, and a redirect is no answer of its protocol.
-        let http = reqwest::Client::builder()
-            .timeout(config.channel_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+        let settings = reqwest::Client::builder().timeout(config.channel_timeout);
+        let http = tael_egress::Client::new(config.egress.clone(), settings)?;
         let accounts = Accounts::new(pool.clone(), keyring, http, clock.clone(), config.channel_timeout);
         let identity = config.base.identity().await?;
         let peers = Connector::new(identity.clone());
@@ -70,6 +67,7 @@ impl Service for App {
         let settings = Settings {
             public_url: config.public_url.as_str().trim_end_matches('/').to_owned(),
             channel_timeout: config.channel_timeout,
+            egress: config.egress,
             poll: Backoff { first: config.poll_first, last: config.poll_last.max(config.poll_first) },
         };
         let payments = Payments::new(pool.clone(), log.clone(), clock, accounts, clients, settings);

@@ -167,7 +167,7 @@ pub(crate) trait Adapter: Debug + Send + Sync {
 pub(crate) fn open(
     identity: &Identity,
     keys: &[u8],
-    http: &reqwest::Client,
+    http: &tael_egress::Client,
     clock: &Clock,
     health: &Health,
 ) -> Result<Arc<dyn Adapter>, alipay::KeysError> {
@@ -177,7 +177,7 @@ pub(crate) fn open(
             Ok(Arc::new(alipay::Alipay::new(
                 identity.clone(),
                 keys,
-                http.clone(),
+                http.only(alipay::HOSTS),
                 clock.clone(),
                 health.clone(),
             )))

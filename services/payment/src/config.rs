@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tael_config::{ConfigErrors, Env};
+use tael_egress::Policy;
 use tael_runtime::ServiceConfig;
 use tael_sealed::Keyring;
 use url::Url;
@@ -21,6 +22,9 @@ pub struct Config {
     pub public_url: Url,
     /// `TAEL_SEALING_KEYS`: the keyring that seals channel credentials.
     pub keyring: Arc<Keyring>,
+    /// `TAEL_EGRESS_ALLOW_LOCAL`, `TAEL_EGRESS_PORTS`: which of the addresses that merchants and channels name are called
+    /// ([`Policy::read`]).
+    pub egress: Policy,
     /// `TAEL_CHANNEL_TIMEOUT`: how long a channel may take to answer one call; 10s by default.
     pub channel_timeout: Duration,
     /// `TAEL_POLL_FIRST`: how long after a call the channel is asked what became of it; 5s by default. Each further
@@ -37,6 +41,7 @@ impl Config {
         let merchant_url = env.required("TAEL_MERCHANT_URL");
         let public_url = env.required("TAEL_PUBLIC_URL");
         let keyring = env.secret_as("TAEL_SEALING_KEYS").map(Arc::new);
+        let egress = Policy::read(env);
         let channel_timeout = env.duration("TAEL_CHANNEL_TIMEOUT", Duration::from_secs(10));
         let poll_first = env.duration("TAEL_POLL_FIRST", Duration::from_secs(5));
         let poll_last = env.duration("TAEL_POLL_LAST", Duration::from_mins(1));
@@ -47,6 +52,7 @@ impl Config {
                 merchant_url: merchant_url?,
                 public_url: public_url?,
                 keyring: keyring?,
+                egress,
                 channel_timeout,
                 poll_first,
                 poll_last,

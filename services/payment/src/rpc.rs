@@ -40,7 +40,7 @@ impl PaymentService for Rpc {
         request: Request<CreateChannelAccountRequest>,
     ) -> Result<Response<CreateChannelAccountResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let new = parse::new_account(&request)?;
+        let new = parse::new_account(&request, &self.payments.settings().egress)?;
         // Of the request, secrets included, only a hash is kept with the key.
         let call = Call::new(&new.merchant_id, "CreateChannelAccount", &metadata, &request)?;
         let payments = self.payments.clone();

@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 pub(crate) use refund::NewRefund;
 use sqlx::PgPool;
 use tael_clock::Clock;
+use tael_egress::Policy;
 use tael_eventlog::EventLog;
 use tael_grpc::deadline;
 use tael_ids::{ChannelAccountId, MerchantId, OrderId, PaymentId, RefundId};
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     /// Where channels and payers reach the gateway, without a slash at the end.
     pub(crate) public_url: String,
     pub(crate) channel_timeout: Duration,
+    /// Which addresses channel accounts may name.
+    pub(crate) egress: Policy,
     pub(crate) poll: Backoff,
 }
 

@@ -207,8 +207,7 @@ impl Platform {
             ("TAEL_POLL_LAST", "3s".to_owned()),
             ("TAEL_REFUND_RETRY_FIRST", "300ms".to_owned()),
             ("TAEL_REFUND_RETRY_POLL", "300ms".to_owned()),
-            ("TAEL_WEBHOOK_ALLOW_HTTP", "true".to_owned()),
-            ("TAEL_WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
+            ("TAEL_EGRESS_ALLOW_LOCAL", "true".to_owned()),
             ("TAEL_WEBHOOK_TIMEOUT", "2s".to_owned()),
             // Three days of retries within eight minutes.
             ("TAEL_WEBHOOK_RETRY_SPEED", "600".to_owned()),

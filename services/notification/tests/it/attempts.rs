@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tael_egress::Policy;
 use tael_proto::notification::v1::DeliveryState;
 use tael_testkit::redis_url;
 
@@ -54,7 +55,7 @@ async fn a_delivery_is_given_up_after_ten_tries() {
 
 #[tokio::test]
 async fn a_hanging_endpoint_times_out() {
-    let world = World::with(redis_url(), |webhooks| webhooks.timeout = Duration::from_secs(1)).await;
+    let world = World::with(redis_url(), |config| config.webhooks.timeout = Duration::from_secs(1)).await;
     let receiver = Receiver::start().await;
     world.endpoint(&receiver, &[]).await;
     receiver.next([Answer::Hang]);
@@ -106,17 +107,18 @@ async fn nobody_at_home_is_a_failed_try() {
 
 #[tokio::test]
 async fn a_private_address_is_not_connected_to() {
-    let world = World::with(redis_url(), |webhooks| webhooks.allow_private = false).await;
     let receiver = Receiver::start().await;
+    let port = receiver.url.split(':').nth(2).unwrap().trim_end_matches("/hooks");
+    let ports = [443, port.parse().unwrap()];
+    let world = World::with(redis_url(), |config| config.egress = Policy::strict().with_ports(&ports)).await;
     let refused = world.try_endpoint(&receiver.url, &[]).await.unwrap_err();
     assert_eq!(tael_grpc::status::bad_fields(&refused), ["url"]);
 
     // As if the name had led somewhere else when the endpoint was registered: now it leads to this machine.
-    let port = receiver.url.split(':').nth(2).unwrap();
-    world.try_endpoint("http://hooks.example/", &[]).await.unwrap();
-    world.point_endpoint_to(&format!("http://localhost:{port}")).await;
+    world.try_endpoint("https://hooks.example/", &[]).await.unwrap();
+    world.point_endpoint_to(&format!("https://localhost:{port}/hooks")).await;
     world.order_paid();
     let attempt = world.tried(1).await.attempts.remove(0);
-    assert_eq!((attempt.status, attempt.error.as_str()), (0, "private address"));
+    assert_eq!((attempt.status, attempt.error.as_str()), (0, "no public address"));
     assert!(receiver.told().is_empty());
 }

@@ -142,7 +142,7 @@ async fn a_disabled_endpoint_is_told_nothing_more() {
 
 #[tokio::test]
 async fn a_slow_endpoint_holds_nobody_up() {
-    let world = World::with(redis_url(), |webhooks| webhooks.timeout = Duration::from_mins(1)).await;
+    let world = World::with(redis_url(), |config| config.webhooks.timeout = Duration::from_mins(1)).await;
     let (slow, quick) = (Receiver::start().await, Receiver::start().await);
     slow.usually(Answer::Hang);
     world.endpoint(&slow, &["order.paid"]).await;

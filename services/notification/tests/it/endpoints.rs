@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use futures::future::join_all;
+use tael_egress::Policy;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{MerchantId, WebhookEndpointId};
 use tael_proto::notification::v1::{
@@ -59,7 +60,7 @@ async fn fifty_identical_calls_are_one_endpoint_with_one_secret() {
 
 #[tokio::test]
 async fn http_needs_permission() {
-    let world = World::with(redis_url(), |webhooks| webhooks.allow_http = false).await;
+    let world = World::with(redis_url(), |config| config.egress = Policy::strict()).await;
     let status = world.try_endpoint("http://shop.example/", &[]).await.unwrap_err();
     assert_eq!((status.code(), bad_fields(&status)), (Code::InvalidArgument, vec!["url".to_owned()]));
     world.try_endpoint(URL, &[]).await.unwrap();

@@ -1,5 +1,6 @@
 //! Bad requests are refused by the names of their fields, and nothing is done.
 
+use tael_egress::Policy;
 use tael_grpc::status::bad_fields;
 use tael_ids::MerchantId;
 use tael_proto::notification::v1::{
@@ -13,11 +14,7 @@ use crate::world::World;
 
 #[tokio::test]
 async fn create_webhook_endpoint_names_every_bad_field() {
-    let world = World::with(redis_url(), |webhooks| {
-        webhooks.allow_http = false;
-        webhooks.allow_private = false;
-    })
-    .await;
+    let world = World::with(redis_url(), |config| config.egress = Policy::strict()).await;
     let good = world.request("https://shop.example/hooks", &[]);
     let with_url = |url: &str| CreateWebhookEndpointRequest { url: url.to_owned(), ..good.clone() };
     let with_types = |types: &[&str]| world.request(&good.url, types);
@@ -32,6 +29,8 @@ async fn create_webhook_endpoint_names_every_bad_field() {
         (with_url("https://user:pass@shop.example"), vec!["url"]),
         (with_url("https://169.254.169.254/latest/meta-data"), vec!["url"]),
         (with_url("https://[fd00::1]/"), vec!["url"]),
+        (with_url("https://payment:50052/"), vec!["url"]),
+        (with_url("https://shop.example:8443/"), vec!["url"]),
         (with_url(&format!("https://shop.example/{}", "a".repeat(2048))), vec!["url"]),
         (with_types(&["order.eaten"]), vec!["event_types[0]"]),
         (with_types(&["order.paid", "order.paid"]), vec!["event_types[1]"]),

@@ -76,7 +76,7 @@ async fn fifty_identical_replays_send_once() {
 
 #[tokio::test]
 async fn a_replay_outlives_the_try_that_is_under_way() {
-    let world = World::with(redis_url(), |webhooks| webhooks.timeout = Duration::from_secs(2)).await;
+    let world = World::with(redis_url(), |config| config.webhooks.timeout = Duration::from_secs(2)).await;
     let receiver = Receiver::start().await;
     world.endpoint(&receiver, &[]).await;
     receiver.next([Answer::Hang]);

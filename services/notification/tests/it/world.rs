@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tael_clock::Clock;
+use tael_egress::Policy;
 use tael_grpc::client::Channel;
 use tael_ids::MerchantId;
 use tael_notification::{App, Config, Webhooks};
@@ -44,9 +45,9 @@ impl World {
         Self::with(redis_url(), |_| {}).await
     }
 
-    /// Starts with another Redis and other settings for webhooks. By default everything is allowed and an endpoint has
+    /// Starts with another Redis and other settings. By default everything is allowed and an endpoint has
     /// 5 s for its answer.
-    pub(crate) async fn with(redis_url: SecretString, change: impl FnOnce(&mut Webhooks)) -> Self {
+    pub(crate) async fn with(redis_url: SecretString, change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::create().await;
         let url = database.url();
         Self::build(database, url, redis_url, change).await
@@ -63,18 +64,15 @@ impl World {
         database: TestDatabase,
         database_url: SecretString,
         redis_url: SecretString,
-        change: impl FnOnce(&mut Webhooks),
+        change: impl FnOnce(&mut Config),
     ) -> Self {
         let logs: [FakeLog; 4] = Default::default();
-        let mut webhooks = Webhooks {
-            allow_http: true,
-            allow_private: true,
+        let webhooks = Webhooks {
             timeout: Duration::from_secs(5),
             retry_speed: NonZeroU32::MIN,
             poll: Duration::from_millis(20),
         };
-        change(&mut webhooks);
-        let config = Config {
+        let mut config = Config {
             base: ServiceConfig {
                 listen: ([127, 0, 0, 1], 0).into(),
                 database_url,
@@ -91,8 +89,10 @@ impl World {
             refund_url: logs[2].start(),
             settlement_url: logs[3].start(),
             keyring: Arc::new(Keyring::generate()),
+            egress: Policy::development(),
             webhooks,
         };
+        change(&mut config);
         let clock = Clock::manual("2026-03-01T08:00:01Z".parse::<Timestamp>().unwrap());
         let running = tael_testkit::run::<App>(config.clone(), clock.clone()).await;
         let notifications = NotificationServiceClient::new(running.channel());

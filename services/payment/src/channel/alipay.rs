@@ -26,6 +26,9 @@ use crate::domain::payment::{Failure, FailureReason};
 /// Alipay takes 0.01 to 100,000,000 yuan (alipay.trade.precreate, `total_amount`).
 const AMOUNT_FEN: std::ops::RangeInclusive<i64> = 1..=10_000_000_000;
 
+/// Where Alipay's gateways and the files behind its links are, in production and in its sandbox.
+pub(crate) const HOSTS: &[&str] = &["*.alipay.com", "*.alipaydev.com"];
+
 /// An account at Alipay.
 #[derive(Debug)]
 pub(crate) struct Alipay {
@@ -37,7 +40,7 @@ impl Alipay {
     pub(crate) fn new(
         identity: AlipayIdentity,
         keys: Keys,
-        http: reqwest::Client,
+        http: tael_egress::Client,
         clock: Clock,
         health: Health,
     ) -> Self {

@@ -1,6 +1,7 @@
 //! Requests become domain values; every bad field is named.
 
 use jiff::civil::Date;
+use tael_egress::Policy;
 use tael_grpc::fields::Fields;
 use tael_grpc::page::Page;
 use tael_ids::{ChannelAccountId, MerchantId, OrderId, PaymentId, RefundId};
@@ -12,22 +13,24 @@ use tael_proto::payment::v1::{
 };
 use tael_proto::r#type::v1 as wire;
 use tonic::Status;
-use url::Url;
 
-use crate::channel::alipay::{Keys, KeysError};
+use crate::channel::alipay::{self, Keys, KeysError};
 use crate::domain::account::{AlipayIdentity, Channel, Identity, Method};
 use crate::usecase::{NewAccount, NewPayment, NewRefund};
 
 /// The largest callback body (HandleNotificationRequest).
 const MAX_BODY_BYTES: usize = 64 << 10;
 
-pub(super) fn new_account(request: &CreateChannelAccountRequest) -> Result<NewAccount, Status> {
+pub(super) fn new_account(
+    request: &CreateChannelAccountRequest,
+    egress: &Policy,
+) -> Result<NewAccount, Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let label = fields.text("label", &request.label, 0..=64);
     let identity = match &request.account {
         None => fields.bad("account", "is missing"),
-        Some(Account::Alipay(account)) => alipay_identity(&mut fields, account).map(Identity::Alipay),
+        Some(Account::Alipay(account)) => alipay_identity(&mut fields, account, egress).map(Identity::Alipay),
     };
     let keys = match &request.alipay_keys {
         None => fields.bad("alipay_keys", "is missing"),
@@ -38,7 +41,7 @@ pub(super) fn new_account(request: &CreateChannelAccountRequest) -> Result<NewAc
     })
 }
 
-fn alipay_identity(fields: &mut Fields, account: &AlipayAccount) -> Option<AlipayIdentity> {
+fn alipay_identity(fields: &mut Fields, account: &AlipayAccount, egress: &Policy) -> Option<AlipayIdentity> {
     let is_app_id = |id: &str| (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
     let app_id = if is_app_id(&account.app_id) {
         Some(account.app_id.clone())
@@ -52,24 +55,12 @@ fn alipay_identity(fields: &mut Fields, account: &AlipayAccount) -> Option<Alipa
     } else {
         fields.bad("alipay.seller_id", "must be 16 digits beginning with 2088")
     };
-    let is_gateway = |url: &str| {
-        url.len() <= 256
-            && Url::parse(url).is_ok_and(|url| {
-                matches!(url.scheme(), "http" | "https")
-                    && url.has_host()
-                    && url.query().is_none()
-                    && url.fragment().is_none()
-                    && url.username().is_empty()
-                    && url.password().is_none()
-            })
-    };
-    let gateway_url = if is_gateway(&account.gateway_url) {
-        Some(account.gateway_url.clone())
-    } else {
-        fields.bad(
-            "alipay.gateway_url",
-            "must be an http or https URL without query, of at most 256 characters",
-        )
+    let gateway_url = match egress.clone().only(alipay::HOSTS).parse(&account.gateway_url) {
+        Ok(url) if url.query().is_none() && account.gateway_url.len() <= 256 => {
+            Some(account.gateway_url.clone())
+        }
+        Ok(_) => fields.bad("alipay.gateway_url", "must be a URL without query, of at most 256 characters"),
+        Err(refusal) => fields.bad("alipay.gateway_url", refusal.to_string()),
     };
     Some(AlipayIdentity { app_id: app_id?, seller_id: seller_id?, gateway_url: gateway_url? })
 }

@@ -4,6 +4,7 @@ use futures::future::join_all;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{ChannelAccountId, MerchantId};
 use tael_proto::payment::v1::create_channel_account_request::Account;
+use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::payment::v1::{
     AlipayAccount, CreateChannelAccountRequest, GetChannelAccountRequest, ListChannelAccountsRequest,
 };
@@ -101,6 +102,40 @@ async fn bad_fields_are_named_and_secrets_never_echoed() {
         assert_eq!(bad_fields(&status), fields);
         assert!(!format!("{status:?}").contains(secret));
     }
+}
+
+/// Whoever names a gateway names an address that we call.
+#[tokio::test]
+async fn a_gateway_is_a_host_of_the_channel_and_never_inside() {
+    let world = World::start().await;
+    let strict = world.strict_replica().await;
+    let payments = PaymentServiceClient::new(strict.channel());
+    let with_gateway = |url: &str| {
+        let mut request = account_request(&world.merchant_id.to_string(), &world.app);
+        let Some(Account::Alipay(account)) = &mut request.account else { panic!("no account") };
+        url.clone_into(&mut account.gateway_url);
+        request
+    };
+    for url in [
+        "https://127.0.0.1/gateway.do",
+        "https://2130706433/gateway.do",
+        "https://[::1]/gateway.do",
+        "https://[::ffff:127.0.0.1]/gateway.do",
+        "https://0.0.0.0/gateway.do",
+        "https://169.254.169.254/latest/meta-data",
+        "https://payment:50052/gateway.do",
+        "https://localhost/gateway.do",
+        "https://postgres.tael.svc.cluster.local/gateway.do",
+        "http://openapi.alipay.com/gateway.do",
+        "https://openapi.alipay.com:5432/gateway.do",
+        "https://openapi.alipay.com.evil.example/gateway.do",
+        "https://user@openapi.alipay.com/gateway.do",
+    ] {
+        let status = create_account(&payments, with_gateway(url)).await.unwrap_err();
+        assert_eq!(bad_fields(&status), ["alipay.gateway_url"], "{url}");
+    }
+    create_account(&payments, with_gateway("https://openapi.alipay.com/gateway.do")).await.unwrap();
+    strict.stop().await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use tael_clock::Clock;
+use tael_egress::Policy;
 use tael_grpc::client::Channel;
 use tael_ids::{AttemptId, MerchantId, OrderId, RefundId};
 use tael_payment::{App, Config};
@@ -128,6 +129,7 @@ impl World {
             merchant_url: merchants.start().await,
             public_url: relay.start().await.parse().unwrap(),
             keyring: Arc::new(Keyring::generate()),
+            egress: Policy::development(),
             channel_timeout: Duration::from_secs(10),
             poll_first: Duration::from_millis(100),
             poll_last: Duration::from_secs(1),
@@ -157,6 +159,12 @@ impl World {
     /// Starts one more replica on the same database.
     pub(crate) async fn replica(&self) -> Running {
         tael_testkit::run::<App>(self.config.clone(), self.clock.clone()).await
+    }
+
+    /// Starts one more replica that calls only what may be called in production.
+    pub(crate) async fn strict_replica(&self) -> Running {
+        let config = Config { egress: Policy::strict(), ..self.config.clone() };
+        tael_testkit::run::<App>(config, self.clock.clone()).await
     }
 
     /// An order of 68.00 yuan that waits for its payment for half an hour.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use tael_clock::Clock;
+use tael_egress::Failure;
 use tael_money::{Currency, Money};
 use tracing::{Instrument as _, Span, field};
 use url::Url;
@@ -34,7 +35,7 @@ const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 pub(super) struct Gateway {
     identity: AlipayIdentity,
     keys: Keys,
-    http: reqwest::Client,
+    http: tael_egress::Client,
     clock: Clock,
     health: Health,
 }
@@ -96,6 +97,9 @@ impl fmt::Display for Refusal {
 enum CallError {
     #[error("the call failed")]
     Http(#[from] reqwest::Error),
+    /// Never sent.
+    #[error("the address {0}")]
+    NotAllowed(#[from] tael_egress::Refusal),
     #[error("status {0}")]
     Status(reqwest::StatusCode),
     #[error("the answer is larger than {MAX_ANSWER_BYTES} bytes")]
@@ -111,7 +115,7 @@ enum CallError {
 impl CallError {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Http(_) | Self::Status(_) => Outcome::Unavailable,
+            Self::Http(_) | Self::NotAllowed(_) | Self::Status(_) => Outcome::Unavailable,
             Self::TooLarge | Self::Malformed(_) | Self::Lacks(_) | Self::Forged => Outcome::Unclear,
         }
     }
@@ -121,7 +125,7 @@ impl Gateway {
     pub(super) fn new(
         identity: AlipayIdentity,
         keys: Keys,
-        http: reqwest::Client,
+        http: tael_egress::Client,
         clock: Clock,
         health: Health,
     ) -> Self {
@@ -198,9 +202,11 @@ impl Gateway {
         let sign = self.keys.sign(&text);
         common.push(("sign", &sign));
 
+        let gateway_url =
+            Url::parse(&self.identity.gateway_url).map_err(|_| tael_egress::Refusal::Malformed)?;
         let request = self
             .http
-            .post(&self.identity.gateway_url)
+            .request(Method::POST, gateway_url)?
             .headers(trace_headers())
             .query(&common)
             .form(&[("biz_content", &biz_content)]);
@@ -233,7 +239,8 @@ impl Gateway {
         async {
             // Without the trace: the file may lie with somebody else than the channel.
             let get = async {
-                let response = self.http.get(url).send().await?;
+                let response =
+                    self.http.request(Method::GET, self.http.policy().upgrade(url))?.send().await?;
                 Span::current().record("http.response.status_code", response.status().as_u16());
                 if response.status() != reqwest::StatusCode::OK {
                     return Err(CallError::Status(response.status()));
@@ -244,7 +251,7 @@ impl Gateway {
             told.end(got.as_ref().map_or_else(CallError::outcome, |_| Outcome::Ok));
             got.map_err(|error| match error {
                 // The link is a capability: it must not reach logs.
-                CallError::Http(error) => error.without_url().to_string(),
+                CallError::Http(error) => Failure::of(&error).as_str().to_owned(),
                 other => other.to_string(),
             })
         }
@@ -359,6 +366,37 @@ mod tests {
         };
         let (ours, theirs) = (texts(), texts());
         (Keys::parse(&ours.0, &theirs.1).unwrap(), Keys::parse(&theirs.0, &ours.1).unwrap())
+    }
+
+    /// An account that was made before, or a link in an answer: judged again at every call.
+    #[tokio::test]
+    async fn nothing_inside_is_called() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let policy = tael_egress::Policy::strict().with_ports(&[443, port]);
+        let http = tael_egress::Client::new(policy, reqwest::Client::builder()).unwrap();
+        for url in [
+            format!("https://127.0.0.1:{port}/"),
+            format!("http://127.0.0.1:{port}/"),
+            format!("https://[::ffff:127.0.0.1]:{port}/"),
+            format!("https://localhost:{port}/"),
+            "https://payment:50052/".to_owned(),
+            "https://169.254.169.254/".to_owned(),
+        ] {
+            let identity = AlipayIdentity {
+                app_id: "2021".to_owned(),
+                seller_id: "2088000000000001".to_owned(),
+                gateway_url: url.clone(),
+            };
+            let health = Health::new(std::time::Duration::from_secs(1), Clock::system());
+            let http = http.only(super::super::HOSTS);
+            let gateway = Gateway::new(identity, ends().0, http, Clock::system(), health);
+            let reply = gateway.call("alipay.trade.query", serde_json::json!({}), None).await;
+            assert!(matches!(reply, Reply::Unknown), "{url}");
+            let told = gateway.download(&url).await.unwrap_err();
+            assert!(told.starts_with("the address must "), "{url}: {told}");
+        }
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, listener.accept()).await.is_err());
     }
 
     #[test]
