@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use tael_grpc::client::{Channel, Connector, InvalidUrl};
 use tael_grpc::tls::Identity;
 use tael_ids::EventId;
+use tael_proto::merchant::v1::api_key_service_client::ApiKeyServiceClient;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
 use tael_proto::notification::v1::notification_service_client::NotificationServiceClient;
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
@@ -21,8 +22,10 @@ use crate::platform::Addresses;
 /// One client of each service, and one that plays the payer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// Merchants and API keys.
+    /// Merchants.
     pub merchant: MerchantServiceClient<Channel>,
+    /// Merchants' API keys.
+    pub api_key: ApiKeyServiceClient<Channel>,
     /// Orders and vouchers.
     pub order: OrderServiceClient<Channel>,
     /// Payments and channel accounts.
@@ -59,6 +62,7 @@ impl Clients {
     ) -> Result<Self, Error> {
         Ok(Self {
             merchant: MerchantServiceClient::new(channel(addresses.merchant)?),
+            api_key: ApiKeyServiceClient::new(channel(addresses.merchant)?),
             order: OrderServiceClient::new(channel(addresses.order)?),
             payment: PaymentServiceClient::new(channel(addresses.payment)?),
             refund: RefundServiceClient::new(channel(addresses.refund)?),

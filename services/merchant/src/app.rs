@@ -9,6 +9,7 @@ use tael_config::{ConfigErrors, Env};
 use tael_eventlog::EventLog;
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
+use tael_proto::merchant::v1::api_key_service_server::ApiKeyServiceServer;
 use tael_proto::merchant::v1::merchant_service_server::MerchantServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
@@ -16,8 +17,8 @@ use tonic::service::Routes;
 
 use crate::authorization::RPC_ACCESS;
 use crate::config::Config;
-use crate::rpc::Rpc;
-use crate::usecase::Merchants;
+use crate::rpc::{ApiKeyRpc, MerchantRpc};
+use crate::usecase::{ApiKeys, Merchants};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 const SCHEMA: Schema = Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };
@@ -60,8 +61,12 @@ impl Service for App {
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
         let Self { bound, pool, idempotency, log, clock, draining } = self;
-        let merchants = Merchants::new(pool.clone(), log.clone(), clock);
-        let routes = Routes::new(MerchantServiceServer::new(Rpc::new(merchants, idempotency.clone())))
+        let keys = ApiKeys { pool: pool.clone(), clock: clock.clone() };
+        let merchants = Merchants { pool: pool.clone(), log: log.clone(), clock };
+        let merchant_rpc = MerchantRpc { merchants, idempotency: idempotency.clone() };
+        let key_rpc = ApiKeyRpc { keys, idempotency: idempotency.clone() };
+        let routes = Routes::new(MerchantServiceServer::new(merchant_rpc))
+            .add_service(ApiKeyServiceServer::new(key_rpc))
             .add_service(log.server());
 
         let mut tasks = Tasks::new(shutdown.clone());

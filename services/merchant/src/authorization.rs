@@ -12,6 +12,8 @@ pub const RPC_ACCESS: RpcAccess = &[
         ("ApproveMerchant", &[Operator]),
         ("GetMerchant", &[Payment, Settlement, Backend, Operator]),
         ("ListMerchants", &[Operator]),
+    ]),
+    ("tael.merchant.v1.ApiKeyService", &[
         ("IssueApiKey", &[Backend, Operator]),
         ("AuthenticateApiKey", &[Backend]),
         ("RevokeApiKey", &[Backend, Operator]),

@@ -7,6 +7,7 @@ mod app;
 mod authorization;
 mod config;
 mod domain;
+mod events;
 mod rpc;
 mod store;
 mod usecase;

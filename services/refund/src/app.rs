@@ -10,6 +10,7 @@ use tael_eventlog::{Consumer, DeadLetters, EventLog};
 use tael_grpc::client::{Channel, Connector};
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
+use tael_proto::refund::v1::refund_policy_service_server::RefundPolicyServiceServer;
 use tael_proto::refund::v1::refund_service_server::RefundServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +18,12 @@ use tonic::service::Routes;
 
 use crate::Config;
 use crate::authorization::RPC_ACCESS;
-use crate::clients::Clients;
+use crate::clients::{OrderClient, PaymentClient};
+use crate::consumers::PaymentConsumer;
 use crate::domain::Backoff;
-use crate::events::PaymentLog;
 use crate::facts::RefundFacts;
-use crate::rpc::Rpc;
-use crate::usecase::Refunds;
+use crate::rpc::{RefundPolicyRpc, RefundRpc};
+use crate::usecase::{RefundPolicies, Refunds};
 use crate::worker::Worker;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -71,21 +72,25 @@ impl Service for App {
         let refunds = Refunds {
             pool: self.pool.clone(),
             log: log.clone(),
-            clients: Clients::new(self.order.clone(), self.payment.clone()),
+            orders: OrderClient::new(self.order.clone()),
+            payments: PaymentClient::new(self.payment.clone()),
             clock: self.clock.clone(),
             backoff: Backoff { first: self.config.retry_first },
         };
-        let rpc = Rpc { refunds: refunds.clone(), idempotency: self.idempotency.clone() };
+        let policies = RefundPolicies { pool: self.pool.clone(), clock: self.clock.clone() };
+        let refund_rpc = RefundRpc { refunds: refunds.clone(), idempotency: self.idempotency.clone() };
+        let policy_rpc = RefundPolicyRpc { policies, idempotency: self.idempotency.clone() };
         let audit = Auditable::new(self.pool.clone(), RefundFacts { pool: self.pool.clone() });
         let consumer = Consumer::new(
             Self::NAME,
             "payment",
             self.payment.clone(),
             self.pool.clone(),
-            PaymentLog { refunds: refunds.clone() },
+            PaymentConsumer { refunds: refunds.clone() },
         );
         let dead_letters = DeadLetters::new(self.pool.clone()).with(&consumer);
-        let routes = Routes::new(RefundServiceServer::new(rpc))
+        let routes = Routes::new(RefundServiceServer::new(refund_rpc))
+            .add_service(RefundPolicyServiceServer::new(policy_rpc))
             .add_service(log.server())
             .add_service(dead_letters.server())
             .add_service(audit.server());

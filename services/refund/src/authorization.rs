@@ -7,13 +7,15 @@ use tael_grpc::server::RpcAccess;
 #[rustfmt::skip] // a table: one line for each call
 pub const RPC_ACCESS: RpcAccess = &[
     ("tael.refund.v1.RefundService", &[
-        ("SetRefundPolicy", &[Backend, Operator]),
-        ("GetRefundPolicy", &[Backend, Operator]),
         ("CreateRefund", &[Backend]),
         ("ApproveRefund", &[Backend, Operator]),
         ("RejectRefund", &[Backend, Operator]),
         ("GetRefund", &[Backend, Operator]),
         ("ListRefunds", &[Backend, Operator]),
+    ]),
+    ("tael.refund.v1.RefundPolicyService", &[
+        ("SetRefundPolicy", &[Backend, Operator]),
+        ("GetRefundPolicy", &[Backend, Operator]),
     ]),
     ("tael.event.v1.EventLogService", &[
         ("ReadEvents", &[Order, Notification]),

@@ -1,17 +1,11 @@
-//! What this service says in its log, and what it hears in the payment service's.
+//! What this service says in its log.
 
-use std::collections::HashMap;
-
-use sqlx::PgConnection;
-use tael_eventlog::{ApplyError, Handler, NewEvent, Received};
+use tael_eventlog::NewEvent;
 use tael_grpc::convert;
-use tael_ids::{MerchantId, ParseIdError, RefundId};
 use tael_proto::event::v1 as wire;
 use tael_proto::event::v1::payload::Kind;
 
-use crate::domain::{Outcome, Refund, State};
-use crate::store::settle::Ended;
-use crate::usecase::Refunds;
+use crate::domain::{Refund, State};
 
 /// The reason of the failure of a refund that a person rejected.
 const REJECTED: &str = "REJECTED";
@@ -32,8 +26,8 @@ pub(crate) fn created(refund: &Refund) -> NewEvent {
     }
 }
 
-/// Says how a refund ended; nothing while it has not. It belongs to the trace given, or to the current span's.
-pub(crate) fn ended(refund: &Refund, traceparent: Option<String>) -> Option<NewEvent> {
+/// Says how a refund was completed; nothing while it was not. It belongs to the trace given, or to the current span's.
+pub(crate) fn completed(refund: &Refund, traceparent: Option<String>) -> Option<NewEvent> {
     let (kind, occur_time) = match &refund.state {
         State::PendingApproval | State::Processing => return None,
         State::Succeeded { end_time } => (succeeded(refund), *end_time),
@@ -73,72 +67,4 @@ fn failed(refund: &Refund, reason: &str) -> Kind {
         amount: Some(convert::money(refund.amount)),
         reason: reason.to_owned(),
     })
-}
-
-/// Hears the payment service's final word on refunds.
-#[derive(Debug)]
-pub(crate) struct PaymentLog {
-    pub(crate) refunds: Refunds,
-}
-
-impl Handler for PaymentLog {
-    fn handles(&self, kind: &Kind) -> bool {
-        outcome(kind).is_some()
-    }
-
-    async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
-        let mut ended: HashMap<RefundId, Ended> = HashMap::new();
-        let mut traces = HashMap::new();
-        for received in events {
-            let Some((refund_id, outcome)) = outcome(&received.kind) else { continue };
-            let refund_id: RefundId = refund_id.parse().map_err(poison)?;
-            let merchant_id: MerchantId = received.event.merchant_id.parse().map_err(poison)?;
-            // The first word is final; a second one would contradict or repeat it.
-            ended.entry(refund_id).or_insert(Ended { merchant_id, refund_id, outcome });
-            if let Some(traceparent) = received.traceparent() {
-                traces.entry(refund_id).or_insert(traceparent);
-            }
-        }
-        if ended.is_empty() {
-            return Ok(());
-        }
-        let ended: Vec<Ended> = ended.into_values().collect();
-        self.refunds.settle(tx, &ended, &traces).await?;
-        Ok(())
-    }
-
-    fn applied(&self) {
-        self.refunds.log.wake();
-    }
-}
-
-fn outcome(kind: &Kind) -> Option<(&str, Outcome)> {
-    match kind {
-        Kind::PaymentRefunded(event) => Some((&event.refund_id, Outcome::Succeeded)),
-        Kind::PaymentRefundFailed(event) => Some((&event.refund_id, Outcome::Failed(event.reason.clone()))),
-        Kind::MerchantRegistered(_)
-        | Kind::MerchantApproved(_)
-        | Kind::OrderCreated(_)
-        | Kind::OrderPaid(_)
-        | Kind::OrderCancelled(_)
-        | Kind::OrderExpired(_)
-        | Kind::OrderPaymentHeld(_)
-        | Kind::OrderPaymentReleased(_)
-        | Kind::VoucherIssued(_)
-        | Kind::VoucherRedeemed(_)
-        | Kind::OrderRefunded(_)
-        | Kind::PaymentCreated(_)
-        | Kind::PaymentSucceeded(_)
-        | Kind::PaymentClosed(_)
-        | Kind::PaymentFailed(_)
-        | Kind::PaymentAlarmRaised(_)
-        | Kind::RefundCreated(_)
-        | Kind::RefundSucceeded(_)
-        | Kind::RefundFailed(_)
-        | Kind::BatchClosed(_) => None,
-    }
-}
-
-fn poison(error: ParseIdError) -> ApplyError {
-    ApplyError::Poison(Box::new(error))
 }

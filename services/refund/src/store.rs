@@ -4,9 +4,8 @@
 
 pub(crate) mod facts;
 pub(crate) mod order;
-pub(crate) mod policy;
 pub(crate) mod refund;
-pub(crate) mod settle;
+pub(crate) mod refund_policy;
 
 use tael_money::{Currency, Money};
 use tael_postgres::InconsistentRow;

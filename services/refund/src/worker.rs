@@ -5,7 +5,7 @@ use std::time::Duration;
 use tael_grpc::status::Chain;
 use tokio_util::sync::CancellationToken;
 
-use crate::usecase::{Error, Refunds};
+use crate::usecase::{RefundError, Refunds};
 
 /// Looks for refunds whose next try is due. Any number of replicas may run one.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Worker {
     }
 
     /// Tries one batch of refunds that are due; returns how many there were.
-    async fn run_once(&self) -> Result<usize, Error> {
+    async fn run_once(&self) -> Result<usize, RefundError> {
         self.refunds.retry_due().await
     }
 }

@@ -41,9 +41,9 @@ pub(crate) async fn open_shop(
     show("merchant's fee, channel's fee", format!("{MERCHANT_RATE}, {CHANNEL_RATE}"));
 
     let issue = IssueApiKeyRequest { merchant_id: shop.id(), label: "web shop".to_owned() };
-    let secret = clients.merchant.issue_api_key(keyed(issue)).await?.into_inner().secret;
+    let secret = clients.api_key.issue_api_key(keyed(issue)).await?.into_inner().secret;
     let whose =
-        clients.merchant.authenticate_api_key(AuthenticateApiKeyRequest { secret }).await?.into_inner();
+        clients.api_key.authenticate_api_key(AuthenticateApiKeyRequest { secret }).await?.into_inner();
     report.check("the API key belongs to the merchant", whose.merchant.as_ref() == Some(&shop.merchant));
 
     let endpoint =

@@ -4,7 +4,7 @@ use tael_proto::merchant::v1::{AuthenticateApiKeyRequest, IssueApiKeyRequest, Re
 use tael_testkit::{keyed, new_key, with_key};
 use tonic::Code;
 
-use crate::support::start;
+use crate::fixture::start;
 
 fn issue(merchant_id: &str) -> IssueApiKeyRequest {
     IssueApiKeyRequest { merchant_id: merchant_id.to_owned(), label: "till".to_owned() }
@@ -14,24 +14,23 @@ fn issue(merchant_id: &str) -> IssueApiKeyRequest {
 async fn a_secret_authenticates_until_it_is_revoked() {
     let mut service = start().await;
     let merchant = service.register("Shop").await;
-    let issued =
-        service.client.issue_api_key(keyed(issue(&merchant.merchant_id))).await.unwrap().into_inner();
+    let issued = service.keys.issue_api_key(keyed(issue(&merchant.merchant_id))).await.unwrap().into_inner();
     let key = issued.api_key.unwrap();
     assert!(issued.secret.starts_with("sk_"));
 
     let show = AuthenticateApiKeyRequest { secret: issued.secret.clone() };
-    let whose = service.client.authenticate_api_key(show.clone()).await.unwrap().into_inner();
+    let whose = service.keys.authenticate_api_key(show.clone()).await.unwrap().into_inner();
     assert_eq!(whose.merchant.unwrap(), merchant);
     assert_eq!(whose.api_key_id, key.api_key_id);
 
     let revoke =
         RevokeApiKeyRequest { merchant_id: merchant.merchant_id.clone(), api_key_id: key.api_key_id.clone() };
-    let first = service.client.revoke_api_key(keyed(revoke.clone())).await.unwrap().into_inner();
-    let second = service.client.revoke_api_key(keyed(revoke)).await.unwrap().into_inner();
+    let first = service.keys.revoke_api_key(keyed(revoke.clone())).await.unwrap().into_inner();
+    let second = service.keys.revoke_api_key(keyed(revoke)).await.unwrap().into_inner();
     assert!(first.api_key.as_ref().unwrap().revoke_time.is_some());
     assert_eq!(first, second);
 
-    let error = service.client.authenticate_api_key(show).await.unwrap_err();
+    let error = service.keys.authenticate_api_key(show).await.unwrap_err();
     assert_eq!((error.code(), reason(&error).as_deref()), (Code::Unauthenticated, Some("API_KEY_INVALID")));
 }
 
@@ -40,9 +39,8 @@ async fn a_secret_is_told_once_and_its_key_is_made_once() {
     let mut service = start().await;
     let merchant_id = service.register("Shop").await.merchant_id;
     let key = new_key();
-    let first = service.client.issue_api_key(with_key(&key, issue(&merchant_id))).await.unwrap().into_inner();
-    let second =
-        service.client.issue_api_key(with_key(&key, issue(&merchant_id))).await.unwrap().into_inner();
+    let first = service.keys.issue_api_key(with_key(&key, issue(&merchant_id))).await.unwrap().into_inner();
+    let second = service.keys.issue_api_key(with_key(&key, issue(&merchant_id))).await.unwrap().into_inner();
     assert_eq!(second.api_key, first.api_key);
     assert_eq!(second.secret, "");
 }
@@ -54,21 +52,21 @@ async fn what_is_wrong_with_a_key_is_said() {
     let other = service.register("Other shop").await.merchant_id;
 
     let long = IssueApiKeyRequest { merchant_id: merchant.clone(), label: "x".repeat(65) };
-    assert_eq!(bad_fields(&service.client.issue_api_key(keyed(long)).await.unwrap_err()), ["label"]);
+    assert_eq!(bad_fields(&service.keys.issue_api_key(keyed(long)).await.unwrap_err()), ["label"]);
     let unknown = issue(&MerchantId::new().to_string());
-    let error = service.client.issue_api_key(keyed(unknown)).await.unwrap_err();
+    let error = service.keys.issue_api_key(keyed(unknown)).await.unwrap_err();
     assert_eq!(reason(&error).as_deref(), Some("MERCHANT_NOT_FOUND"));
 
-    let issued = service.client.issue_api_key(keyed(issue(&merchant))).await.unwrap().into_inner();
+    let issued = service.keys.issue_api_key(keyed(issue(&merchant))).await.unwrap().into_inner();
     let key_id = issued.api_key.unwrap().api_key_id;
     for (merchant_id, api_key_id) in [(&other, &key_id), (&merchant, &ApiKeyId::new().to_string())] {
         let revoke = RevokeApiKeyRequest { merchant_id: merchant_id.clone(), api_key_id: api_key_id.clone() };
-        let error = service.client.revoke_api_key(keyed(revoke)).await.unwrap_err();
+        let error = service.keys.revoke_api_key(keyed(revoke)).await.unwrap_err();
         assert_eq!((error.code(), reason(&error).as_deref()), (Code::NotFound, Some("API_KEY_NOT_FOUND")));
     }
 
     let empty = AuthenticateApiKeyRequest::default();
-    assert_eq!(bad_fields(&service.client.authenticate_api_key(empty).await.unwrap_err()), ["secret"]);
+    assert_eq!(bad_fields(&service.keys.authenticate_api_key(empty).await.unwrap_err()), ["secret"]);
     let wrong = AuthenticateApiKeyRequest { secret: "sk_guessed".into() };
-    assert_eq!(service.client.authenticate_api_key(wrong).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(service.keys.authenticate_api_key(wrong).await.unwrap_err().code(), Code::Unauthenticated);
 }

@@ -4,7 +4,7 @@ use tael_proto::merchant::v1::ListMerchantsRequest;
 use tael_testkit::{new_key, no_redis_url, redis_url, with_key};
 use tonic::Code;
 
-use crate::support::{registration, start, start_with_redis};
+use crate::fixture::{registration, start, start_with_redis};
 
 #[tokio::test]
 async fn fifty_at_once_make_one_merchant_with_and_without_redis() {

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api_key;
+mod fixture;
 mod idempotency;
 mod merchant;
 mod migrate;
 mod process;
-mod support;

@@ -9,7 +9,7 @@ use tael_proto::merchant::v1::{
 use tael_testkit::{eventually, keyed};
 use tonic::Code;
 
-use crate::support::{registration, start};
+use crate::fixture::{registration, start};
 
 #[tokio::test]
 async fn a_registered_merchant_awaits_approval() {

@@ -8,7 +8,7 @@ use tael_testkit::{TestDatabase, keyed, redis_url};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-use crate::support::registration;
+use crate::fixture::registration;
 
 fn binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tael-merchant"));

@@ -206,27 +206,6 @@ impl MerchantService for FakeMerchants {
     ) -> Result<Response<merchant::ListMerchantsResponse>, Status> {
         not_here()
     }
-
-    async fn issue_api_key(
-        &self,
-        _: Request<merchant::IssueApiKeyRequest>,
-    ) -> Result<Response<merchant::IssueApiKeyResponse>, Status> {
-        not_here()
-    }
-
-    async fn authenticate_api_key(
-        &self,
-        _: Request<merchant::AuthenticateApiKeyRequest>,
-    ) -> Result<Response<merchant::AuthenticateApiKeyResponse>, Status> {
-        not_here()
-    }
-
-    async fn revoke_api_key(
-        &self,
-        _: Request<merchant::RevokeApiKeyRequest>,
-    ) -> Result<Response<merchant::RevokeApiKeyResponse>, Status> {
-        not_here()
-    }
 }
 
 /// Takes the channel's callbacks and hands them on, as the gateway does.

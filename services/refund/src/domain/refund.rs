@@ -1,4 +1,12 @@
 //! A refund and its states.
+//!
+//! ```text
+//! pending approval ─ approve ─▶ processing ─ evidence ─▶ succeeded
+//!        │                          └────── evidence ─▶ failed
+//!        └──── reject ─▶ rejected
+//! ```
+//!
+//! A refund that the policy approves begins in "processing".
 
 use jiff::Timestamp;
 use tael_ids::{LineId, MerchantId, OrderId, PaymentId, RefundId};
@@ -63,6 +71,40 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
+/// A refund's name and how it ended.
+#[derive(Clone, Debug)]
+pub(crate) struct RefundOutcome {
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) refund_id: RefundId,
+    pub(crate) outcome: Outcome,
+}
+
+/// What the payment service is told to refund.
+#[derive(Clone, Debug)]
+pub(crate) struct Instruction {
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) refund_id: RefundId,
+    pub(crate) payment_id: PaymentId,
+    pub(crate) amount: Money,
+    pub(crate) reason: String,
+    /// How many calls gave no final answer so far.
+    pub(crate) tries: u32,
+}
+
+impl Instruction {
+    /// The first instruction for a refund.
+    pub(crate) fn first(refund: &Refund) -> Self {
+        Self {
+            merchant_id: refund.merchant_id,
+            refund_id: refund.id,
+            payment_id: refund.payment_id,
+            amount: refund.amount,
+            reason: refund.reason.clone(),
+            tries: 0,
+        }
+    }
+}
+
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -100,7 +142,7 @@ impl State {
     }
 
     /// Takes the payment service's final word. A word that contradicts an earlier end is not allowed.
-    pub(crate) fn settle(&self, outcome: &Outcome) -> Result<Step, NotAllowed> {
+    pub(crate) fn complete(&self, outcome: &Outcome) -> Result<Step, NotAllowed> {
         match (self, outcome) {
             (Self::Processing, Outcome::Succeeded | Outcome::Failed(_)) => Ok(Step::Move),
             (Self::Succeeded { .. }, Outcome::Succeeded) | (Self::Failed { .. }, Outcome::Failed(_)) => {
@@ -208,7 +250,7 @@ mod tests {
         ];
         for (outcome, expected) in table {
             for (state, expected) in states().into_iter().zip(expected) {
-                assert_eq!(state.settle(&outcome), expected, "{outcome:?}: {state:?}");
+                assert_eq!(state.complete(&outcome), expected, "{outcome:?}: {state:?}");
             }
         }
     }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use tael_grpc::fields::Fields;
 use tael_ids::{LineId, MerchantId, RefundId};
 use tael_proto::refund::v1::create_refund_request::Scope as WireScope;
-use tael_proto::refund::v1::{CreateRefundRequest, LinesRefund, RefundPolicy, SetRefundPolicyRequest};
+use tael_proto::refund::v1::{self as wire, CreateRefundRequest, LinesRefund, SetRefundPolicyRequest};
 use tonic::Status;
 
-use crate::domain::{LineQuantity, Policy, Scope};
+use crate::domain::{LineQuantity, RefundPolicy, Scope};
 use crate::usecase::NewRefund;
 
 /// The most lines and units that an order has.
@@ -17,30 +17,32 @@ const MAX_QUANTITY: u32 = 9999;
 /// More limits than there are currencies are a mistake.
 const MAX_LIMITS: usize = 200;
 
-pub(super) fn set_policy(request: &SetRefundPolicyRequest) -> Result<(MerchantId, Policy), Status> {
+pub(super) fn set_refund_policy(
+    request: &SetRefundPolicyRequest,
+) -> Result<(MerchantId, RefundPolicy), Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id("merchant_id", &request.merchant_id);
     let policy = match &request.policy {
-        Some(wire) => policy(&mut fields, wire),
+        Some(policy) => refund_policy(&mut fields, policy),
         None => fields.bad("policy", "is missing"),
     };
     fields.finish(|| Some((merchant_id?, policy?)))
 }
 
-fn policy(fields: &mut Fields, wire: &RefundPolicy) -> Option<Policy> {
-    let window_days = fields.number("policy.window_days", wire.window_days, 1..=365);
-    if wire.auto_approve_limits.len() > MAX_LIMITS {
+fn refund_policy(fields: &mut Fields, policy: &wire::RefundPolicy) -> Option<RefundPolicy> {
+    let window_days = fields.number("policy.window_days", policy.window_days, 1..=365);
+    if policy.auto_approve_limits.len() > MAX_LIMITS {
         return fields.bad("policy.auto_approve_limits", format!("must be {MAX_LIMITS} at most"));
     }
     let mut auto_approve_limits = BTreeMap::new();
-    for (index, limit) in wire.auto_approve_limits.iter().enumerate() {
+    for (index, limit) in policy.auto_approve_limits.iter().enumerate() {
         let field = format!("policy.auto_approve_limits[{index}]");
         let Some(limit) = fields.money_not_negative(&field, Some(limit)) else { continue };
         if auto_approve_limits.insert(limit.currency(), limit.minor()).is_some() {
             fields.bad::<()>(format!("{field}.currency"), "has a limit already");
         }
     }
-    Some(Policy { window_days: u16::try_from(window_days?).ok()?, auto_approve_limits })
+    Some(RefundPolicy { window_days: u16::try_from(window_days?).ok()?, auto_approve_limits })
 }
 
 pub(super) fn new_refund(request: &CreateRefundRequest) -> Result<NewRefund, Status> {

@@ -5,8 +5,7 @@ use tael_ids::LineId;
 use tael_money::Money;
 
 use super::{money, stored_units, units};
-use crate::clients::PaidOrder;
-use crate::domain::LineBalance;
+use crate::domain::{LineBalance, PaidOrder};
 
 /// Locks an order for its refunds, noting it when it is the first one, and returns what is left to refund.
 #[tracing::instrument(name = "db.refund_order.lock", skip_all)]

@@ -1,5 +1,7 @@
 //! Refunds.
 
+mod outcome;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgExecutor, PgPool};
@@ -8,26 +10,49 @@ use tael_ids::{LineId, MerchantId, OrderId, PaymentId, RefundId};
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
 
+pub(crate) use outcome::{claim, complete, reject, reschedule, states};
+
 use super::{money, stored_units, units};
 use crate::domain::{Refund, RefundedLine, State};
 
+/// Selects whole refunds: `query_refunds!(with, from, rest, arguments…)`. The columns are those of `r`, which `from`
+/// names, and of its lines.
+macro_rules! query_refunds {
+    ($with:literal, $from:literal, $rest:literal, $($arguments:tt)*) => {
+        sqlx::query_as!(
+            $crate::store::refund::RefundRow,
+            $with + r#" select r.merchant_id, r.refund_id, r.order_id, r.payment_id, r.currency, r.amount_minor, r.reason,
+                r.state, r.failure_reason, r.operator, r.create_time, r.end_time, l.line_ids as "line_ids!",
+                l.quantities as "quantities!", l.amounts as "amounts!"
+            from "# + $from + r#", lateral (
+                select coalesce(array_agg(line_id order by position), '{}') as line_ids,
+                       coalesce(array_agg(quantity order by position), '{}') as quantities,
+                       coalesce(array_agg(amount_minor order by position), '{}') as amounts
+                from refund_line where merchant_id = r.merchant_id and refund_id = r.refund_id
+            ) l "# + $rest,
+            $($arguments)*
+        )
+    };
+}
+use query_refunds;
+
 /// A row of `refund` with its lines as parallel arrays.
-pub(super) struct RefundRow {
-    pub(super) merchant_id: Uuid,
-    pub(super) refund_id: Uuid,
-    pub(super) order_id: Uuid,
-    pub(super) payment_id: Uuid,
-    pub(super) currency: String,
-    pub(super) amount_minor: i64,
-    pub(super) reason: String,
-    pub(super) state: String,
-    pub(super) failure_reason: Option<String>,
-    pub(super) operator: Option<String>,
-    pub(super) create_time: jiff_sqlx::Timestamp,
-    pub(super) end_time: Option<jiff_sqlx::Timestamp>,
-    pub(super) line_ids: Vec<Uuid>,
-    pub(super) quantities: Vec<i32>,
-    pub(super) amounts: Vec<i64>,
+struct RefundRow {
+    merchant_id: Uuid,
+    refund_id: Uuid,
+    order_id: Uuid,
+    payment_id: Uuid,
+    currency: String,
+    amount_minor: i64,
+    reason: String,
+    state: String,
+    failure_reason: Option<String>,
+    operator: Option<String>,
+    create_time: jiff_sqlx::Timestamp,
+    end_time: Option<jiff_sqlx::Timestamp>,
+    line_ids: Vec<Uuid>,
+    quantities: Vec<i32>,
+    amounts: Vec<i64>,
 }
 
 impl TryFrom<RefundRow> for Refund {
@@ -81,7 +106,7 @@ impl TryFrom<RefundRow> for Refund {
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     refund: &Refund,
-    guard: &IdempotencyKey,
+    key: &IdempotencyKey,
     next_try_time: Option<Timestamp>,
     traceparent: &str,
 ) -> Result<bool, sqlx::Error> {
@@ -123,8 +148,8 @@ pub(crate) async fn insert(
         refund.create_time.to_sqlx() as _,
         next_try_time.map(Timestamp::to_sqlx) as _,
         traceparent,
-        guard.key,
-        guard.fingerprint,
+        key.key,
+        key.fingerprint,
         &line_ids,
         &quantities,
         &amounts,
@@ -158,18 +183,10 @@ pub(crate) async fn get(
     merchant_id: MerchantId,
     id: RefundId,
 ) -> Result<Option<Refund>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        RefundRow,
-        r#"select merchant_id, refund_id, order_id, payment_id, currency, amount_minor, reason, state, failure_reason,
-                  operator, create_time, end_time, l.line_ids as "line_ids!", l.quantities as "quantities!",
-                  l.amounts as "amounts!"
-           from refund r, lateral (
-               select coalesce(array_agg(line_id order by position), '{}') as line_ids,
-                      coalesce(array_agg(quantity order by position), '{}') as quantities,
-                      coalesce(array_agg(amount_minor order by position), '{}') as amounts
-               from refund_line where merchant_id = r.merchant_id and refund_id = r.refund_id
-           ) l
-           where merchant_id = $1 and refund_id = $2"#,
+    let row = query_refunds!(
+        "",
+        "refund r",
+        "where r.merchant_id = $1 and r.refund_id = $2",
         merchant_id.uuid(),
         id.uuid(),
     )
@@ -185,19 +202,11 @@ pub(crate) async fn lock(
     merchant_id: MerchantId,
     id: RefundId,
 ) -> Result<Option<Refund>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        RefundRow,
-        r#"select merchant_id, refund_id, order_id, payment_id, currency, amount_minor, reason, state, failure_reason,
-                  operator, create_time, end_time, l.line_ids as "line_ids!", l.quantities as "quantities!",
-                  l.amounts as "amounts!"
-           from refund r, lateral (
-               select coalesce(array_agg(line_id order by position), '{}') as line_ids,
-                      coalesce(array_agg(quantity order by position), '{}') as quantities,
-                      coalesce(array_agg(amount_minor order by position), '{}') as amounts
-               from refund_line where merchant_id = r.merchant_id and refund_id = r.refund_id
-           ) l
-           where merchant_id = $1 and refund_id = $2
-           for update of r"#,
+    let row = query_refunds!(
+        "",
+        "refund r",
+        "where r.merchant_id = $1 and r.refund_id = $2
+           for update of r",
         merchant_id.uuid(),
         id.uuid(),
     )
@@ -215,20 +224,12 @@ pub(crate) async fn list(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Refund>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        RefundRow,
-        r#"select merchant_id, refund_id, order_id, payment_id, currency, amount_minor, reason, state, failure_reason,
-                  operator, create_time, end_time, l.line_ids as "line_ids!", l.quantities as "quantities!",
-                  l.amounts as "amounts!"
-           from refund r, lateral (
-               select coalesce(array_agg(line_id order by position), '{}') as line_ids,
-                      coalesce(array_agg(quantity order by position), '{}') as quantities,
-                      coalesce(array_agg(amount_minor order by position), '{}') as amounts
-               from refund_line where merchant_id = r.merchant_id and refund_id = r.refund_id
-           ) l
-           where merchant_id = $1 and ($2::uuid is null or order_id = $2) and ($3::uuid is null or refund_id < $3)
-           order by refund_id desc
-           limit $4"#,
+    let rows = query_refunds!(
+        "",
+        "refund r",
+        "where r.merchant_id = $1 and ($2::uuid is null or r.order_id = $2) and ($3::uuid is null or r.refund_id < $3)
+           order by r.refund_id desc
+           limit $4",
         merchant_id.uuid(),
         order_id.map(OrderId::uuid),
         after,

@@ -10,7 +10,7 @@ use tael_proto::refund::v1::{
 use tael_testkit::keyed;
 use tonic::Code;
 
-use crate::world::{World, full, money};
+use crate::fixture::{Fixture, full, money};
 
 fn lines(lines: &[(&str, u32)]) -> Scope {
     let lines =
@@ -20,7 +20,7 @@ fn lines(lines: &[(&str, u32)]) -> Scope {
 
 #[tokio::test]
 async fn create_refund_names_every_bad_field() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let good = CreateRefundRequest {
         merchant_id: MerchantId::new().to_string(),
         order_id: OrderId::new().to_string(),
@@ -53,17 +53,17 @@ async fn create_refund_names_every_bad_field() {
         (CreateRefundRequest::default(), vec!["merchant_id", "order_id", "scope", "reason"]),
     ];
     for (request, expected) in cases {
-        let status = world.refunds.clone().create_refund(keyed(request)).await.unwrap_err();
+        let status = fixture.refunds.clone().create_refund(keyed(request)).await.unwrap_err();
         assert_eq!((status.code(), bad_fields(&status)), (Code::InvalidArgument, owned(&expected)));
     }
-    let keyless = world.refunds.clone().create_refund(good).await.unwrap_err();
+    let keyless = fixture.refunds.clone().create_refund(good).await.unwrap_err();
     assert_eq!(bad_fields(&keyless), ["idempotency-key"]);
-    assert_eq!(world.count("refund").await, 0);
+    assert_eq!(fixture.count("refund").await, 0);
 }
 
 #[tokio::test]
 async fn set_refund_policy_names_every_bad_field() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let merchant_id = MerchantId::new().to_string();
     let policy = |window_days, auto_approve_limits| Some(RefundPolicy { window_days, auto_approve_limits });
     let cases = [
@@ -77,16 +77,16 @@ async fn set_refund_policy_names_every_bad_field() {
     ];
     for (policy, expected) in cases {
         let request = SetRefundPolicyRequest { merchant_id: merchant_id.clone(), policy };
-        let status = world.refunds.clone().set_refund_policy(keyed(request)).await.unwrap_err();
+        let status = fixture.policies.clone().set_refund_policy(keyed(request)).await.unwrap_err();
         assert_eq!((status.code(), bad_fields(&status)), (Code::InvalidArgument, owned(&expected)));
     }
-    assert_eq!(world.count("refund_policy").await, 0);
+    assert_eq!(fixture.count("refund_policy").await, 0);
 }
 
 #[tokio::test]
 async fn the_other_calls_name_every_bad_field() {
-    let world = World::start().await;
-    let mut refunds = world.refunds.clone();
+    let fixture = Fixture::start().await;
+    let mut refunds = fixture.refunds.clone();
     let refund_id = RefundId::new().to_string();
 
     let approve = ApproveRefundRequest { refund_id: refund_id.clone(), ..Default::default() };
@@ -105,7 +105,8 @@ async fn the_other_calls_name_every_bad_field() {
     let status = refunds.get_refund(GetRefundRequest::default()).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["merchant_id", "refund_id"]);
 
-    let status = refunds.get_refund_policy(GetRefundPolicyRequest::default()).await.unwrap_err();
+    let status =
+        fixture.policies.clone().get_refund_policy(GetRefundPolicyRequest::default()).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["merchant_id"]);
 
     let list =

@@ -4,9 +4,9 @@
 mod create;
 mod decide;
 mod fields;
+mod fixture;
 mod outcome;
 mod peers;
-mod policy;
 mod read;
+mod refund_policy;
 mod restart;
-mod world;

@@ -306,27 +306,6 @@ impl MerchantService for FakeMerchants {
     ) -> Result<Response<merchant::ListMerchantsResponse>, Status> {
         Err(not_scripted())
     }
-
-    async fn issue_api_key(
-        &self,
-        _: Request<merchant::IssueApiKeyRequest>,
-    ) -> Result<Response<merchant::IssueApiKeyResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn authenticate_api_key(
-        &self,
-        _: Request<merchant::AuthenticateApiKeyRequest>,
-    ) -> Result<Response<merchant::AuthenticateApiKeyResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn revoke_api_key(
-        &self,
-        _: Request<merchant::RevokeApiKeyRequest>,
-    ) -> Result<Response<merchant::RevokeApiKeyResponse>, Status> {
-        Err(not_scripted())
-    }
 }
 
 fn not_scripted() -> Status {
