@@ -7,7 +7,8 @@ use tael_grpc::tls::Identity;
 use tael_ids::EventId;
 use tael_proto::merchant::v1::api_key_service_client::ApiKeyServiceClient;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
-use tael_proto::notification::v1::notification_service_client::NotificationServiceClient;
+use tael_proto::notification::v1::delivery_service_client::DeliveryServiceClient;
+use tael_proto::notification::v1::webhook_endpoint_service_client::WebhookEndpointServiceClient;
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
@@ -36,8 +37,10 @@ pub struct Clients {
     pub settlement: SettlementServiceClient<Channel>,
     /// The money audit.
     pub audit: MoneyAuditServiceClient<Channel>,
-    /// Webhooks.
-    pub notification: NotificationServiceClient<Channel>,
+    /// Where webhooks go.
+    pub webhook_endpoints: WebhookEndpointServiceClient<Channel>,
+    /// What became of webhooks.
+    pub deliveries: DeliveryServiceClient<Channel>,
     /// The payer, and the faults of the channel.
     pub payer: ControlClient,
 }
@@ -68,7 +71,8 @@ impl Clients {
             refund: RefundServiceClient::new(channel(addresses.refund)?),
             settlement: SettlementServiceClient::new(channel(addresses.settlement)?),
             audit: MoneyAuditServiceClient::new(channel(addresses.settlement)?),
-            notification: NotificationServiceClient::new(channel(addresses.notification)?),
+            webhook_endpoints: WebhookEndpointServiceClient::new(channel(addresses.notification)?),
+            deliveries: DeliveryServiceClient::new(channel(addresses.notification)?),
             payer: ControlClient::new(&format!("http://{}", addresses.sandbox))?,
         })
     }

@@ -12,7 +12,8 @@ use tael_eventlog::{Consumer, DeadLetters};
 use tael_grpc::client::{Channel, Connector};
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
-use tael_proto::notification::v1::notification_service_server::NotificationServiceServer;
+use tael_proto::notification::v1::delivery_service_server::DeliveryServiceServer;
+use tael_proto::notification::v1::webhook_endpoint_service_server::WebhookEndpointServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tael_sealed::Keyring;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +22,10 @@ use tonic::service::Routes;
 use crate::Config;
 use crate::authorization::RPC_ACCESS;
 use crate::config::Webhooks;
+use crate::consumers::EventConsumer;
 use crate::domain::delivery::Schedule;
-use crate::events::Deliveries;
 use crate::facts::DeliveryFacts;
-use crate::rpc::Rpc;
+use crate::rpc::{DeliveryRpc, WebhookEndpointRpc};
 use crate::sender::Sender;
 use crate::usecase::Notifications;
 use crate::worker::Worker;
@@ -83,14 +84,21 @@ impl Service for App {
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
         let Self { bound, pool, idempotency, keyring, clock, logs, sender, egress, webhooks } = self;
         let notifications = Notifications { pool: pool.clone(), clock, keyring, due: Arc::default() };
-        let rpc = Rpc { notifications: notifications.clone(), idempotency: idempotency.clone(), egress };
+        let endpoints = WebhookEndpointRpc {
+            notifications: notifications.clone(),
+            idempotency: idempotency.clone(),
+            egress,
+        };
+        let deliveries =
+            DeliveryRpc { notifications: notifications.clone(), idempotency: idempotency.clone() };
         let audit = Auditable::new(pool.clone(), DeliveryFacts { pool: pool.clone() });
         let consumers = logs.map(|(source, log)| {
-            let handler = Deliveries { notifications: notifications.clone() };
+            let handler = EventConsumer { notifications: notifications.clone() };
             Consumer::new(Self::NAME, source, log, pool.clone(), handler)
         });
         let dead_letters = consumers.iter().fold(DeadLetters::new(pool.clone()), DeadLetters::with);
-        let routes = Routes::new(NotificationServiceServer::new(rpc))
+        let routes = Routes::new(WebhookEndpointServiceServer::new(endpoints))
+            .add_service(DeliveryServiceServer::new(deliveries))
             .add_service(dead_letters.server())
             .add_service(audit.server());
 

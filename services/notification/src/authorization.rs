@@ -6,10 +6,12 @@ use tael_grpc::server::RpcAccess;
 /// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
 pub const RPC_ACCESS: RpcAccess = &[
-    ("tael.notification.v1.NotificationService", &[
+    ("tael.notification.v1.WebhookEndpointService", &[
         ("CreateWebhookEndpoint", &[Backend]),
         ("ListWebhookEndpoints", &[Backend, Operator]),
         ("DisableWebhookEndpoint", &[Backend, Operator]),
+    ]),
+    ("tael.notification.v1.DeliveryService", &[
         ("GetDelivery", &[Backend, Operator]),
         ("ListDeliveries", &[Backend, Operator]),
         ("ReplayDelivery", &[Backend, Operator]),

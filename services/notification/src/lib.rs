@@ -16,14 +16,14 @@ mod app;
 mod authorization;
 mod body;
 mod config;
+mod consumers;
 pub mod crash_points;
 mod domain;
-mod events;
 mod facts;
+mod metrics;
 mod rpc;
 mod sender;
 mod store;
-mod told;
 mod usecase;
 mod worker;
 

@@ -3,6 +3,6 @@
 //! Lock order: endpoints, then deliveries.
 
 pub(crate) mod delivery;
-pub(crate) mod endpoint;
 pub(crate) mod facts;
 pub(crate) mod outbox;
+pub(crate) mod webhook_endpoint;

@@ -16,9 +16,9 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::domain::delivery::{AttemptResult, Schedule};
+use crate::metrics;
 use crate::sender::{Message, Sender};
 use crate::store::outbox::{self, Capacity, Claimed, Tried};
-use crate::told;
 use crate::usecase::{Notifications, open_secret};
 
 /// So many requests are under way at once.
@@ -219,7 +219,7 @@ impl Attempt {
             None => AttemptResult::Unanswered("the signing secret does not open".to_owned()),
         };
         let duration = started.elapsed();
-        told::attempt(&result, duration);
+        metrics::attempt(&result, duration);
         let next = self.schedule.next(&result, claimed.tries + 1, claimed.id);
         Tried {
             merchant_id: claimed.merchant_id,

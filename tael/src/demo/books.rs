@@ -135,7 +135,7 @@ pub(crate) async fn settle(report: &mut Report, clients: &mut Clients, shop: &Sh
 
 async fn deliveries(report: &mut Report, clients: &mut Clients, shop: &Shop) -> Result<(), Error> {
     let all = eventually("all webhooks to be delivered", || {
-        let mut client = clients.notification.clone();
+        let mut client = clients.deliveries.clone();
         let list = ListDeliveriesRequest {
             merchant_id: shop.id(),
             page_size: 100,

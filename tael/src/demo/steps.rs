@@ -48,7 +48,7 @@ pub(crate) async fn open_shop(
 
     let endpoint =
         CreateWebhookEndpointRequest { merchant_id: shop.id(), url: receiver.url(), event_types: Vec::new() };
-    let created = clients.notification.create_webhook_endpoint(keyed(endpoint)).await?.into_inner();
+    let created = clients.webhook_endpoints.create_webhook_endpoint(keyed(endpoint)).await?.into_inner();
     receiver.set_secret(&created.secret)?;
     show("webhooks go to", receiver.url());
 

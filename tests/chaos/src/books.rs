@@ -105,7 +105,7 @@ impl Books {
             };
             let page = caller
                 .ask("ListDeliveries", None, list, |mut c, r| async move {
-                    c.notification.list_deliveries(r).await
+                    c.deliveries.list_deliveries(r).await
                 })
                 .await?;
             Ok((page.deliveries, page.next_page_token))

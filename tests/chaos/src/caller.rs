@@ -11,7 +11,8 @@ use tael_grpc::client::Channel;
 use tael_proto::event::v1::dead_letter_service_client::DeadLetterServiceClient;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
-use tael_proto::notification::v1::notification_service_client::NotificationServiceClient;
+use tael_proto::notification::v1::delivery_service_client::DeliveryServiceClient;
+use tael_proto::notification::v1::webhook_endpoint_service_client::WebhookEndpointServiceClient;
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
@@ -61,8 +62,10 @@ pub struct Caller {
     pub refund: RefundServiceClient<Channel>,
     /// The ledger.
     pub settlement: SettlementServiceClient<Channel>,
-    /// Webhooks.
-    pub notification: NotificationServiceClient<Channel>,
+    /// Where webhooks go.
+    pub webhook_endpoints: WebhookEndpointServiceClient<Channel>,
+    /// What became of webhooks.
+    pub deliveries: DeliveryServiceClient<Channel>,
     /// The payer, and the faults of the channel.
     pub payer: ControlClient,
     channels: Vec<(Service, Channel)>,
@@ -151,7 +154,8 @@ impl Caller {
             payment: PaymentServiceClient::new(of(Service::Payment)),
             refund: RefundServiceClient::new(of(Service::Refund)),
             settlement: SettlementServiceClient::new(of(Service::Settlement)),
-            notification: NotificationServiceClient::new(of(Service::Notification)),
+            webhook_endpoints: WebhookEndpointServiceClient::new(of(Service::Notification)),
+            deliveries: DeliveryServiceClient::new(of(Service::Notification)),
             payer: ControlClient::new(&format!("http://{}", addresses.sandbox))?,
             channels,
             calls: calls.clone(),

@@ -131,7 +131,7 @@ impl Shop {
         };
         let created = caller
             .ask("CreateWebhookEndpoint", Some(&key("endpoint")), endpoint, |mut c, r| async move {
-                c.notification.create_webhook_endpoint(r).await
+                c.webhook_endpoints.create_webhook_endpoint(r).await
             })
             .await?;
         receiver.trust(&merchant_id, &created.secret)?;

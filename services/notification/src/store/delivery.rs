@@ -28,6 +28,26 @@ struct DeliveryRow {
     errors: Vec<String>,
 }
 
+/// Selects [`DeliveryRow`]s of `delivery` as `d`.
+macro_rules! select_delivery {
+    ($condition:tt, $($argument:expr),* $(,)?) => {
+        sqlx::query_as!(
+            DeliveryRow,
+            r#"select delivery_id, webhook_endpoint_id, event_id, event_type, body, state, next_attempt_time,
+                  create_time, a.times as "attempt_times!: Vec<jiff_sqlx::Timestamp>",
+                  a.durations as "durations_ms!", a.statuses as "statuses!", a.errors as "errors!"
+           from delivery d, lateral (
+               select coalesce(array_agg(attempt_time order by number), '{}') as times,
+                      coalesce(array_agg(duration_ms order by number), '{}') as durations,
+                      coalesce(array_agg(status order by number), '{}') as statuses,
+                      coalesce(array_agg(error order by number), '{}') as errors
+               from delivery_attempt where merchant_id = d.merchant_id and delivery_id = d.delivery_id
+           ) a "# + $condition,
+            $($argument),*
+        )
+    };
+}
+
 impl TryFrom<DeliveryRow> for Delivery {
     type Error = InconsistentRow;
 
@@ -79,24 +99,9 @@ pub(crate) async fn get(
     merchant_id: MerchantId,
     id: DeliveryId,
 ) -> Result<Option<Delivery>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        DeliveryRow,
-        r#"select delivery_id, webhook_endpoint_id, event_id, event_type, body, state, next_attempt_time,
-                  create_time, a.times as "attempt_times!: Vec<jiff_sqlx::Timestamp>",
-                  a.durations as "durations_ms!", a.statuses as "statuses!", a.errors as "errors!"
-           from delivery d, lateral (
-               select coalesce(array_agg(attempt_time order by number), '{}') as times,
-                      coalesce(array_agg(duration_ms order by number), '{}') as durations,
-                      coalesce(array_agg(status order by number), '{}') as statuses,
-                      coalesce(array_agg(error order by number), '{}') as errors
-               from delivery_attempt where merchant_id = d.merchant_id and delivery_id = d.delivery_id
-           ) a
-           where merchant_id = $1 and delivery_id = $2"#,
-        merchant_id.uuid(),
-        id.uuid(),
-    )
-    .fetch_optional(pool)
-    .await?;
+    let row = select_delivery!("where merchant_id = $1 and delivery_id = $2", merchant_id.uuid(), id.uuid(),)
+        .fetch_optional(pool)
+        .await?;
     Ok(row.map(Delivery::try_from).transpose()?)
 }
 
@@ -111,22 +116,11 @@ pub(crate) async fn list(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Delivery>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        DeliveryRow,
-        r#"select delivery_id, webhook_endpoint_id, event_id, event_type, body, state, next_attempt_time,
-                  create_time, a.times as "attempt_times!: Vec<jiff_sqlx::Timestamp>",
-                  a.durations as "durations_ms!", a.statuses as "statuses!", a.errors as "errors!"
-           from delivery d, lateral (
-               select coalesce(array_agg(attempt_time order by number), '{}') as times,
-                      coalesce(array_agg(duration_ms order by number), '{}') as durations,
-                      coalesce(array_agg(status order by number), '{}') as statuses,
-                      coalesce(array_agg(error order by number), '{}') as errors
-               from delivery_attempt where merchant_id = d.merchant_id and delivery_id = d.delivery_id
-           ) a
-           where merchant_id = $1 and ($2::uuid is null or webhook_endpoint_id = $2)
-                 and ($3::text is null or state = $3) and ($4::uuid is null or delivery_id < $4)
-           order by delivery_id desc
-           limit $5"#,
+    let rows = select_delivery!(
+        "where merchant_id = $1 and ($2::uuid is null or webhook_endpoint_id = $2)
+               and ($3::text is null or state = $3) and ($4::uuid is null or delivery_id < $4)
+         order by delivery_id desc
+         limit $5",
         merchant_id.uuid(),
         endpoint_id.map(WebhookEndpointId::uuid),
         state,

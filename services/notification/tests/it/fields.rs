@@ -10,14 +10,14 @@ use tael_proto::notification::v1::{
 use tael_testkit::{keyed, redis_url};
 use tonic::Code;
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
 #[tokio::test]
 async fn create_webhook_endpoint_names_every_bad_field() {
-    let world = World::with(redis_url(), |config| config.egress = Policy::strict()).await;
-    let good = world.request("https://shop.example/hooks", &[]);
+    let fixture = Fixture::with(redis_url(), |config| config.egress = Policy::strict()).await;
+    let good = fixture.request("https://shop.example/hooks", &[]);
     let with_url = |url: &str| CreateWebhookEndpointRequest { url: url.to_owned(), ..good.clone() };
-    let with_types = |types: &[&str]| world.request(&good.url, types);
+    let with_types = |types: &[&str]| fixture.request(&good.url, types);
     let cases = [
         (
             CreateWebhookEndpointRequest { merchant_id: "mer_x".to_owned(), ..good.clone() },
@@ -37,33 +37,35 @@ async fn create_webhook_endpoint_names_every_bad_field() {
         (CreateWebhookEndpointRequest::default(), vec!["merchant_id", "url"]),
     ];
     for (request, expected) in cases {
-        let status = world.notifications.clone().create_webhook_endpoint(keyed(request)).await.unwrap_err();
+        let status =
+            fixture.endpoint_client.clone().create_webhook_endpoint(keyed(request)).await.unwrap_err();
         assert_eq!((status.code(), bad_fields(&status)), (Code::InvalidArgument, owned(&expected)));
     }
-    let keyless = world.notifications.clone().create_webhook_endpoint(good).await.unwrap_err();
+    let keyless = fixture.endpoint_client.clone().create_webhook_endpoint(good).await.unwrap_err();
     assert_eq!(bad_fields(&keyless), ["idempotency-key"]);
-    assert_eq!(world.endpoint_rows().await, 0);
+    assert_eq!(fixture.endpoint_rows().await, 0);
 }
 
 #[tokio::test]
 async fn the_other_calls_name_every_bad_field() {
-    let world = World::start().await;
-    let mut notifications = world.notifications.clone();
+    let fixture = Fixture::start().await;
+    let mut endpoint_client = fixture.endpoint_client.clone();
+    let mut delivery_client = fixture.delivery_client.clone();
     let merchant_id = MerchantId::new().to_string();
 
-    let status = notifications.get_delivery(GetDeliveryRequest::default()).await.unwrap_err();
+    let status = delivery_client.get_delivery(GetDeliveryRequest::default()).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["merchant_id", "delivery_id"]);
 
     let replay = ReplayDeliveryRequest { merchant_id: merchant_id.clone(), delivery_id: "evt_1".to_owned() };
-    let status = notifications.replay_delivery(keyed(replay)).await.unwrap_err();
+    let status = delivery_client.replay_delivery(keyed(replay)).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["delivery_id"]);
 
     let disable = DisableWebhookEndpointRequest { merchant_id: merchant_id.clone(), ..Default::default() };
-    let status = notifications.disable_webhook_endpoint(keyed(disable)).await.unwrap_err();
+    let status = endpoint_client.disable_webhook_endpoint(keyed(disable)).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["webhook_endpoint_id"]);
 
     let list = ListWebhookEndpointsRequest { page_size: 101, ..Default::default() };
-    let status = notifications.list_webhook_endpoints(list).await.unwrap_err();
+    let status = endpoint_client.list_webhook_endpoints(list).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["merchant_id", "page_size"]);
 
     let list = ListDeliveriesRequest {
@@ -73,7 +75,7 @@ async fn the_other_calls_name_every_bad_field() {
         page_size: 0,
         page_token: "?".to_owned(),
     };
-    let status = notifications.list_deliveries(list).await.unwrap_err();
+    let status = delivery_client.list_deliveries(list).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["webhook_endpoint_id", "state", "page_token"]);
 }
 

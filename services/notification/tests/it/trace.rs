@@ -2,20 +2,20 @@
 
 use tael_testkit::{SpanKind, Spans, attribute, eventually, is_error};
 
+use crate::fixture::Fixture;
 use crate::receiver::{Answer, Receiver};
-use crate::world::World;
 
 #[tokio::test]
 async fn a_delivery_is_a_span_without_what_its_address_hides() {
     let spans = Spans::record();
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let receiver = Receiver::start().await;
-    let (_, secret) = world.endpoint(&receiver, &[]).await;
+    let (_, secret) = fixture.endpoint(&receiver, &[]).await;
     receiver.next([Answer::Status(500)]);
-    world.order_paid();
-    world.tried(1).await;
-    world.advance_secs(6);
-    world.tried(2).await;
+    fixture.order_paid();
+    fixture.tried(1).await;
+    fixture.advance_secs(6);
+    fixture.tried(2).await;
 
     let tries = eventually("two tries", || async {
         let tries: Vec<_> = spans.ended().into_iter().filter(|span| span.name == "webhook.deliver").collect();

@@ -36,7 +36,7 @@ async fn seller() -> Seller {
         url: "http://127.0.0.1:9/".to_owned(),
         event_types: Vec::new(),
     };
-    seller.clients.notification.create_webhook_endpoint(keyed(endpoint)).await.unwrap();
+    seller.clients.webhook_endpoints.create_webhook_endpoint(keyed(endpoint)).await.unwrap();
     seller
 }
 

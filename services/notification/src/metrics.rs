@@ -1,4 +1,4 @@
-//! What is told of a try to deliver: its span's outcome, and how long it took.
+//! What is measured of an attempt to deliver: its span's outcome, and how long it took.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,7 +16,7 @@ static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     )
 });
 
-/// Tells what came of a try, within its span.
+/// Records what came of an attempt, in its span and in the metric.
 pub(crate) fn attempt(result: &AttemptResult, duration: Duration) {
     let span = Span::current();
     let outcome = match result {

@@ -7,7 +7,7 @@ use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, WebhookEndpointId};
 use uuid::Uuid;
 
-use crate::domain::endpoint::Endpoint;
+use crate::domain::webhook_endpoint::WebhookEndpoint;
 
 struct EndpointRow {
     merchant_id: Uuid,
@@ -18,7 +18,20 @@ struct EndpointRow {
     disable_time: Option<jiff_sqlx::Timestamp>,
 }
 
-impl From<EndpointRow> for Endpoint {
+/// A statement that returns [`EndpointRow`]s: what stands before their columns, and what after.
+macro_rules! query_endpoints {
+    ($before:tt, $after:tt, $($argument:expr),* $(,)?) => {
+        sqlx::query_as!(
+            EndpointRow,
+            $before
+                + " merchant_id, webhook_endpoint_id, url, event_type, create_time, disable_time "
+                + $after,
+            $($argument),*
+        )
+    };
+}
+
+impl From<EndpointRow> for WebhookEndpoint {
     fn from(row: EndpointRow) -> Self {
         Self {
             id: WebhookEndpointId::from_uuid(row.webhook_endpoint_id),
@@ -35,7 +48,7 @@ impl From<EndpointRow> for Endpoint {
 #[tracing::instrument(name = "db.webhook_endpoint.insert", skip_all)]
 pub(crate) async fn insert(
     pool: &PgPool,
-    endpoint: &Endpoint,
+    endpoint: &WebhookEndpoint,
     sealed_secret: &[u8],
     guard: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
@@ -61,7 +74,7 @@ pub(crate) async fn insert(
 
 /// An endpoint as it was created.
 pub(crate) struct Created {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint: WebhookEndpoint,
     pub(crate) sealed_secret: Vec<u8>,
     /// Of the request that created it.
     pub(crate) fingerprint: Vec<u8>,
@@ -74,26 +87,27 @@ pub(crate) async fn by_key(
     merchant_id: MerchantId,
     key: &str,
 ) -> Result<Option<Created>, sqlx::Error> {
-    let row = sqlx::query!(
-        "select merchant_id, webhook_endpoint_id, url, event_type, create_time, disable_time, sealed_secret, fingerprint
-         from webhook_endpoint where merchant_id = $1 and idempotency_key = $2",
+    let row = query_endpoints!(
+        "select",
+        "from webhook_endpoint where merchant_id = $1 and idempotency_key = $2",
         merchant_id.uuid(),
         key,
     )
     .fetch_optional(pool)
     .await?;
-    Ok(row.map(|row| Created {
-        endpoint: EndpointRow {
-            merchant_id: row.merchant_id,
-            webhook_endpoint_id: row.webhook_endpoint_id,
-            url: row.url,
-            event_type: row.event_type,
-            create_time: row.create_time,
-            disable_time: row.disable_time,
-        }
-        .into(),
-        sealed_secret: row.sealed_secret,
-        fingerprint: row.fingerprint,
+    let Some(row) = row else { return Ok(None) };
+    let created = sqlx::query!(
+        "select sealed_secret, fingerprint from webhook_endpoint
+         where merchant_id = $1 and webhook_endpoint_id = $2",
+        row.merchant_id,
+        row.webhook_endpoint_id,
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(Some(Created {
+        endpoint: row.into(),
+        sealed_secret: created.sealed_secret,
+        fingerprint: created.fingerprint,
     }))
 }
 
@@ -104,11 +118,10 @@ pub(crate) async fn list(
     merchant_id: MerchantId,
     after: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<Endpoint>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        EndpointRow,
-        "select merchant_id, webhook_endpoint_id, url, event_type, create_time, disable_time
-         from webhook_endpoint
+) -> Result<Vec<WebhookEndpoint>, sqlx::Error> {
+    let rows = query_endpoints!(
+        "select",
+        "from webhook_endpoint
          where merchant_id = $1 and ($2::uuid is null or webhook_endpoint_id < $2)
          order by webhook_endpoint_id desc limit $3",
         merchant_id.uuid(),
@@ -117,7 +130,7 @@ pub(crate) async fn list(
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(Endpoint::from).collect())
+    Ok(rows.into_iter().map(WebhookEndpoint::from).collect())
 }
 
 /// Disables an endpoint unless it is disabled, and returns it; none when there is no such endpoint. Its pending
@@ -128,12 +141,12 @@ pub(crate) async fn disable(
     merchant_id: MerchantId,
     id: WebhookEndpointId,
     now: Timestamp,
-) -> Result<Option<Endpoint>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        EndpointRow,
+) -> Result<Option<WebhookEndpoint>, sqlx::Error> {
+    let row = query_endpoints!(
         "update webhook_endpoint set disable_time = coalesce(disable_time, $3)
          where merchant_id = $1 and webhook_endpoint_id = $2
-         returning merchant_id, webhook_endpoint_id, url, event_type, create_time, disable_time",
+         returning",
+        "",
         merchant_id.uuid(),
         id.uuid(),
         now.to_sqlx() as _,
@@ -149,7 +162,7 @@ pub(crate) async fn disable(
     )
     .execute(conn)
     .await?;
-    Ok(row.map(Endpoint::from))
+    Ok(row.map(WebhookEndpoint::from))
 }
 
 /// An active endpoint's name and filter.

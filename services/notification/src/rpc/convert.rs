@@ -1,16 +1,12 @@
-//! Domain values and errors go on the wire.
+//! Domain values go on the wire.
 
-use tael_grpc::{convert, status};
-use tael_proto::notification::v1::{self as wire, ErrorReason};
-use tonic::{Code, Status};
+use tael_grpc::convert;
+use tael_proto::notification::v1 as wire;
 
 use crate::domain::delivery::{Attempt, AttemptResult, Delivery, State};
-use crate::domain::endpoint::Endpoint;
-use crate::usecase::Error;
+use crate::domain::webhook_endpoint::WebhookEndpoint;
 
-const DOMAIN: &str = "tael.notification";
-
-pub(super) fn endpoint(endpoint: Endpoint) -> wire::WebhookEndpoint {
+pub(super) fn webhook_endpoint(endpoint: WebhookEndpoint) -> wire::WebhookEndpoint {
     wire::WebhookEndpoint {
         webhook_endpoint_id: endpoint.id.to_string(),
         merchant_id: endpoint.merchant_id.to_string(),
@@ -50,27 +46,5 @@ fn attempt(attempt: Attempt) -> wire::DeliveryAttempt {
         duration_ms: u32::try_from(attempt.duration.as_millis()).unwrap_or(u32::MAX),
         status,
         error,
-    }
-}
-
-impl From<Error> for Status {
-    fn from(error: Error) -> Self {
-        let message = error.to_string();
-        let reply = |code, reason: ErrorReason, metadata: (&'static str, String)| {
-            status::error(code, DOMAIN, reason.as_str_name(), message.clone(), [metadata])
-        };
-        match &error {
-            Error::EndpointNotFound(id) => reply(
-                Code::NotFound,
-                ErrorReason::WebhookEndpointNotFound,
-                ("webhook_endpoint_id", id.to_string()),
-            ),
-            Error::DeliveryNotFound(id) => {
-                reply(Code::NotFound, ErrorReason::DeliveryNotFound, ("delivery_id", id.to_string()))
-            }
-            Error::KeyReused(status) => status.clone(),
-            Error::Secret(_) | Error::Randomness(_) | Error::RowVanished => status::broken_invariant(&error),
-            Error::Database(e) => tael_postgres::status(e),
-        }
     }
 }

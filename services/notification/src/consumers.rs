@@ -8,18 +8,18 @@ use tael_ids::{EventId, MerchantId, ParseIdError};
 use tael_proto::event::v1::payload::Kind;
 
 use crate::body::body;
-use crate::domain::endpoint::wants;
-use crate::store::endpoint::{self, Active};
+use crate::domain::webhook_endpoint::wants;
 use crate::store::outbox::{self, NewDelivery};
+use crate::store::webhook_endpoint::{self, Active};
 use crate::usecase::Notifications;
 
 /// Makes a delivery of every event for each endpoint that wants it.
 #[derive(Clone, Debug)]
-pub(crate) struct Deliveries {
+pub(crate) struct EventConsumer {
     pub(crate) notifications: Notifications,
 }
 
-impl Handler for Deliveries {
+impl Handler for EventConsumer {
     /// Merchants are told of everything.
     fn handles(&self, _: &Kind) -> bool {
         true
@@ -31,7 +31,7 @@ impl Handler for Deliveries {
         let merchants: BTreeSet<_> = ids.iter().map(|(merchant_id, _)| merchant_id.uuid()).collect();
         let merchants: Vec<_> = merchants.into_iter().collect();
         let mut active: HashMap<MerchantId, Vec<Active>> = HashMap::new();
-        for endpoint in endpoint::active(tx, &merchants).await? {
+        for endpoint in webhook_endpoint::active(tx, &merchants).await? {
             active.entry(endpoint.merchant_id).or_default().push(endpoint);
         }
         let mut deliveries = Vec::new();

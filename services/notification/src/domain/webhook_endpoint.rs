@@ -5,7 +5,7 @@ use tael_ids::{MerchantId, WebhookEndpointId};
 
 /// An address of a merchant that is told of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+pub(crate) struct WebhookEndpoint {
     pub(crate) id: WebhookEndpointId,
     pub(crate) merchant_id: MerchantId,
     pub(crate) url: String,

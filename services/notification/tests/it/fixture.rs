@@ -13,7 +13,8 @@ use tael_ids::MerchantId;
 use tael_notification::{App, Config, Webhooks};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{OrderPaid, PaymentSucceeded};
-use tael_proto::notification::v1::notification_service_client::NotificationServiceClient;
+use tael_proto::notification::v1::delivery_service_client::DeliveryServiceClient;
+use tael_proto::notification::v1::webhook_endpoint_service_client::WebhookEndpointServiceClient;
 use tael_proto::notification::v1::{
     CreateWebhookEndpointRequest, CreateWebhookEndpointResponse, Delivery, DeliveryState, GetDeliveryRequest,
     ListDeliveriesRequest,
@@ -27,8 +28,9 @@ use tonic::Status;
 use crate::logs::FakeLog;
 use crate::receiver::Receiver;
 
-pub(crate) struct World {
-    pub(crate) notifications: NotificationServiceClient<Channel>,
+pub(crate) struct Fixture {
+    pub(crate) endpoint_client: WebhookEndpointServiceClient<Channel>,
+    pub(crate) delivery_client: DeliveryServiceClient<Channel>,
     pub(crate) order_log: FakeLog,
     pub(crate) payment_log: FakeLog,
     pub(crate) refund_log: FakeLog,
@@ -40,7 +42,7 @@ pub(crate) struct World {
     database: TestDatabase,
 }
 
-impl World {
+impl Fixture {
     pub(crate) async fn start() -> Self {
         Self::with(redis_url(), |_| {}).await
     }
@@ -95,10 +97,12 @@ impl World {
         change(&mut config);
         let clock = Clock::manual("2026-03-01T08:00:01Z".parse::<Timestamp>().unwrap());
         let running = tael_testkit::run::<App>(config.clone(), clock.clone()).await;
-        let notifications = NotificationServiceClient::new(running.channel());
+        let endpoint_client = WebhookEndpointServiceClient::new(running.channel());
+        let delivery_client = DeliveryServiceClient::new(running.channel());
         let [order_log, payment_log, refund_log, settlement_log] = logs;
         Self {
-            notifications,
+            endpoint_client,
+            delivery_client,
             order_log,
             payment_log,
             refund_log,
@@ -130,7 +134,7 @@ impl World {
         event_types: &[&str],
     ) -> Result<CreateWebhookEndpointResponse, Status> {
         let request = keyed(self.request(url, event_types));
-        self.notifications.clone().create_webhook_endpoint(request).await.map(tonic::Response::into_inner)
+        self.endpoint_client.clone().create_webhook_endpoint(request).await.map(tonic::Response::into_inner)
     }
 
     /// Registers an endpoint and returns its id and secret.
@@ -147,7 +151,7 @@ impl World {
     pub(crate) async fn deliveries(&self) -> Vec<Delivery> {
         let request =
             ListDeliveriesRequest { merchant_id: self.merchant_id.to_string(), ..Default::default() };
-        self.notifications.clone().list_deliveries(request).await.unwrap().into_inner().deliveries
+        self.delivery_client.clone().list_deliveries(request).await.unwrap().into_inner().deliveries
     }
 
     pub(crate) async fn get(&self, delivery_id: &str) -> Delivery {
@@ -155,7 +159,7 @@ impl World {
             merchant_id: self.merchant_id.to_string(),
             delivery_id: delivery_id.to_owned(),
         };
-        self.notifications.clone().get_delivery(request).await.unwrap().into_inner().delivery.unwrap()
+        self.delivery_client.clone().get_delivery(request).await.unwrap().into_inner().delivery.unwrap()
     }
 
     /// Waits until the only delivery was tried so often, and returns it.

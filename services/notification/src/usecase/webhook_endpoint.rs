@@ -1,0 +1,109 @@
+//! Registering and disabling webhook endpoints.
+
+use secrecy::SecretString;
+use tael_idempotency::IdempotencyKey;
+use tael_ids::{MerchantId, WebhookEndpointId};
+use tael_sealed::{Keyring, OpenError};
+use url::Url;
+use uuid::Uuid;
+
+use crate::domain::secret::{NoRandomness, SigningSecret};
+use crate::domain::webhook_endpoint::WebhookEndpoint;
+use crate::store;
+use crate::usecase::Notifications;
+
+/// Why an endpoint is not as it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WebhookEndpointError {
+    /// The merchant has no such endpoint.
+    #[error("the merchant has no such webhook endpoint")]
+    NotFound(WebhookEndpointId),
+    /// The idempotency key was used with another request.
+    #[error("the idempotency key was used before")]
+    KeyReused(IdempotencyKey),
+    /// A signing secret does not open.
+    #[error("a signing secret does not open")]
+    Secret(#[from] OpenError),
+    /// No secret could be made.
+    #[error("no secret could be made")]
+    Randomness(#[from] NoRandomness),
+    /// A row that must be there is not.
+    #[error("a row vanished")]
+    RowVanished,
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+type Result<T> = std::result::Result<T, WebhookEndpointError>;
+
+impl Notifications {
+    /// Registers an endpoint. The same call again gets the same endpoint and secret.
+    pub(crate) async fn create_endpoint(
+        &self,
+        merchant_id: MerchantId,
+        url: Url,
+        event_types: Vec<String>,
+        key: IdempotencyKey,
+    ) -> Result<(WebhookEndpoint, SecretString)> {
+        let secret = SigningSecret::generate()?;
+        let endpoint = WebhookEndpoint {
+            id: WebhookEndpointId::new(),
+            merchant_id,
+            url: url.into(),
+            event_types,
+            create_time: self.clock.now(),
+            disable_time: None,
+        };
+        let sealed = self.keyring.seal(secret.bytes(), &sealing_context(endpoint.id));
+        if store::webhook_endpoint::insert(&self.pool, &endpoint, &sealed, &key).await? {
+            return Ok((endpoint, secret.text()));
+        }
+        let created = store::webhook_endpoint::by_key(&self.pool, merchant_id, &key.key)
+            .await?
+            .ok_or(WebhookEndpointError::RowVanished)?;
+        if created.fingerprint != key.fingerprint {
+            return Err(WebhookEndpointError::KeyReused(key));
+        }
+        let secret = open_secret(&self.keyring, created.endpoint.id, &created.sealed_secret)?;
+        Ok((created.endpoint, secret.text()))
+    }
+
+    /// Returns a merchant's endpoints, newest first.
+    pub(crate) async fn list_endpoints(
+        &self,
+        merchant_id: MerchantId,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<WebhookEndpoint>> {
+        Ok(store::webhook_endpoint::list(&self.pool, merchant_id, after, limit).await?)
+    }
+
+    /// Disables an endpoint; a disabled one stays as it is.
+    pub(crate) async fn disable_endpoint(
+        &self,
+        merchant_id: MerchantId,
+        id: WebhookEndpointId,
+    ) -> Result<WebhookEndpoint> {
+        let mut tx = self.pool.begin().await?;
+        let endpoint = store::webhook_endpoint::disable(&mut tx, merchant_id, id, self.clock.now())
+            .await?
+            .ok_or(WebhookEndpointError::NotFound(id))?;
+        tx.commit().await?;
+        Ok(endpoint)
+    }
+}
+
+/// Opens an endpoint's signing secret.
+pub(crate) fn open_secret(
+    keyring: &Keyring,
+    id: WebhookEndpointId,
+    sealed: &[u8],
+) -> std::result::Result<SigningSecret, OpenError> {
+    keyring.open(sealed, &sealing_context(id)).map(SigningSecret::from_bytes)
+}
+
+/// The one place where a secret opens.
+fn sealing_context(id: WebhookEndpointId) -> Vec<u8> {
+    format!("notification.webhook_endpoint:{}", id.uuid()).into_bytes()
+}
