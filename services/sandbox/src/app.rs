@@ -1,6 +1,6 @@
 //! The composition root: binds, builds the parts, runs them.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc};
+use std::{error::Error, future::Future, io, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -11,17 +11,19 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    alipay::{self, Alipay},
+    channels,
     config::Config,
-    control, payer_page,
-    serve::serve,
+    control::{self, routes::Channels},
+    core::{ChannelFactory, Clock, Context, dispatcher, serve::serve},
+    payer,
 };
 
 /// A sandbox that is bound to its address and not yet serving.
 pub struct App {
     listener: TcpListener,
     addr: SocketAddr,
-    alipay: Arc<Alipay>,
+    public_url: String,
+    channels: Channels,
     notifications: reqwest::Client,
     router: Router,
     stop: CancellationToken,
@@ -41,9 +43,9 @@ pub enum BuildError {
     /// The bound address makes no URL.
     #[error("the bound address makes no URL")]
     PublicUrl(#[from] url::ParseError),
-    /// Alipay's configured private key cannot be used.
-    #[error("alipay's private key cannot be used: not an RSA private key of at least 2048 bits in PEM form")]
-    PrivateKey,
+    /// A channel cannot be played with its configuration.
+    #[error("a channel cannot be played")]
+    Channel(#[source] Box<dyn Error + Send + Sync>),
     /// The HTTP client for notifications could not be made.
     #[error("the client for notifications could not be made")]
     NotificationClient(#[from] reqwest::Error),
@@ -52,6 +54,11 @@ pub enum BuildError {
 impl App {
     /// Binds the address and builds everything; nothing is served before [`App::run`].
     pub async fn build(config: Config) -> Result<Self, BuildError> {
+        Self::build_with(config, Vec::new()).await
+    }
+
+    /// As [`App::build`], with more channels than the sandbox has of its own.
+    pub async fn build_with(config: Config, more: Vec<ChannelFactory>) -> Result<Self, BuildError> {
         let listen_error = |source| BuildError::Listen { addr: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let addr = listener.local_addr().map_err(listen_error)?;
@@ -59,15 +66,23 @@ impl App {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://{}", reachable(addr)))?,
         };
+        let public_url = public_url.as_str().trim_end_matches('/').to_owned();
         let stop = CancellationToken::new();
-        let alipay =
-            Arc::new(Alipay::new(&config, &public_url, stop.clone()).map_err(|_| BuildError::PrivateKey)?);
+        let clock = Arc::new(Clock::default());
+        let mut all = Vec::new();
+        for channel in channels::all(&config).into_iter().chain(more) {
+            let context =
+                Context::new(Arc::clone(&clock), public_url.clone(), config.time_scale, stop.clone());
+            all.push(channel(context).map_err(BuildError::Channel)?);
+        }
+        let channels = Channels { clock, all: all.into() };
         Ok(Self {
             listener,
             addr,
-            notifications: alipay::courier_client()?,
-            router: router(Arc::clone(&alipay)),
-            alipay,
+            public_url,
+            notifications: dispatcher::client()?,
+            router: router(&channels),
+            channels,
             stop,
         })
     }
@@ -80,23 +95,20 @@ impl App {
     /// The base URL of everything here, without a slash at its end: what a [`ControlClient`](crate::ControlClient)
     /// is made with.
     pub fn url(&self) -> &str {
-        &self.alipay.public_url
-    }
-
-    /// Where calls of Alipay's protocol go.
-    pub fn gateway_url(&self) -> String {
-        self.alipay.gateway_url()
+        &self.public_url
     }
 
     /// Serves until `shutdown` ends, then finishes what is under way.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
-        let Self { listener, alipay, notifications, router, stop, .. } = self;
+        let Self { listener, channels, notifications, router, stop, .. } = self;
         // Also when this future is dropped, connections that hang on purpose must not outlive it.
         let stop_when_gone = stop.clone().drop_guard();
         let mut parts = JoinSet::new();
-        parts.spawn(alipay::run_courier(alipay, notifications, stop.clone()));
+        for channel in channels.all.iter() {
+            parts.spawn(dispatcher::run(Arc::clone(channel), notifications.clone()));
+        }
         parts.spawn(serve(listener, router, stop));
-        // Neither part ends before the stop by itself: if one does, it has panicked, and the sandbox ends with it.
+        // No part ends before the stop by itself: if one does, it has panicked, and the sandbox ends with it.
         tokio::select! {
             () = shutdown => {}
             Some(ended) = parts.join_next() => ended.map_err(io::Error::other)?,
@@ -120,17 +132,12 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-fn router(alipay: Arc<Alipay>) -> Router {
-    Router::new()
+fn router(channels: &Channels) -> Router {
+    let ours = Router::new()
         .route("/healthz", get(|| async { "ok" }))
-        // The wire.
-        .route("/gateway.do", get(alipay::handle).post(alipay::handle))
-        .route("/bill/download", get(alipay::download_bill))
-        // The payer's page.
-        .route("/qr/{qr_code}", get(payer_page::scan))
-        .route("/pay", get(payer_page::scan_by_query).post(payer_page::decide))
-        // Control.
+        .nest("/payer", payer::router())
         .nest("/control", control::routes::router())
         .fallback(any(|| async { (http::StatusCode::NOT_FOUND, "nothing here") }))
-        .with_state(alipay)
+        .with_state(channels.clone());
+    channels.all.iter().fold(ours, |router, channel| router.merge(Arc::clone(channel).wire()))
 }

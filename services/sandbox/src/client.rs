@@ -5,14 +5,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
 use crate::control::{
-    AddFault, AppView, ClockView, ControlFailure, FaultView, MovementFilter, MovementPage, MovementView,
-    OrderRef, PayerAction, RegisterApp, Resend, SetClock, SkipTime, TradeFilter, TradePage, TradeView,
+    AddFault, ClockView, ControlFailure, FaultView, MovementFilter, MovementPage, MovementView, PayerAction,
+    PayerMove, Resend, SetClock, SkipTime, TradeFilter, TradePage, TradeRef, TradeView,
 };
 
-/// Plays the payer and orders faults at a running sandbox.
+/// Plays the payer and orders faults at one channel of a running sandbox.
 #[derive(Debug, Clone)]
 pub struct ControlClient {
     base: Url,
+    channel: String,
     http: reqwest::Client,
 }
 
@@ -36,7 +37,8 @@ pub enum ControlError {
 }
 
 impl ControlClient {
-    /// A client of the sandbox at `base`, such as `http://127.0.0.1:8080`.
+    /// A client of the sandbox at `base`, such as `http://127.0.0.1:8080`; of its Alipay, until another channel is
+    /// chosen with [`on`](Self::on).
     pub fn new(base: &str) -> Result<Self, ControlError> {
         let mut base = Url::parse(base)?;
         if !base.path().ends_with('/') {
@@ -44,52 +46,63 @@ impl ControlClient {
             base.set_path(&path);
         }
         let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Self { base, http })
+        Ok(Self { base, channel: "alipay".to_owned(), http })
     }
 
-    /// Registers an app or renews its key.
-    pub async fn register_app(&self, app: &RegisterApp) -> Result<AppView, ControlError> {
-        self.post("control/apps", app).await
+    /// The same client of another channel.
+    #[must_use]
+    pub fn on(&self, channel: &str) -> Self {
+        Self { channel: channel.to_owned(), ..self.clone() }
     }
 
-    /// The buyer scans.
-    pub async fn scan(&self, order: OrderRef) -> Result<TradeView, ControlError> {
-        self.post("control/qr/scan", &PayerAction { order, buyer: None }).await
+    /// Registers an account or renews it. Both messages are the channel's own; Alipay's are
+    /// [`RegisterApp`](crate::alipay::RegisterApp) and [`AppView`](crate::alipay::AppView).
+    pub async fn register<T: DeserializeOwned>(&self, account: &impl Serialize) -> Result<T, ControlError> {
+        self.post(self.of_channel("accounts")?, account).await
     }
 
-    /// The buyer pays, scanning first if needed.
-    pub async fn pay(&self, order: OrderRef) -> Result<TradeView, ControlError> {
-        self.post("control/trades/pay", &PayerAction { order, buyer: None }).await
+    /// The payer scans.
+    pub async fn scan(&self, trade: TradeRef) -> Result<TradeView, ControlError> {
+        self.act(PayerMove::Scan, &PayerAction::on(trade)).await
     }
 
-    /// The buyer declines, scanning first if needed.
-    pub async fn refuse(&self, order: OrderRef) -> Result<TradeView, ControlError> {
-        self.post("control/trades/refuse", &PayerAction { order, buyer: None }).await
+    /// The payer pays, scanning first if needed.
+    pub async fn pay(&self, trade: TradeRef) -> Result<TradeView, ControlError> {
+        self.act(PayerMove::Pay, &PayerAction::on(trade)).await
     }
 
-    /// Any of the payer's actions by a chosen buyer; `path` is one of `qr/scan`, `trades/pay`, `trades/refuse`.
-    pub async fn act(&self, path: &str, action: &PayerAction) -> Result<TradeView, ControlError> {
-        self.post(&format!("control/{path}"), action).await
+    /// The payer declines, scanning first if needed.
+    pub async fn decline(&self, trade: TradeRef) -> Result<TradeView, ControlError> {
+        self.act(PayerMove::Decline, &PayerAction::on(trade)).await
     }
 
-    /// One order with its refunds and notifications.
-    pub async fn trade(&self, app_id: &str, out_trade_no: &str) -> Result<TradeView, ControlError> {
-        let url = self.url(&format!("control/apps/{app_id}/trades/{out_trade_no}"))?;
-        receive(self.http.get(url)).await
+    /// Any of the payer's moves, by a chosen payer.
+    pub async fn act(&self, payer_move: PayerMove, action: &PayerAction) -> Result<TradeView, ControlError> {
+        let path = match payer_move {
+            PayerMove::Scan => "trades/scan",
+            PayerMove::Pay => "trades/pay",
+            PayerMove::Decline => "trades/decline",
+        };
+        self.post(self.of_channel(path)?, action).await
     }
 
-    /// A page of orders.
+    /// One trade with its refunds and notifications.
+    pub async fn trade(&self, account: &str, out_trade_no: &str) -> Result<TradeView, ControlError> {
+        receive(self.http.get(self.of_channel(&format!("trades/{account}/{out_trade_no}"))?)).await
+    }
+
+    /// A page of trades.
     pub async fn trades(&self, filter: &TradeFilter) -> Result<TradePage, ControlError> {
-        receive(self.http.get(self.url("control/trades")?).query(filter)).await
+        receive(self.http.get(self.of_channel("trades")?).query(filter)).await
     }
 
-    /// All movements of a seller, or of everybody, page after page.
-    pub async fn movements(&self, seller_id: Option<&str>) -> Result<Vec<MovementView>, ControlError> {
+    /// All movements of a merchant's money, or of everybody's, page after page.
+    pub async fn movements(&self, merchant: Option<&str>) -> Result<Vec<MovementView>, ControlError> {
         let mut filter =
-            MovementFilter { seller_id: seller_id.map(str::to_owned), after: None, limit: Some(1000) };
+            MovementFilter { merchant: merchant.map(str::to_owned), after: None, limit: Some(1000) };
         let mut movements = Vec::new();
         loop {
-            let request = self.http.get(self.url("control/movements")?).query(&filter);
+            let request = self.http.get(self.of_channel("movements")?).query(&filter);
             let page: MovementPage = receive(request).await?;
             movements.extend(page.movements);
             match page.next {
@@ -101,18 +114,18 @@ impl ControlClient {
 
     /// Adds a fault rule.
     pub async fn add_fault(&self, fault: &AddFault) -> Result<FaultView, ControlError> {
-        self.post("control/faults", fault).await
+        self.post(self.of_channel("faults")?, fault).await
     }
 
     /// The fault rules in force.
     pub async fn faults(&self) -> Result<Vec<FaultView>, ControlError> {
-        receive(self.http.get(self.url("control/faults")?)).await
+        receive(self.http.get(self.of_channel("faults")?)).await
     }
 
-    /// Removes the fault rules of an app, or all.
-    pub async fn clear_faults(&self, app_id: Option<&str>) -> Result<Vec<FaultView>, ControlError> {
-        let query: Vec<_> = app_id.map(|app_id| ("app_id", app_id)).into_iter().collect();
-        receive(self.http.delete(self.url("control/faults")?).query(&query)).await
+    /// Removes the fault rules of an account, or all.
+    pub async fn clear_faults(&self, account: Option<&str>) -> Result<Vec<FaultView>, ControlError> {
+        let query: Vec<_> = account.map(|account| ("account", account)).into_iter().collect();
+        receive(self.http.delete(self.of_channel("faults")?).query(&query)).await
     }
 
     /// The sandbox's clock.
@@ -122,21 +135,26 @@ impl ControlClient {
 
     /// Sets the sandbox's distance to real time.
     pub async fn set_clock(&self, offset_ms: i64) -> Result<ClockView, ControlError> {
-        self.post("control/clock", &SetClock { offset_ms }).await
+        self.post(self.url("control/clock")?, &SetClock { offset_ms }).await
     }
 
     /// Lets time pass at once.
     pub async fn skip_ms(&self, by_ms: i64) -> Result<ClockView, ControlError> {
-        self.post("control/clock/skip", &SkipTime { by_ms }).await
+        self.post(self.url("control/clock/skip")?, &SkipTime { by_ms }).await
     }
 
     /// Delivers a notification once more.
     pub async fn resend(&self, notify_id: &str) -> Result<TradeView, ControlError> {
-        self.post("control/notifications/resend", &Resend { notify_id: notify_id.to_owned() }).await
+        let resend = Resend { notify_id: notify_id.to_owned() };
+        self.post(self.of_channel("notifications/resend")?, &resend).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ControlError> {
-        receive(self.http.post(self.url(path)?).json(body)).await
+    async fn post<T: DeserializeOwned>(&self, url: Url, body: &impl Serialize) -> Result<T, ControlError> {
+        receive(self.http.post(url).json(body)).await
+    }
+
+    fn of_channel(&self, path: &str) -> Result<Url, ControlError> {
+        self.url(&format!("control/{}/{path}", self.channel))
     }
 
     fn url(&self, path: &str) -> Result<Url, ControlError> {

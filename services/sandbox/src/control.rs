@@ -1,126 +1,160 @@
 //! The control interface: JSON over HTTP under `/control`, to play the payer and to make things go wrong. It is no part
-//! of any channel's protocol.
+//! of any channel's protocol, and the same for every channel: `/control/{channel}/…`, such as `/control/alipay/trades`.
 //!
-//! These are its messages; [`ControlClient`](crate::ControlClient) sends them. Amounts are whole fen, times are
+//! These are its messages; [`ControlClient`](crate::ControlClient) sends them. Only what an account is registered with is
+//! the channel's own (Alipay: [`RegisterApp`](crate::alipay::RegisterApp)). Amounts are whole minor units, times are
 //! RFC 3339. Errors are answered as [`ControlFailure`] with status 400 (malformed), 404 (unknown), 409 (not possible in
 //! the present state).
+//!
+//! Words: a *trade* is a payment as the channel sees it, an *account* is what a call authenticates as (Alipay: the app), a
+//! *merchant* is whose money it is (Alipay: the seller); several accounts may belong to one merchant.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) mod routes;
 
-/// `POST /control/apps`: registers a merchant's app, or gives a registered one a new key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegisterApp {
-    /// Up to 32 letters and digits; generated if missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_id: Option<String>,
-    /// The seller's PID, 16 digits from 2088; generated if missing. Several apps may share a seller.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seller_id: Option<String>,
-    /// The app's RSA public key (at least 2048 bits), as PEM or as base64 of its DER form.
-    pub public_key: String,
-    /// The share of each payment that Alipay keeps, such as `0.006`; the sandbox's default if missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fee_rate: Option<String>,
-}
-
-/// A registered app.
+/// Which trade is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AppView {
-    /// The app's id, to be sent with every call.
-    pub app_id: String,
-    /// The seller's PID, 16 digits from 2088, as notifications name it.
-    pub seller_id: String,
-    /// Alipay's public key, base64 of its SubjectPublicKeyInfo: verifies answers and notifications.
-    pub alipay_public_key: String,
-    /// Where calls go.
-    pub gateway_url: String,
-    /// The share of each payment that Alipay keeps.
-    pub fee_rate: String,
-}
-
-/// Which order is meant.
-#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum OrderRef {
-    /// By its QR code: the URL from precreate, or the code at its end.
-    Qr {
+pub enum TradeRef {
+    /// By what the payer was given: the URL of the action, or the code at its end.
+    Code {
         /// The URL or the code.
-        qr_code: String,
+        code: String,
     },
     /// By the merchant's number.
     Number {
-        /// The app that made the order.
-        app_id: String,
-        /// The merchant's order number.
+        /// The account that made the trade.
+        account: String,
+        /// The merchant's number.
         out_trade_no: String,
     },
 }
 
-/// `POST /control/qr/scan`, `/control/trades/pay`, `/control/trades/refuse`: what the payer does. Paying and refusing
-/// scan first if nobody did. Each answers with the [`TradeView`].
+impl TradeRef {
+    /// The trade behind a QR code or another URL that the payer was given.
+    pub fn code(code: impl Into<String>) -> Self {
+        Self::Code { code: code.into() }
+    }
+
+    /// The trade that an account made under a number of its own.
+    pub fn number(account: impl Into<String>, out_trade_no: impl Into<String>) -> Self {
+        Self::Number { account: account.into(), out_trade_no: out_trade_no.into() }
+    }
+}
+
+/// What a payer does: `POST /control/{channel}/trades/scan`, `…/pay`, `…/decline`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayerMove {
+    /// Opens what they were given (scans the QR code).
+    Scan,
+    /// Pays, scanning first if nobody did.
+    Pay,
+    /// Declines, scanning first if nobody did.
+    Decline,
+}
+
+/// The body of a payer's move. Each is answered with the [`TradeView`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PayerAction {
-    /// The order.
+    /// The trade.
     #[serde(flatten)]
-    pub order: OrderRef,
-    /// The payer's user id, 16 digits from 2088; a standard one if missing.
+    pub trade: TradeRef,
+    /// The payer's id in the channel's form (Alipay: 16 digits from 2088); a standard one if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub buyer: Option<String>,
+    pub payer: Option<String>,
 }
 
-/// The state of an order as the sandbox knows it, which is more than the protocol tells.
+impl PayerAction {
+    /// The standard payer's action.
+    pub fn on(trade: TradeRef) -> Self {
+        Self { trade, payer: None }
+    }
+}
+
+/// How far a trade has come, as the channel knows it, which may be more than its protocol tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "snake_case")]
 pub enum TradeStatus {
-    /// A QR code exists and was not scanned: for the protocol there is no trade.
-    NotScanned,
-    /// Cancelled before it was scanned: there will never be a trade.
+    /// The payer was given something to act on and has not: for some protocols (Alipay's) there is no trade yet.
+    Offered,
+    /// Cancelled before the payer acted: there will never be a trade.
     Withdrawn,
-    /// Scanned, not paid.
-    WaitBuyerPay,
+    /// The payer has acted, the money has not come.
+    Waiting,
     /// Paid, and refundable.
-    TradeSuccess,
+    Paid,
     /// Never paid, or wholly refunded.
-    TradeClosed,
+    Closed,
     /// Paid, and no longer refundable.
-    TradeFinished,
+    Finished,
 }
 
-/// An order with everything that happened to it.
+/// What the payer was given to act on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Action {
+    /// A QR code to scan; the URL behind it is a page of the sandbox.
+    QrCode {
+        /// The URL.
+        url: String,
+    },
+    /// A page to be sent to.
+    Redirect {
+        /// The page.
+        url: String,
+    },
+    /// Nothing to open: the channel asks the payer on their own device. The page shows what they would see there.
+    Confirm {
+        /// The page.
+        url: String,
+    },
+}
+
+impl Action {
+    /// The page of the sandbox on which a person plays the payer.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::QrCode { url } | Self::Redirect { url } | Self::Confirm { url } => url,
+        }
+    }
+}
+
+/// A trade with everything that happened to it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TradeView {
-    /// The app that made the order.
-    pub app_id: String,
-    /// The seller's PID.
-    pub seller_id: String,
-    /// The merchant's order number.
+    /// The account that made it.
+    pub account: String,
+    /// Whose money it is.
+    pub merchant: String,
+    /// The merchant's number.
     pub out_trade_no: String,
-    /// Alipay's number, from the scan on.
+    /// The channel's number, once it has one (Alipay: from the scan on).
     pub trade_no: Option<String>,
-    /// The URL behind the QR code.
-    pub qr_code: String,
+    /// What the payer was given to act on.
+    pub action: Action,
     /// What is sold.
     pub subject: String,
-    /// The price in fen.
-    pub total_fen: i64,
+    /// The currency, ISO 4217.
+    pub currency: String,
+    /// The price in minor units.
+    pub total_minor: i64,
     /// How far it has come.
     pub status: TradeStatus,
-    /// Who scanned.
-    pub buyer_id: Option<String>,
-    /// When the QR code was made.
+    /// Who acted.
+    pub payer: Option<String>,
+    /// When it was made.
     pub created_at: Timestamp,
     /// When it was paid.
     pub paid_at: Option<Timestamp>,
     /// When it was closed, cancelled or wholly refunded, or its time ran out.
     pub closed_at: Option<Timestamp>,
-    /// What Alipay kept of the payment, in fen; 0 before it.
-    pub fee_fen: i64,
-    /// Everything refunded, in fen.
-    pub refunded_fen: i64,
+    /// What the channel kept of the payment, in minor units; 0 before it.
+    pub fee_minor: i64,
+    /// Everything refunded, in minor units.
+    pub refunded_minor: i64,
     /// The refunds, in order.
     pub refunds: Vec<RefundView>,
     /// The notifications about it, in order.
@@ -130,12 +164,12 @@ pub struct TradeView {
 /// One refund.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RefundView {
-    /// The merchant's number of the refund.
-    pub out_request_no: String,
-    /// Its amount in fen.
-    pub amount_fen: i64,
-    /// What Alipay returned of its fee, in fen.
-    pub fee_returned_fen: i64,
+    /// Its number: the merchant's.
+    pub refund_no: String,
+    /// Its amount in minor units.
+    pub amount_minor: i64,
+    /// What the channel returned of its fee, in minor units.
+    pub fee_returned_minor: i64,
     /// The merchant's reason; may be empty.
     pub reason: String,
     /// When it was done.
@@ -146,7 +180,7 @@ pub struct RefundView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationEvent {
-    /// The order was paid.
+    /// The trade was paid.
     Payment,
     /// A refund was done.
     Refund,
@@ -162,9 +196,9 @@ pub enum DeliveryState {
     Held,
     /// Being delivered.
     InFlight,
-    /// Answered with `success`.
+    /// Acknowledged as the protocol wants it (Alipay: `success`).
     Acknowledged,
-    /// Eight deliveries went without a `success`.
+    /// All deliveries of the channel's schedule went without an acknowledgement.
     GivenUp,
     /// Lost by a fault: never sent.
     Lost,
@@ -200,48 +234,50 @@ pub struct AttemptView {
     pub error: Option<String>,
 }
 
-/// One movement on a seller's account.
+/// One movement of a merchant's money at the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovementView {
-    /// Counts from 1 without gaps over the whole sandbox.
+    /// Counts from 1 without gaps over the whole channel.
     pub sequence: u64,
     /// When it happened.
     pub at: Timestamp,
-    /// Whose account.
-    pub seller_id: String,
+    /// Whose money.
+    pub merchant: String,
     /// Why.
     pub kind: MovementKind,
-    /// Fen; positive flows to the seller, negative from the seller.
-    pub amount_fen: i64,
-    /// Alipay's number of the trade.
+    /// The currency, ISO 4217.
+    pub currency: String,
+    /// Minor units; positive flows to the merchant, negative from the merchant.
+    pub amount_minor: i64,
+    /// The channel's number of the trade.
     pub trade_no: String,
-    /// The merchant's order number.
+    /// The merchant's number of the trade.
     pub out_trade_no: String,
-    /// The merchant's number of the refund, for refunds and returned fees.
-    pub out_request_no: Option<String>,
+    /// The number of the refund, for refunds and returned fees.
+    pub refund_no: Option<String>,
 }
 
 /// Why money moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MovementKind {
-    /// A buyer paid (positive).
+    /// A payer paid (positive).
     Payment,
-    /// Alipay took its fee (negative).
+    /// The channel took its fee (negative).
     Fee,
-    /// A refund went back to the buyer (negative).
+    /// A refund went back to the payer (negative).
     Refund,
-    /// Alipay returned a part of its fee (positive).
+    /// The channel returned a part of its fee (positive).
     FeeReturn,
 }
 
-/// `GET /control/trades?app_id=&out_trade_no=&status=&after=&limit=`: which orders to list, oldest first.
+/// `GET /control/{channel}/trades?account=&out_trade_no=&status=&after=&limit=`: which trades to list, oldest first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TradeFilter {
-    /// Only this app's.
+    /// Only this account's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_id: Option<String>,
+    pub account: Option<String>,
     /// Only this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_trade_no: Option<String>,
@@ -256,22 +292,22 @@ pub struct TradeFilter {
     pub limit: Option<u32>,
 }
 
-/// A page of orders.
+/// A page of trades.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TradePage {
-    /// The orders.
+    /// The trades.
     pub trades: Vec<TradeView>,
     /// The `after` of the next page, if there may be one.
     pub next: Option<u64>,
 }
 
-/// `GET /control/movements?seller_id=&after=&limit=`: which movements to list, in the order they happened.
+/// `GET /control/{channel}/movements?merchant=&after=&limit=`: which movements to list, in the order they happened.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MovementFilter {
-    /// Only this seller's.
+    /// Only this merchant's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seller_id: Option<String>,
+    pub merchant: Option<String>,
     /// Only those with a greater sequence number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
@@ -289,17 +325,17 @@ pub struct MovementPage {
     pub next: Option<u64>,
 }
 
-/// `POST /control/faults`: a rule for what goes wrong. Rules are tried in the order they were added, and the first that
+/// `POST /control/{channel}/faults`: a rule for what goes wrong. Rules are tried in the order they were added, and the first that
 /// matches a call or a notification is applied to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddFault {
-    /// Only for this app; for all if missing.
+    /// Only for this account; for all if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_id: Option<String>,
-    /// Only for this method, such as `alipay.trade.refund`; for faults of calls.
+    pub account: Option<String>,
+    /// Only for this operation of the protocol, such as `alipay.trade.refund`; for faults of calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
+    pub operation: Option<String>,
     /// Only for notifications about this; for faults of notifications.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<NotificationEvent>,
@@ -308,6 +344,37 @@ pub struct AddFault {
     pub times: Option<u32>,
     /// What goes wrong.
     pub fault: Fault,
+}
+
+impl AddFault {
+    /// A rule for all accounts, operations and events, without end.
+    pub fn new(fault: Fault) -> Self {
+        Self { account: None, operation: None, event: None, times: None, fault }
+    }
+
+    /// Only for this account.
+    #[must_use]
+    pub fn account(self, account: impl Into<String>) -> Self {
+        Self { account: Some(account.into()), ..self }
+    }
+
+    /// Only for this operation.
+    #[must_use]
+    pub fn operation(self, operation: impl Into<String>) -> Self {
+        Self { operation: Some(operation.into()), ..self }
+    }
+
+    /// Only for notifications about this.
+    #[must_use]
+    pub fn event(self, event: NotificationEvent) -> Self {
+        Self { event: Some(event), ..self }
+    }
+
+    /// Only so many times.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times: Some(times), ..self }
+    }
 }
 
 /// What goes wrong.
@@ -330,17 +397,17 @@ pub enum Fault {
         /// So many times more, 1 to 100.
         copies: u32,
     },
-    /// The notification is held until another one of the same app was delivered, at most four (scaled) minutes.
+    /// The notification is held until another one of the same account was delivered, at most four (scaled) minutes.
     ReorderNotification,
     /// The connection is closed without doing anything.
     DropRequest,
-    /// The call is refused without doing anything.
+    /// The call is refused, with a good signature, without doing anything.
     FailBefore {
-        /// The code answered.
-        #[serde(default = "unavailable_code")]
+        /// The code answered; if empty, the channel's "service unavailable" (Alipay: `20000`, `isp.unknow-error`).
+        #[serde(default)]
         code: String,
-        /// The sub code answered, such as `ACQ.SYSTEM_ERROR` (then with code 40004).
-        #[serde(default = "unavailable_sub_code")]
+        /// The sub code answered, in channels that have such (Alipay: `ACQ.SYSTEM_ERROR`, then with code `40004`).
+        #[serde(default)]
         sub_code: String,
     },
     /// The call is done, but its answer never comes: the connection is closed after a while.
@@ -355,28 +422,20 @@ pub enum Fault {
     },
     /// The call is done, and its answer carries a signature that does not verify.
     BadAnswerSignature,
-    /// The call, `alipay.trade.close` or `alipay.trade.cancel` (the rule has to name which), is answered as done without
-    /// doing anything: the payer, whose bank was slower than the channel, can still pay.
+    /// The call, one that closes a trade (the rule has to name it, such as `alipay.trade.close`), is answered as done
+    /// without doing anything: the payer, whose bank was slower than the channel, can still pay.
     PretendClosed,
 }
 
-fn unavailable_code() -> String {
-    "20000".to_owned()
-}
-
-fn unavailable_sub_code() -> String {
-    "isp.unknow-error".to_owned() // the protocol's own spelling
-}
-
 impl Fault {
-    /// The call is refused with code 20000, "service currently unavailable", without doing anything.
+    /// The call is refused as the channel refuses when it is unavailable, without doing anything.
     pub fn unavailable() -> Self {
-        Self::FailBefore { code: unavailable_code(), sub_code: unavailable_sub_code() }
+        Self::FailBefore { code: String::new(), sub_code: String::new() }
     }
 
-    /// The call is refused with 40004 / `ACQ.SYSTEM_ERROR` without doing anything.
-    pub fn system_error() -> Self {
-        Self::FailBefore { code: "40004".to_owned(), sub_code: "ACQ.SYSTEM_ERROR".to_owned() }
+    /// The call is refused with this code and sub code, without doing anything.
+    pub fn refusal(code: impl Into<String>, sub_code: impl Into<String>) -> Self {
+        Self::FailBefore { code: code.into(), sub_code: sub_code.into() }
     }
 }
 
@@ -391,7 +450,7 @@ pub struct FaultView {
     pub rule: AddFault,
 }
 
-/// `POST /control/clock`: sets the sandbox's distance to real time.
+/// `POST /control/clock`: sets the distance of the sandbox, with all its channels, to real time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetClock {
@@ -416,7 +475,7 @@ pub struct ClockView {
     pub offset_ms: i64,
 }
 
-/// `POST /control/notifications/resend`: delivers a notification once more, under its old `notify_id`.
+/// `POST /control/{channel}/notifications/resend`: delivers a notification once more, under its old `notify_id`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resend {

@@ -1,57 +1,85 @@
-//! The handlers of the control interface: parse, act on the simulator, show.
+//! The handlers of the control interface, the same for every channel: parse, ask the channel, show.
 
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    Json, RequestPartsExt, Router,
+    extract::{FromRequestParts, Path, Query, State, rejection::QueryRejection},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{
-    AddFault, AppView, ClockView, ControlFailure, Fault, FaultView, MovementFilter, MovementPage, OrderRef,
-    PayerAction, RegisterApp, Resend, SetClock, SkipTime, TradeFilter, TradePage, TradeView,
+    AddFault, ClockView, ControlFailure, Fault, FaultView, MovementFilter, MovementPage, PayerAction,
+    PayerMove, Resend, SetClock, SkipTime, TradeFilter, TradePage, TradeRef, TradeView,
 };
-use crate::alipay::{self, Alipay, AppPublicKey, Buyer, PayerError, Registration, Simulator};
+use crate::core::{Clock, Refused, Simulator};
 
-/// The payer of actions that name none.
-const USUAL_BUYER: &str = "2088102146225135";
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1000;
 const MAX_COPIES: u32 = 100;
 
-type Shared = State<Arc<Alipay>>;
-type Answer<T> = Result<Json<T>, Problem>;
+/// All channels of a sandbox, and the clock that they share.
+#[derive(Clone)]
+pub(crate) struct Channels {
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) all: Arc<[Arc<dyn Simulator>]>,
+}
+
+impl Channels {
+    /// The channel with this name.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<dyn Simulator>> {
+        self.all.iter().find(|channel| channel.channel() == name).cloned()
+    }
+
+    fn notify_dispatchers(&self) {
+        for channel in self.all.iter() {
+            channel.context().notify_dispatcher();
+        }
+    }
+}
+
+/// The channel that a path names first.
+struct Channel(Arc<dyn Simulator>);
+
+impl FromRequestParts<Channels> for Channel {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, channels: &Channels) -> Result<Self, Refused> {
+        #[derive(Deserialize)]
+        struct Named {
+            channel: String,
+        }
+        let Path(Named { channel }) =
+            parts.extract().await.map_err(|_| Refused::Malformed("the path is malformed".to_owned()))?;
+        channels.find(&channel).map(Self).ok_or(Refused::Unknown("channel"))
+    }
+}
+
+type Answer<T> = Result<Json<T>, Refused>;
 
 /// The routes, relative to `/control`.
-pub(crate) fn router() -> Router<Arc<Alipay>> {
+pub(crate) fn router() -> Router<Channels> {
     Router::new()
-        .route("/apps", get(list_apps).post(register_app))
-        .route("/apps/{app_id}/trades/{out_trade_no}", get(show_trade))
-        .route("/qr/scan", post(scan))
-        .route("/trades", get(list_trades))
-        .route("/trades/pay", post(pay))
-        .route("/trades/refuse", post(refuse))
-        .route("/movements", get(list_movements))
-        .route("/faults", get(list_faults).post(add_fault).delete(clear_faults))
+        .route("/channels", get(list_channels))
         .route("/clock", get(show_clock).post(set_clock))
         .route("/clock/skip", post(skip_time))
-        .route("/notifications/resend", post(resend))
+        .route("/{channel}/accounts", get(list_accounts).post(register))
+        .route("/{channel}/trades", get(list_trades))
+        .route("/{channel}/trades/{account}/{out_trade_no}", get(show_trade))
+        .route("/{channel}/trades/scan", post(scan))
+        .route("/{channel}/trades/pay", post(pay))
+        .route("/{channel}/trades/decline", post(decline))
+        .route("/{channel}/movements", get(list_movements))
+        .route("/{channel}/faults", get(list_faults).post(add_fault).delete(clear_faults))
+        .route("/{channel}/notifications/resend", post(resend))
 }
 
-/// Why a control call did not work.
-#[derive(Debug)]
-pub(crate) enum Problem {
-    Malformed(String),
-    Unknown(&'static str),
-    Conflict(String),
-}
-
-impl IntoResponse for Problem {
+impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let (status, error) = match self {
             Self::Malformed(error) => (StatusCode::BAD_REQUEST, error),
@@ -62,187 +90,105 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<PayerError> for Problem {
-    fn from(error: PayerError) -> Self {
-        Self::Conflict(error.to_string())
-    }
-}
-
-impl From<QueryRejection> for Problem {
+impl From<QueryRejection> for Refused {
     fn from(rejection: QueryRejection) -> Self {
         Self::Malformed(rejection.body_text())
     }
 }
 
 /// Reads a JSON body, whatever its content type says: friendlier to curl.
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::Malformed(error.to_string()))
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(|error| Refused::Malformed(error.to_string()))
 }
 
-async fn register_app(State(alipay): Shared, body: Bytes) -> Answer<AppView> {
-    let wanted: RegisterApp = read(&body)?;
-    let malformed = |text: &str| Problem::Malformed(text.to_owned());
-    if let Some(app_id) = &wanted.app_id
-        && (app_id.is_empty()
-            || app_id.len() > 32
-            || !app_id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-    {
-        return Err(malformed("app_id must be up to 32 letters and digits"));
-    }
-    if let Some(seller_id) = &wanted.seller_id
-        && !is_pid(seller_id)
-    {
-        return Err(malformed("seller_id must be 16 digits from 2088"));
-    }
-    let registration = Registration {
-        app_id: wanted.app_id,
-        seller_id: wanted.seller_id,
-        public_key: AppPublicKey::parse(&wanted.public_key).map_err(|error| malformed(&error.to_string()))?,
-        fee_rate: wanted
-            .fee_rate
-            .map(|rate| rate.parse())
-            .transpose()
-            .map_err(|error: alipay::FeeRateError| malformed(&error.to_string()))?,
-    };
-    let registered = alipay.simulator().register(registration);
-    let app = registered.map_err(|error| Problem::Conflict(error.to_string()))?;
-    Ok(Json(alipay::app_view(&alipay, &app)))
+async fn list_channels(State(channels): State<Channels>) -> Json<Vec<&'static str>> {
+    Json(channels.all.iter().map(|channel| channel.channel()).collect())
 }
 
-async fn list_apps(State(alipay): Shared) -> Json<Vec<AppView>> {
-    let simulator = alipay.simulator();
-    Json(simulator.apps().map(|app| alipay::app_view(&alipay, app)).collect())
+async fn register(Channel(channel): Channel, body: Bytes) -> Answer<Value> {
+    channel.register(read(&body)?).map(Json)
 }
 
-/// A PID or user id: 16 digits from 2088.
-fn is_pid(text: &str) -> bool {
-    text.len() == 16 && text.starts_with("2088") && text.bytes().all(|byte| byte.is_ascii_digit())
+async fn list_accounts(Channel(channel): Channel) -> Json<Vec<Value>> {
+    Json(channel.accounts())
 }
 
-async fn scan(State(alipay): Shared, body: Bytes) -> Answer<TradeView> {
-    act(&alipay, &body, Simulator::scan)
+async fn scan(Channel(channel): Channel, body: Bytes) -> Answer<TradeView> {
+    act(&*channel, PayerMove::Scan, &body)
 }
 
-async fn pay(State(alipay): Shared, body: Bytes) -> Answer<TradeView> {
-    act(&alipay, &body, Simulator::pay)
+async fn pay(Channel(channel): Channel, body: Bytes) -> Answer<TradeView> {
+    act(&*channel, PayerMove::Pay, &body)
 }
 
-async fn refuse(State(alipay): Shared, body: Bytes) -> Answer<TradeView> {
-    act(&alipay, &body, Simulator::refuse)
+async fn decline(Channel(channel): Channel, body: Bytes) -> Answer<TradeView> {
+    act(&*channel, PayerMove::Decline, &body)
 }
 
-type PayerMove = fn(&mut Simulator, usize, &Buyer, jiff::Timestamp) -> Result<(), PayerError>;
-
-fn act(alipay: &Alipay, body: &Bytes, payer_move: PayerMove) -> Answer<TradeView> {
+fn act(channel: &dyn Simulator, payer_move: PayerMove, body: &Bytes) -> Answer<TradeView> {
     let action: PayerAction = read(body)?;
-    let user_id = action.buyer.unwrap_or_else(|| USUAL_BUYER.to_owned());
-    if !is_pid(&user_id) {
-        return Err(Problem::Malformed("buyer must be 16 digits from 2088".to_owned()));
-    }
-    let now = alipay.clock.now();
-    let mut simulator = alipay.simulator();
-    let position = find(&simulator, &action.order)?;
-    payer_move(&mut simulator, position, &Buyer { user_id }, now)?;
-    alipay.wake_courier();
-    Ok(Json(alipay::trade_view(alipay, simulator.order(position), &simulator.outbox, now)))
-}
-
-/// The usual buyer, for the payer's page.
-pub(crate) fn usual_buyer() -> Buyer {
-    Buyer { user_id: USUAL_BUYER.to_owned() }
-}
-
-fn find(simulator: &Simulator, order: &OrderRef) -> Result<usize, Problem> {
-    let position = match order {
-        OrderRef::Qr { qr_code } => find_qr(simulator, qr_code),
-        OrderRef::Number { app_id, out_trade_no } => {
-            let app = simulator.app(app_id).ok_or(Problem::Unknown("app"))?;
-            simulator.find_by_number(&app.seller_id, out_trade_no)
-        }
-    };
-    position.ok_or(Problem::Unknown("order"))
-}
-
-/// The order behind a QR code, given as the code or as the URL that ends with it.
-pub(crate) fn find_qr(simulator: &Simulator, qr_code: &str) -> Option<usize> {
-    let code = qr_code.rsplit('/').next().unwrap_or(qr_code);
-    simulator.find_by_qr_code(code)
+    channel.act(payer_move, &action).map(Json)
 }
 
 async fn show_trade(
-    State(alipay): Shared,
-    Path((app_id, out_trade_no)): Path<(String, String)>,
+    Channel(channel): Channel,
+    Path((_, account, out_trade_no)): Path<(String, String, String)>,
 ) -> Answer<TradeView> {
-    let simulator = alipay.simulator();
-    let position = find(&simulator, &OrderRef::Number { app_id, out_trade_no })?;
-    Ok(Json(alipay::trade_view(&alipay, simulator.order(position), &simulator.outbox, alipay.clock.now())))
+    channel.trade(&TradeRef::Number { account, out_trade_no }).map(Json)
 }
 
 async fn list_trades(
-    State(alipay): Shared,
+    Channel(channel): Channel,
     query: Result<Query<TradeFilter>, QueryRejection>,
 ) -> Answer<TradePage> {
     let Query(filter) = query?;
-    let now = alipay.clock.now();
     let limit = page_size(filter.limit)?;
-    let after = usize::try_from(filter.after.unwrap_or(0)).unwrap_or(usize::MAX);
-    let simulator = alipay.simulator();
-    let mut matching = simulator.orders().iter().enumerate().skip(after).filter(|(_, order)| {
-        filter.app_id.as_ref().is_none_or(|app_id| *app_id == order.app_id)
-            && filter.out_trade_no.as_ref().is_none_or(|number| *number == order.spec.out_trade_no)
-            && filter.status.is_none_or(|status| status == alipay::trade_status(order, now))
-    });
-    let mut trades = Vec::new();
-    let mut next = None;
-    for (position, order) in matching.by_ref().take(limit) {
-        trades.push(alipay::trade_view(&alipay, order, &simulator.outbox, now));
-        next = Some(position as u64 + 1);
-    }
-    let more = matching.next().is_some();
-    Ok(Json(TradePage { trades, next: next.filter(|_| more) }))
+    Ok(Json(channel.trades(&filter, limit)))
 }
 
 async fn list_movements(
-    State(alipay): Shared,
+    Channel(channel): Channel,
     query: Result<Query<MovementFilter>, QueryRejection>,
 ) -> Answer<MovementPage> {
     let Query(filter) = query?;
     let limit = page_size(filter.limit)?;
     // Sequence numbers count from 1, so they are how many to skip.
     let after = usize::try_from(filter.after.unwrap_or(0)).unwrap_or(usize::MAX);
-    let simulator = alipay.simulator();
-    let mut matching = simulator
-        .movements()
-        .iter()
-        .skip(after)
-        .filter(|movement| filter.seller_id.as_ref().is_none_or(|seller| *seller == movement.seller_id));
+    let books = channel.context().books();
+    let mut matching =
+        books.movements.all().iter().skip(after).filter(|movement| {
+            filter.merchant.as_ref().is_none_or(|merchant| *merchant == movement.merchant)
+        });
     let movements: Vec<_> = matching.by_ref().take(limit).cloned().collect();
     let more = matching.next().is_some();
     let next = movements.last().map(|movement| movement.sequence).filter(|_| more);
     Ok(Json(MovementPage { movements, next }))
 }
 
-fn page_size(limit: Option<u32>) -> Result<usize, Problem> {
+fn page_size(limit: Option<u32>) -> Result<usize, Refused> {
     let limit = limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Problem::Malformed(format!("limit must be 1 to {MAX_PAGE}")));
+        return Err(Refused::Malformed(format!("limit must be 1 to {MAX_PAGE}")));
     }
     Ok(limit as usize)
 }
 
-async fn add_fault(State(alipay): Shared, body: Bytes) -> Answer<FaultView> {
+async fn add_fault(Channel(channel): Channel, body: Bytes) -> Answer<FaultView> {
     let rule: AddFault = read(&body)?;
-    check(&rule)?;
-    Ok(Json(alipay.simulator().faults.add(rule)))
+    check(&rule).map_err(|problem| Refused::Malformed(problem.to_owned()))?;
+    channel.check_fault(&rule).map_err(Refused::Malformed)?;
+    Ok(Json(channel.context().books().faults.add(rule)))
 }
 
-fn check(rule: &AddFault) -> Result<(), Problem> {
+fn check(rule: &AddFault) -> Result<(), &'static str> {
     let about_notifications = match &rule.fault {
-        Fault::LoseNotification { .. } | Fault::DelayNotification { .. } | Fault::ReorderNotification => true,
-        Fault::DuplicateNotification { copies } if (1..=MAX_COPIES).contains(copies) => true,
-        Fault::DuplicateNotification { .. } => {
-            return Err(Problem::Malformed(format!("copies must be 1 to {MAX_COPIES}")));
+        Fault::DuplicateNotification { copies } if !(1..=MAX_COPIES).contains(copies) => {
+            return Err("copies must be 1 to 100");
         }
+        Fault::LoseNotification { .. }
+        | Fault::DelayNotification { .. }
+        | Fault::DuplicateNotification { .. }
+        | Fault::ReorderNotification => true,
         Fault::DropRequest
         | Fault::FailBefore { .. }
         | Fault::TimeOutAfter { .. }
@@ -250,70 +196,69 @@ fn check(rule: &AddFault) -> Result<(), Problem> {
         | Fault::BadAnswerSignature
         | Fault::PretendClosed => false,
     };
-    let closes = matches!(rule.method.as_deref(), Some("alipay.trade.close" | "alipay.trade.cancel"));
-    let problem = if rule.times == Some(0) {
-        "times must be at least 1"
-    } else if rule.fault == Fault::PretendClosed && !closes {
-        "method must be alipay.trade.close or alipay.trade.cancel"
-    } else if about_notifications && rule.method.is_some() {
-        "method is for faults of calls"
+    if rule.times == Some(0) {
+        Err("times must be at least 1")
+    } else if about_notifications && rule.operation.is_some() {
+        Err("operation is for faults of calls")
     } else if !about_notifications && rule.event.is_some() {
-        "event is for faults of notifications"
+        Err("event is for faults of notifications")
     } else {
-        return Ok(());
-    };
-    Err(Problem::Malformed(problem.to_owned()))
+        Ok(())
+    }
 }
 
-async fn list_faults(State(alipay): Shared) -> Json<Vec<FaultView>> {
-    Json(alipay.simulator().faults.list().to_vec())
+async fn list_faults(Channel(channel): Channel) -> Json<Vec<FaultView>> {
+    Json(channel.context().books().faults.list().to_vec())
 }
 
-/// The query of `DELETE /control/faults`.
+/// The query of `DELETE /control/{channel}/faults`.
 #[derive(Deserialize)]
 struct WhichFaults {
-    app_id: Option<String>,
+    account: Option<String>,
 }
 
 async fn clear_faults(
-    State(alipay): Shared,
+    Channel(channel): Channel,
     query: Result<Query<WhichFaults>, QueryRejection>,
 ) -> Answer<Vec<FaultView>> {
     let Query(which) = query?;
-    let mut simulator = alipay.simulator();
-    simulator.faults.clear(which.app_id.as_deref());
-    Ok(Json(simulator.faults.list().to_vec()))
+    let mut books = channel.context().books();
+    books.faults.clear(which.account.as_deref());
+    Ok(Json(books.faults.list().to_vec()))
 }
 
-async fn show_clock(State(alipay): Shared) -> Json<ClockView> {
-    Json(clock_view(&alipay))
+async fn show_clock(State(channels): State<Channels>) -> Json<ClockView> {
+    Json(clock_view(&channels))
 }
 
-async fn set_clock(State(alipay): Shared, body: Bytes) -> Answer<ClockView> {
+async fn set_clock(State(channels): State<Channels>, body: Bytes) -> Answer<ClockView> {
     let SetClock { offset_ms } = read(&body)?;
-    alipay.clock.set_offset_ms(offset_ms).map_err(|error| Problem::Malformed(error.to_string()))?;
-    alipay.wake_courier();
-    Ok(Json(clock_view(&alipay)))
+    channels.clock.set_offset_ms(offset_ms).map_err(|error| Refused::Malformed(error.to_string()))?;
+    channels.notify_dispatchers();
+    Ok(Json(clock_view(&channels)))
 }
 
-async fn skip_time(State(alipay): Shared, body: Bytes) -> Answer<ClockView> {
+async fn skip_time(State(channels): State<Channels>, body: Bytes) -> Answer<ClockView> {
     let SkipTime { by_ms } = read(&body)?;
-    alipay.clock.skip_ms(by_ms).map_err(|error| Problem::Malformed(error.to_string()))?;
-    alipay.wake_courier();
-    Ok(Json(clock_view(&alipay)))
+    channels.clock.skip_ms(by_ms).map_err(|error| Refused::Malformed(error.to_string()))?;
+    channels.notify_dispatchers();
+    Ok(Json(clock_view(&channels)))
 }
 
-fn clock_view(alipay: &Alipay) -> ClockView {
-    ClockView { now: alipay.clock.now(), offset_ms: alipay.clock.offset_ms() }
+fn clock_view(channels: &Channels) -> ClockView {
+    ClockView { now: channels.clock.now(), offset_ms: channels.clock.offset_ms() }
 }
 
-async fn resend(State(alipay): Shared, body: Bytes) -> Answer<TradeView> {
+async fn resend(Channel(channel): Channel, body: Bytes) -> Answer<TradeView> {
     let Resend { notify_id } = read(&body)?;
-    let now = alipay.clock.now();
-    let mut simulator = alipay.simulator();
-    let position = simulator.outbox.find(&notify_id).ok_or(Problem::Unknown("notification"))?;
-    simulator.outbox.resend(position, now);
-    alipay.wake_courier();
-    let order = simulator.order(simulator.outbox.get(position).news.order);
-    Ok(Json(alipay::trade_view(&alipay, order, &simulator.outbox, now)))
+    let context = channel.context();
+    let now = context.now();
+    let about = {
+        let mut books = context.books();
+        let position = books.deliveries.find(&notify_id).ok_or(Refused::Unknown("notification"))?;
+        books.deliveries.resend(position, now);
+        books.deliveries.notification(position).trade
+    };
+    context.notify_dispatcher();
+    channel.trade_at(about).map(Json)
 }

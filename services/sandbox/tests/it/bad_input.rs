@@ -98,7 +98,16 @@ async fn unparsable_requests_do_no_harm() {
         assert!(answer.code().starts_with("4000"));
     }
     let control = |path: &str| world.http.post(format!("{}/control/{path}", world.url));
-    for path in ["apps", "qr/scan", "trades/pay", "faults", "clock", "clock/skip", "notifications/resend"] {
+    for path in [
+        "alipay/accounts",
+        "alipay/trades/scan",
+        "alipay/trades/pay",
+        "alipay/trades/decline",
+        "alipay/faults",
+        "clock",
+        "clock/skip",
+        "alipay/notifications/resend",
+    ] {
         for body in ["", "{", "[]", "{\"unknown\":1}", "null"] {
             let response = control(path).body(body).send().await.unwrap();
             assert_eq!(response.status(), 400, "{path} {body}");
@@ -106,9 +115,15 @@ async fn unparsable_requests_do_no_harm() {
             assert!(failure["error"].is_string());
         }
     }
-    for path in
-        ["qr/%F0%9F", "pay", "bill/download", "control/trades?limit=0", "control/trades?status=x", "no/where"]
-    {
+    for path in [
+        "payer/alipay/%F0%9F",
+        "payer",
+        "bill/download",
+        "control/alipay/trades?limit=0",
+        "control/alipay/trades?status=x",
+        "control/nowhere/trades",
+        "no/where",
+    ] {
         let status = world.http.get(format!("{}/{path}", world.url)).send().await.unwrap().status();
         assert!(status.is_client_error(), "{path} {status}");
     }

@@ -1,5 +1,5 @@
 use serde_json::json;
-use tael_sandbox::control::{OrderRef, PayerAction, TradeStatus};
+use tael_sandbox::control::{PayerAction, PayerMove, TradeRef, TradeStatus};
 
 use crate::merchant::{registration, world};
 
@@ -11,8 +11,8 @@ async fn a_qr_code_is_no_trade_until_it_is_scanned() {
     let close = world.call("alipay.trade.close", json!({ "out_trade_no": "order1" })).await;
     assert_eq!(close.outcome(), "40004 ACQ.TRADE_NOT_EXIST");
 
-    let trade = world.control.scan(OrderRef::Qr { qr_code }).await.unwrap();
-    assert_eq!(trade.status, TradeStatus::WaitBuyerPay);
+    let trade = world.control.scan(TradeRef::code(qr_code)).await.unwrap();
+    assert_eq!(trade.status, TradeStatus::Waiting);
     let query = world.query("order1").await;
     assert_eq!(query.get("trade_status"), "WAIT_BUYER_PAY");
     assert_eq!(query.get("total_amount"), "88.88");
@@ -45,7 +45,7 @@ async fn precreate_again() {
     assert_eq!(world.precreate("order1", "1.00", None).await, first);
     let other = world.call("alipay.trade.precreate", biz("1.01")).await;
     assert_eq!(other.outcome(), "40004 ACQ.CONTEXT_INCONSISTENT");
-    world.control.pay(world.order("order1")).await.unwrap();
+    world.control.pay(world.trade("order1")).await.unwrap();
     let paid = world.call("alipay.trade.precreate", biz("1.00")).await;
     assert_eq!(paid.outcome(), "40004 ACQ.TRADE_HAS_SUCCESS");
 }
@@ -54,21 +54,21 @@ async fn precreate_again() {
 async fn close_ends_an_unpaid_trade() {
     let world = world().await;
     world.precreate("order1", "1.00", None).await;
-    let scanned = world.control.scan(world.order("order1")).await.unwrap();
+    let scanned = world.control.scan(world.trade("order1")).await.unwrap();
     let close = world.call("alipay.trade.close", json!({ "out_trade_no": "order1" })).await;
     assert_eq!(close.get("trade_no"), scanned.trade_no.unwrap());
     assert_eq!(world.query("order1").await.get("trade_status"), "TRADE_CLOSED");
-    assert!(world.control.pay(world.order("order1")).await.is_err());
+    assert!(world.control.pay(world.trade("order1")).await.is_err());
     let again = world.call("alipay.trade.close", json!({ "out_trade_no": "order1" })).await;
     assert_eq!(again.outcome(), "40004 ACQ.TRADE_STATUS_ERROR");
 }
 
 #[tokio::test]
-async fn the_buyer_may_refuse() {
+async fn the_buyer_may_decline() {
     let world = world().await;
     world.precreate("order1", "1.00", None).await;
-    let refused = world.control.refuse(world.order("order1")).await.unwrap();
-    assert_eq!(refused.status, TradeStatus::TradeClosed);
+    let refused = world.control.decline(world.trade("order1")).await.unwrap();
+    assert_eq!(refused.status, TradeStatus::Closed);
     assert_eq!(world.query("order1").await.get("trade_status"), "TRADE_CLOSED");
 }
 
@@ -84,16 +84,16 @@ async fn cancel_withdraws_closes_or_refunds() {
 
     world.precreate("unscanned", "1.00", None).await;
     assert!(cancel("unscanned").await.node.get("action").is_none());
-    assert!(world.control.scan(world.order("unscanned")).await.is_err());
+    assert!(world.control.scan(world.trade("unscanned")).await.is_err());
 
     world.precreate("scanned", "1.00", None).await;
-    world.control.scan(world.order("scanned")).await.unwrap();
+    world.control.scan(world.trade("scanned")).await.unwrap();
     assert_eq!(cancel("scanned").await.get("action"), "close");
 
     world.paid("paid", "1.00", None).await;
     assert_eq!(cancel("paid").await.get("action"), "refund");
     let trade = world.control.trade(&world.app.app_id, "paid").await.unwrap();
-    assert_eq!((trade.status, trade.refunded_fen), (TradeStatus::TradeClosed, 100));
+    assert_eq!((trade.status, trade.refunded_minor), (TradeStatus::Closed, 100));
 }
 
 #[tokio::test]
@@ -101,20 +101,20 @@ async fn unpaid_trades_expire() {
     let world = world().await;
     let biz = json!({ "out_trade_no": "express", "total_amount": "1.00", "subject": "tea", "timeout_express": "5m" });
     assert_eq!(world.call("alipay.trade.precreate", biz).await.outcome(), "10000");
-    world.control.scan(world.order("express")).await.unwrap();
+    world.control.scan(world.trade("express")).await.unwrap();
     world.precreate("unscanned", "1.00", None).await;
 
     world.control.skip_ms(5 * 60 * 1000).await.unwrap();
     assert_eq!(world.query("express").await.get("trade_status"), "TRADE_CLOSED");
-    assert!(world.control.pay(world.order("express")).await.is_err());
+    assert!(world.control.pay(world.trade("express")).await.is_err());
     let trade = world.control.trade(&world.app.app_id, "express").await.unwrap();
-    assert_eq!((trade.status, trade.closed_at.is_some()), (TradeStatus::TradeClosed, true));
+    assert_eq!((trade.status, trade.closed_at.is_some()), (TradeStatus::Closed, true));
 
     // The QR code lives two hours.
-    world.control.scan(world.order("unscanned")).await.unwrap();
+    world.control.scan(world.trade("unscanned")).await.unwrap();
     world.precreate("late", "1.00", None).await;
     world.control.skip_ms(2 * 60 * 60 * 1000).await.unwrap();
-    assert!(world.control.scan(world.order("late")).await.is_err());
+    assert!(world.control.scan(world.trade("late")).await.is_err());
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn an_absolute_time_limit_is_in_beijing_time() {
     let past = world.call("alipay.trade.precreate", biz("past", at(-1))).await;
     assert_eq!(past.outcome(), "40004 ACQ.INVALID_PARAMETER");
     assert_eq!(world.call("alipay.trade.precreate", biz("soon", at(10))).await.outcome(), "10000");
-    world.control.scan(world.order("soon")).await.unwrap();
+    world.control.scan(world.trade("soon")).await.unwrap();
     assert_eq!(world.query("soon").await.get("trade_status"), "WAIT_BUYER_PAY");
     world.control.skip_ms(10 * 60 * 1000).await.unwrap();
     assert_eq!(world.query("soon").await.get("trade_status"), "TRADE_CLOSED");
@@ -140,7 +140,7 @@ async fn an_absolute_time_limit_is_in_beijing_time() {
 async fn sellers_do_not_see_each_other() {
     let mut world = world().await;
     let trade_no = world.paid("order1", "1.00", None).await.trade_no.unwrap();
-    world.app = world.control.register_app(&registration(&world.key)).await.unwrap();
+    world.app = world.control.register(&registration(&world.key)).await.unwrap();
     for biz in [json!({ "out_trade_no": "order1" }), json!({ "trade_no": trade_no })] {
         assert_eq!(
             world.call("alipay.trade.query", biz.clone()).await.outcome(),
@@ -156,12 +156,12 @@ async fn sellers_do_not_see_each_other() {
 async fn only_the_buyer_who_scanned_can_pay() {
     let world = world().await;
     world.precreate("order1", "1.00", None).await;
-    world.control.scan(world.order("order1")).await.unwrap();
-    let order = world.order("order1");
-    let stranger = PayerAction { order, buyer: Some("2088000000000042".to_owned()) };
-    assert!(world.control.act("trades/pay", &stranger).await.is_err());
-    let paid = world.control.pay(world.order("order1")).await.unwrap();
-    assert_eq!(paid.status, TradeStatus::TradeSuccess);
+    world.control.scan(world.trade("order1")).await.unwrap();
+    let stranger =
+        PayerAction { payer: Some("2088000000000042".to_owned()), ..PayerAction::on(world.trade("order1")) };
+    assert!(world.control.act(PayerMove::Pay, &stranger).await.is_err());
+    let paid = world.control.pay(world.trade("order1")).await.unwrap();
+    assert_eq!(paid.status, TradeStatus::Paid);
 }
 
 #[tokio::test]
@@ -174,12 +174,16 @@ async fn a_person_can_play_the_payer_in_a_browser() {
         "{page}"
     );
     assert_eq!(world.query("order1").await.get("trade_status"), "WAIT_BUYER_PAY");
-    let form = [("qr", qr_code.as_str()), ("action", "pay")];
-    let page =
-        world.http.post(format!("{}/pay", world.url)).form(&form).send().await.unwrap().text().await.unwrap();
+    let form = [("action", "pay")];
+    let page = world.http.post(&qr_code).form(&form).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("paid") && !page.contains("value=\"pay\""), "{page}");
     assert_eq!(world.query("order1").await.get("trade_status"), "TRADE_SUCCESS");
 
-    let unknown = world.http.get(format!("{}/pay?qr=nothing", world.url)).send().await.unwrap();
-    assert_eq!(unknown.status(), 404);
+    let again = world.http.post(&qr_code).form(&form).send().await.unwrap();
+    assert_eq!(again.status(), 409);
+    assert_eq!(world.http.get(&qr_code).send().await.unwrap().status(), 200);
+    for path in ["payer/alipay/nothing", "payer/nowhere/nothing"] {
+        let unknown = world.http.get(format!("{}/{path}", world.url)).send().await.unwrap();
+        assert_eq!(unknown.status(), 404, "{path}");
+    }
 }

@@ -1,18 +1,15 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tael_sandbox::control::{AddFault, Fault};
+use tael_sandbox::{
+    alipay,
+    control::{AddFault, Fault},
+};
 
 use crate::merchant::{World, world};
 
 async fn order_fault(world: &World, method: &str, fault: Fault) {
-    let rule = AddFault {
-        app_id: Some(world.app.app_id.clone()),
-        method: Some(method.to_owned()),
-        event: None,
-        times: Some(1),
-        fault,
-    };
+    let rule = AddFault::new(fault).account(&world.app.app_id).operation(method).times(1);
     world.control.add_fault(&rule).await.unwrap();
 }
 
@@ -78,7 +75,7 @@ async fn a_failure_before_has_done_nothing_and_hits_only_its_method() {
     let world = world().await;
     world.paid("order1", "1.00", None).await;
     for (fault, outcome) in
-        [(Fault::unavailable(), "20000 isp.unknow-error"), (Fault::system_error(), "40004 ACQ.SYSTEM_ERROR")]
+        [(Fault::unavailable(), "20000 isp.unknow-error"), (alipay::system_error(), "40004 ACQ.SYSTEM_ERROR")]
     {
         order_fault(&world, "alipay.trade.refund", fault).await;
         assert_eq!(world.query("order1").await.outcome(), "10000");
@@ -94,7 +91,7 @@ async fn what_was_only_said_to_be_closed_can_still_be_paid() {
         world.precreate(number, "1.00", None).await;
         order_fault(&world, method, Fault::PretendClosed).await;
         assert_eq!(world.call(method, json!({ "out_trade_no": number })).await.outcome(), "10000");
-        world.control.pay(world.order(number)).await.unwrap();
+        world.control.pay(world.trade(number)).await.unwrap();
         assert_eq!(world.query(number).await.get("trade_status"), "TRADE_SUCCESS");
     }
 }
@@ -117,7 +114,7 @@ async fn an_answer_can_be_late_or_badly_signed() {
 async fn faults_can_be_listed_and_cleared() {
     let world = world().await;
     order_fault(&world, "alipay.trade.query", Fault::DropRequest).await;
-    let rule = AddFault { app_id: None, method: None, event: None, times: None, fault: Fault::unavailable() };
+    let rule = AddFault::new(Fault::unavailable());
     world.control.add_fault(&rule).await.unwrap();
     assert_eq!(world.control.faults().await.unwrap().len(), 2);
     assert_eq!(world.control.clear_faults(Some(&world.app.app_id)).await.unwrap().len(), 1);

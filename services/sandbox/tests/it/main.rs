@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bad_input;
-mod bills;
 mod calls;
 mod control;
 mod faults;
@@ -12,3 +11,4 @@ mod merchant;
 mod notifications;
 mod refunds;
 mod signatures;
+mod statements;

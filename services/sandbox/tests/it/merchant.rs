@@ -17,7 +17,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use tael_sandbox::{
     App, Config, ControlClient,
-    control::{AppView, OrderRef, RegisterApp, TradeView},
+    alipay::{self, AppView, RegisterApp},
+    control::{TradeRef, TradeView},
 };
 use tokio::{
     net::TcpListener,
@@ -52,7 +53,10 @@ pub(crate) async fn world() -> World {
 }
 
 pub(crate) async fn world_with(config: Config) -> World {
-    let config = Config { alipay_private_key_pem: Some(ALIPAY_KEY_PEM.clone()), ..config };
+    let config = Config {
+        alipay: alipay::Config { private_key_pem: Some(ALIPAY_KEY_PEM.clone()), ..config.alipay },
+        ..config
+    };
     let sandbox = App::build(config).await.unwrap();
     let url = sandbox.url().to_owned();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -61,7 +65,7 @@ pub(crate) async fn world_with(config: Config) -> World {
     }));
     let control = ControlClient::new(&url).unwrap();
     let key = Arc::clone(&MERCHANT_KEY);
-    let app = control.register_app(&registration(&key)).await.unwrap();
+    let app = control.register(&registration(&key)).await.unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     World { control, app, key, http, url, stop: Some(stop), server: Some(server) }
 }
@@ -69,7 +73,7 @@ pub(crate) async fn world_with(config: Config) -> World {
 pub(crate) fn registration(key: &KeyPair) -> RegisterApp {
     let der = key.public_key().as_der().unwrap();
     let public_key = BASE64_STANDARD.encode(der.as_ref());
-    RegisterApp { app_id: None, seller_id: None, public_key, fee_rate: None }
+    RegisterApp::new(public_key)
 }
 
 /// An answer whose signature was found good.
@@ -165,14 +169,14 @@ impl World {
         answer.get("qr_code").to_owned()
     }
 
-    pub(crate) fn order(&self, number: &str) -> OrderRef {
-        OrderRef::Number { app_id: self.app.app_id.clone(), out_trade_no: number.to_owned() }
+    pub(crate) fn trade(&self, number: &str) -> TradeRef {
+        TradeRef::number(&self.app.app_id, number)
     }
 
     /// Precreates, and lets the buyer pay.
     pub(crate) async fn paid(&self, number: &str, amount: &str, notify_url: Option<&str>) -> TradeView {
         self.precreate(number, amount, notify_url).await;
-        self.control.pay(self.order(number)).await.unwrap()
+        self.control.pay(self.trade(number)).await.unwrap()
     }
 
     pub(crate) async fn query(&self, number: &str) -> Answer {

@@ -4,7 +4,7 @@ use crate::merchant::{endpoint, notification_is_genuine, world, world_with};
 use tael_sandbox::Config;
 
 fn fault(fault: Fault) -> AddFault {
-    AddFault { app_id: None, method: None, event: None, times: Some(1), fault }
+    AddFault::new(fault).times(1)
 }
 
 fn acknowledged(trade: &TradeView) -> bool {
@@ -183,7 +183,7 @@ async fn a_duplicated_notification_comes_several_times() {
 async fn a_reordered_notification_comes_after_the_next_one() {
     let world = world_with(Config::default()).await;
     let mut shop = endpoint(&[]).await;
-    let rule = AddFault { event: Some(NotificationEvent::Payment), ..fault(Fault::ReorderNotification) };
+    let rule = fault(Fault::ReorderNotification).event(NotificationEvent::Payment);
     world.control.add_fault(&rule).await.unwrap();
     world.paid("order1", "1.00", Some(&shop.url)).await;
     world.refund("order1", "r1", "1.00").await;

@@ -60,7 +60,7 @@ async fn fifty_refunds_at_once_never_exceed_the_payment() {
     }
     assert_eq!(refunded, 990);
     let trade = world.control.trade(&world.app.app_id, "order1").await.unwrap();
-    assert_eq!(trade.refunded_fen, 990);
+    assert_eq!(trade.refunded_minor, 990);
 }
 
 async fn futures_join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
@@ -73,7 +73,7 @@ async fn refunds_need_a_paid_trade() {
     assert_eq!(world.refund("nowhere", "r1", "1.00").await.outcome(), "40004 ACQ.TRADE_NOT_EXIST");
     world.precreate("order1", "1.00", None).await;
     assert_eq!(world.refund("order1", "r1", "1.00").await.outcome(), "40004 ACQ.TRADE_NOT_EXIST");
-    world.control.scan(world.order("order1")).await.unwrap();
+    world.control.scan(world.trade("order1")).await.unwrap();
     assert_eq!(world.refund("order1", "r1", "1.00").await.outcome(), "40004 ACQ.TRADE_STATUS_ERROR");
 }
 
@@ -122,7 +122,7 @@ async fn every_fen_is_booked() {
     world.refund("order1", "r1", "33.33").await;
     world.refund("order1", "r2", "66.67").await;
     let movements = world.control.movements(Some(&world.app.seller_id)).await.unwrap();
-    let booked: Vec<_> = movements.iter().map(|movement| (movement.kind, movement.amount_fen)).collect();
+    let booked: Vec<_> = movements.iter().map(|movement| (movement.kind, movement.amount_minor)).collect();
     assert_eq!(
         booked,
         [

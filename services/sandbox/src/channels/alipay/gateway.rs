@@ -1,7 +1,7 @@
 //! `POST|GET /gateway.do`: the front door of the open platform. Merges query and form, verifies the app's signature,
 //! applies faults, calls the method, signs the answer. Every answer is HTTP 200, errors included.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     extract::{Query, State},
@@ -13,10 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tracing::debug;
 
-use super::{
-    Alipay, faults::CallFault, ids, methods, node, refusal::Refusal, sign::request_text, simulator::App, time,
-};
-use crate::{clock::real_now, serve::drop_connection};
+use super::{ids, methods, node, refusal::Refusal, shared::Alipay, sign::request_text, state::App, time};
+use crate::core::{CallFault, clock::real_now, drop_connection};
 
 /// How far a call's timestamp may be off: SDKs take the machine's local clock, whatever its zone.
 const TIMESTAMP_TOLERANCE: SignedDuration = SignedDuration::from_hours(24);
@@ -66,11 +64,15 @@ pub(crate) async fn handle(State(alipay): State<Arc<Alipay>>, uri: Uri, body: By
         Ok(app) => app,
         Err(refusal) => return answer(&alipay, method, &Err(refusal), true),
     };
-    let fault = alipay.simulator().faults.take_call(&app.app_id, method);
+    let fault = alipay.context.books().faults.take_call(&app.app_id, method);
     match &fault {
         Some(CallFault::DropRequest) => return drop_connection(),
         Some(CallFault::FailBefore { code, sub_code }) => {
-            let refusal = Refusal::Fault { code: code.clone(), sub_code: sub_code.clone() };
+            let refusal = if code.is_empty() {
+                Refusal::Unavailable
+            } else {
+                Refusal::Fault { code: code.clone(), sub_code: sub_code.clone() }
+            };
             return answer(&alipay, method, &Err(refusal), true);
         }
         Some(CallFault::PretendClosed) => {
@@ -82,15 +84,15 @@ pub(crate) async fn handle(State(alipay): State<Arc<Alipay>>, uri: Uri, body: By
             CallFault::TimeOutAfter { .. } | CallFault::DelayAnswer { .. } | CallFault::BadAnswerSignature,
         ) => {}
     }
-    let result = methods::call(&alipay, &app, method, &parameters, alipay.clock.now());
-    alipay.wake_courier();
+    let result = methods::call(&alipay, &app, method, &parameters, alipay.context.now());
+    alipay.context.notify_dispatcher();
     match fault {
         Some(CallFault::TimeOutAfter { hang_ms }) => {
-            wait(&alipay, hang_ms).await;
+            alipay.context.wait_ms(hang_ms).await;
             drop_connection()
         }
         Some(CallFault::DelayAnswer { delay_ms }) => {
-            wait(&alipay, delay_ms).await;
+            alipay.context.wait_ms(delay_ms).await;
             answer(&alipay, method, &result, true)
         }
         Some(CallFault::BadAnswerSignature) => answer(&alipay, method, &result, false),
@@ -111,7 +113,7 @@ fn authenticate(alipay: &Alipay, parameters: &Parameters) -> Result<App, Refusal
     let timestamp = parameters.require("timestamp", "isv.missing-timestamp")?;
     let version = parameters.require("version", "isv.missing-version")?;
 
-    let app = alipay.simulator().app(app_id).cloned().ok_or(Refusal::Invalid("isv.invalid-app-id"))?;
+    let app = alipay.state().app(app_id).cloned().ok_or(Refusal::Invalid("isv.invalid-app-id"))?;
     if sign_type != "RSA2" {
         return Err(Refusal::Invalid("isv.invalid-signature-type"));
     }
@@ -130,7 +132,7 @@ fn authenticate(alipay: &Alipay, parameters: &Parameters) -> Result<App, Refusal
     let sent_at = time::from_wire(timestamp).ok_or(Refusal::Invalid("isv.invalid-timestamp"))?;
     // A client knows nothing of time skipped here, so real time is as good as the sandbox's.
     let near = |now: Timestamp| now.duration_since(sent_at).abs() <= TIMESTAMP_TOLERANCE;
-    if !near(alipay.clock.now()) && !near(real_now()) {
+    if !near(alipay.context.now()) && !near(real_now()) {
         return Err(Refusal::Invalid("isv.invalid-timestamp"));
     }
     Ok(app)
@@ -171,35 +173,27 @@ fn answer(
     (headers, body).into_response()
 }
 
-/// Waits, but not beyond the end of the sandbox.
-async fn wait(alipay: &Alipay, ms: u64) {
-    tokio::select! {
-        () = tokio::time::sleep(Duration::from_millis(ms)) => {}
-        () = alipay.stop.cancelled() => {}
-    }
-}
-
-/// The query of a bill's download link.
+/// The query of a statement's download link.
 #[derive(Deserialize)]
 pub(crate) struct Download {
     token: String,
 }
 
 /// `GET /bill/download?token=`: the file behind a `bill_download_url`; no signature, 30 seconds long.
-pub(crate) async fn download_bill(
+pub(crate) async fn download_statement(
     State(alipay): State<Arc<Alipay>>,
     Query(download): Query<Download>,
 ) -> Response {
-    let now = alipay.clock.now();
-    let simulator = alipay.simulator();
-    match simulator.bill(&download.token, now) {
-        Some(bill) => {
-            let disposition = format!("attachment; filename={}", bill.file_name);
+    let now = alipay.context.now();
+    let state = alipay.state();
+    match state.statement(&download.token, now) {
+        Some(statement) => {
+            let disposition = format!("attachment; filename={}", statement.file_name);
             let headers = [
                 (header::CONTENT_TYPE, "application/zip".to_owned()),
                 (header::CONTENT_DISPOSITION, disposition),
             ];
-            (headers, bill.zip.clone()).into_response()
+            (headers, statement.zip.clone()).into_response()
         }
         None => (StatusCode::FORBIDDEN, "the link has expired").into_response(),
     }

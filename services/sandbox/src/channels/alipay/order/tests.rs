@@ -2,6 +2,10 @@ use jiff::ToSpan;
 use proptest::prelude::*;
 
 use super::*;
+use crate::channels::alipay::money::FeeRate;
+
+/// What Alipay keeps where the test does not look at it.
+const FEE: Fen = Fen(1);
 
 fn noon() -> Timestamp {
     "2026-03-01T04:00:00Z".parse().unwrap()
@@ -38,7 +42,7 @@ fn scanned(spec: OrderSpec) -> Order {
 
 fn paid(total: i64) -> Order {
     let mut order = scanned(spec(total));
-    order.pay(FeeRate::DEFAULT, noon()).unwrap();
+    order.pay(FeeRate::DEFAULT.of(Fen(total)), noon()).unwrap();
     order
 }
 
@@ -132,7 +136,7 @@ fn timeout_express_counts_from_the_scan() {
     order.scan(&buyer(), || "t1".to_owned(), scan_at).unwrap();
     assert_eq!(status(&order, scan_at + 299.seconds()), Some(TradeStatus::WaitBuyerPay));
     assert_eq!(status(&order, scan_at + 300.seconds()), Some(TradeStatus::TradeClosed));
-    assert_eq!(order.pay(FeeRate::DEFAULT, scan_at + 300.seconds()), Err(PayerError::Closed));
+    assert_eq!(order.pay(FEE, scan_at + 300.seconds()), Err(PayerError::Closed));
 }
 
 #[test]
@@ -141,9 +145,9 @@ fn only_one_buyer_and_only_once() {
     let other = Buyer { user_id: "2088102146225136".to_owned() };
     assert_eq!(order.scan(&buyer(), || unreachable!(), noon()), Ok(false));
     assert_eq!(order.scan(&other, || unreachable!(), noon()), Err(PayerError::OtherBuyer));
-    assert_eq!(order.pay(FeeRate::DEFAULT, noon()), Ok(()));
-    assert_eq!(order.pay(FeeRate::DEFAULT, noon()), Err(PayerError::AlreadyPaid));
-    assert_eq!(order.refuse(noon()), Err(PayerError::AlreadyPaid));
+    assert_eq!(order.pay(FEE, noon()), Ok(()));
+    assert_eq!(order.pay(FEE, noon()), Err(PayerError::AlreadyPaid));
+    assert_eq!(order.decline(noon()), Err(PayerError::AlreadyPaid));
 }
 
 #[test]

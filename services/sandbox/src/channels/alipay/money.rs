@@ -2,7 +2,12 @@
 //!
 //! Written for the sandbox alone, so that the adapter's amounts are checked by other code than its own.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    iter::Sum,
+    ops::{Add, Neg, Sub},
+    str::FromStr,
+};
 
 /// An amount of renminbi in fen (hundredths of a yuan). `Display` is the wire form, `12.34`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -27,6 +32,39 @@ impl Fen {
         }
         let fen = format!("{whole}{fraction:0<2}").parse().ok()?;
         (1..=Self::MAX_WIRE).contains(&fen).then_some(Self(fen))
+    }
+}
+
+// Every amount is bounded by `MAX_WIRE` or by the amount it is taken from, so a sum that does not fit is a mistake of the
+// sandbox, which must not go on with a wrong amount.
+
+impl Add for Fen {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.checked_add(other.0).expect("sums of amounts fit"))
+    }
+}
+
+impl Sub for Fen {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.checked_sub(other.0).expect("differences of amounts fit"))
+    }
+}
+
+impl Neg for Fen {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self(self.0.checked_neg().expect("negated amounts fit"))
+    }
+}
+
+impl Sum for Fen {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Add::add)
     }
 }
 
@@ -89,6 +127,7 @@ impl fmt::Display for FeeRate {
 /// result lies between 0 and `amount`.
 pub(crate) fn share(amount: Fen, part: i64, whole: i64) -> Fen {
     let (amount, part, whole) = (i128::from(amount.0), i128::from(part), i128::from(whole));
+    // Three factors below 2^63, 2^63 and 2: within 127 bits.
     let rounded = (2 * amount * part + whole) / (2 * whole);
     Fen(i64::try_from(rounded).expect("a share is no larger than the amount it is taken from"))
 }

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Alipay,
-    bill::Period,
     gateway::Parameters,
     money::Fen,
     node::Fields,
     order::{Cancelled, Deadline, Order, OrderSpec, Paid, Refund, Refunded, Timeout, Trade, TradeState},
     refusal::{Business, Refusal},
-    simulator::App,
+    shared::Alipay,
+    state::App,
+    statement::Period,
     time,
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn call(
         "alipay.trade.cancel" => cancel,
         "alipay.trade.refund" => refund,
         "alipay.trade.fastpay.refund.query" => refund_query,
-        "alipay.data.dataservice.bill.downloadurl.query" => bill_url,
+        "alipay.data.dataservice.bill.downloadurl.query" => statement_url,
         _ => return Err(Refusal::Invalid("isv.invalid-method")),
     };
     run(&Call { alipay, app, biz: Biz::read(parameters)?, parameters, now })
@@ -133,9 +133,9 @@ fn precreate(call: &Call<'_>) -> Result<Fields, Refusal> {
         deadline,
         qr_timeout: biz.timeout("qr_code_timeout_express")?,
     };
-    let mut simulator = call.alipay.simulator();
-    let position = simulator.precreate(call.app, spec, call.now)?;
-    let order = simulator.order(position);
+    let mut state = call.alipay.state();
+    let position = state.precreate(call.app, spec, call.now)?;
+    let order = state.order(position);
     Ok(vec![
         ("out_trade_no", json!(order.spec.out_trade_no)),
         ("qr_code", json!(call.alipay.qr_url(&order.qr_code))),
@@ -152,9 +152,9 @@ fn notify_url(parameters: &Parameters) -> Result<Option<String>, Refusal> {
 
 fn query(call: &Call<'_>) -> Result<Fields, Refusal> {
     let (trade_no, out_trade_no) = call.order_numbers()?;
-    let simulator = call.alipay.simulator();
-    let position = simulator.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref())?;
-    let order = simulator.order(position);
+    let state = call.alipay.state();
+    let position = state.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref())?;
+    let order = state.order(position);
     let trade = order.trade().ok_or(Business::TradeNotExist)?;
     let total = order.spec.total;
     let mut fields = head(order, trade);
@@ -179,18 +179,18 @@ fn query(call: &Call<'_>) -> Result<Fields, Refusal> {
 
 fn close(call: &Call<'_>) -> Result<Fields, Refusal> {
     let (trade_no, out_trade_no) = call.order_numbers()?;
-    let mut simulator = call.alipay.simulator();
-    let position = simulator.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref())?;
-    simulator.close(position, call.now)?;
-    let order = simulator.order(position);
+    let mut state = call.alipay.state();
+    let position = state.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref())?;
+    state.close(position, call.now)?;
+    let order = state.order(position);
     Ok(numbers(order, order.trade()))
 }
 
 fn cancel(call: &Call<'_>) -> Result<Fields, Refusal> {
     let (trade_no, out_trade_no) = call.order_numbers()?;
-    let mut simulator = call.alipay.simulator();
+    let (mut state, mut books) = call.alipay.state_and_books();
     let retry_flag = ("retry_flag", json!("N"));
-    let position = match simulator.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref()) {
+    let position = match state.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref()) {
         Ok(position) => position,
         // A cancel finds no trade and succeeds without an `action` (Alipay open platform: cancel, `action`).
         Err(Business::TradeNotExist) => {
@@ -198,12 +198,12 @@ fn cancel(call: &Call<'_>) -> Result<Fields, Refusal> {
         }
         Err(business) => return Err(business.into()),
     };
-    let action = match simulator.cancel(position, call.now)? {
+    let action = match state.cancel(&mut books, position, call.now)? {
         Cancelled::NoTrade => None,
         Cancelled::Closed => Some("close"),
         Cancelled::Refunded { .. } => Some("refund"),
     };
-    let order = simulator.order(position);
+    let order = state.order(position);
     let mut fields = numbers(order, order.trade());
     fields.push(retry_flag);
     fields.extend(action.map(|action| ("action", json!(action))));
@@ -216,21 +216,21 @@ fn refund(call: &Call<'_>) -> Result<Fields, Refusal> {
     let reason = call.biz.text("refund_reason", 256)?.unwrap_or_default();
     let out_request_no = call.biz.number("out_request_no")?;
 
-    let mut simulator = call.alipay.simulator();
-    let position = simulator.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref())?;
-    let order = simulator.order(position);
+    let (mut state, mut books) = call.alipay.state_and_books();
+    let position = state.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref())?;
+    let order = state.order(position);
     let out_request_no = match out_request_no {
         Some(number) => number,
         // Only a partial refund has to name its number; else the order's is taken (Alipay open platform: refund).
         None if amount == order.spec.total => order.spec.out_trade_no.clone(),
         None => return Err(Refusal::Field("out_request_no")),
     };
-    let refunded = simulator.refund(position, &out_request_no, amount, &reason, call.now)?;
+    let refunded = state.refund(&mut books, position, &out_request_no, amount, &reason, call.now)?;
     let (index, fund_change) = match refunded {
         Refunded::Executed(index) => (index, "Y"),
         Refunded::Replayed(index) => (index, "N"),
     };
-    let order = simulator.order(position);
+    let order = state.order(position);
     let trade = order.trade().ok_or(Business::TradeNotExist)?;
     let paid = paid(trade).ok_or(Business::TradeStatusError)?;
     let refund = &paid.refunds[index];
@@ -251,9 +251,9 @@ fn refund_query(call: &Call<'_>) -> Result<Fields, Refusal> {
         Some(Value::Array(options)) => options.iter().any(|option| option == "gmt_refund_pay"),
         _ => false,
     };
-    let simulator = call.alipay.simulator();
-    let position = simulator.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref())?;
-    let order = simulator.order(position);
+    let state = call.alipay.state();
+    let position = state.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref())?;
+    let order = state.order(position);
     let trade = order.trade().ok_or(Business::TradeNotExist)?;
     let mut fields = numbers(order, Some(trade));
     fields.push(("out_request_no", json!(out_request_no)));
@@ -275,26 +275,26 @@ fn refund_query(call: &Call<'_>) -> Result<Fields, Refusal> {
     Ok(fields)
 }
 
-fn bill_url(call: &Call<'_>) -> Result<Fields, Refusal> {
+fn statement_url(call: &Call<'_>) -> Result<Fields, Refusal> {
     let bill_type = call.biz.text("bill_type", 20)?.ok_or(Refusal::Field("bill_type"))?;
     let date = call.biz.text("bill_date", 15)?.ok_or(Refusal::Field("bill_date"))?;
     let period = Period::from_wire(&date).ok_or(Refusal::Field("bill_date"))?;
     let (from, until) = period.range().ok_or(Refusal::Field("bill_date"))?;
     match bill_type.as_str() {
         "trade" => {}
-        // The bill of account movements: the sandbox keeps none.
+        // The statement of account movements: the sandbox keeps none.
         "signcustomer" => return Err(Business::BillNotExist.into()),
         _ => return Err(Refusal::Field("bill_type")),
     }
-    // The real service has a day's bill from the next morning on; here it is there at midnight, and today's may be
+    // The real service has a day's statement from the next morning on; here it is there at midnight, and today's may be
     // allowed.
     let complete = until <= call.now;
     let begun = from <= call.now;
-    if !(complete || (begun && call.alipay.current_day_bill)) {
+    if !(complete || (begun && call.alipay.current_day_statement)) {
         return Err(Business::BillNotExist.into());
     }
-    let token = call.alipay.simulator().make_bill(&call.app.seller_id, period, (from, until), call.now);
-    let link = format!("{}/bill/download?token={token}", call.alipay.public_url);
+    let token = call.alipay.state().make_statement(&call.app.seller_id, period, (from, until), call.now);
+    let link = format!("{}/bill/download?token={token}", call.alipay.context.public_url);
     Ok(vec![("bill_download_url", json!(link))])
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn qr_code() -> String {
     format!("bax{}", hex::encode(random::<10>()))
 }
 
-/// A token that opens a bill download.
+/// A token that opens a statement's download.
 pub(crate) fn download_token() -> String {
     hex::encode(random::<16>())
 }

@@ -18,8 +18,8 @@ pub(crate) fn wire_millis(at: Timestamp) -> String {
     local(at).strftime("%Y-%m-%d %H:%M:%S.%3f").to_string()
 }
 
-/// `2019年05月10日 07:27:37`, the form of bills.
-pub(crate) fn bill(at: Timestamp) -> String {
+/// `2019年05月10日 07:27:37`, the form of statements.
+pub(crate) fn chinese(at: Timestamp) -> String {
     local(at).strftime("%Y年%m月%d日 %H:%M:%S").to_string()
 }
 
@@ -57,7 +57,7 @@ mod tests {
         let at: Timestamp = "2019-08-15T07:56:22.25Z".parse().unwrap();
         assert_eq!(wire(at), "2019-08-15 15:56:22");
         assert_eq!(wire_millis(at), "2019-08-15 15:56:22.250");
-        assert_eq!(bill(at), "2019年08月15日 15:56:22");
+        assert_eq!(chinese(at), "2019年08月15日 15:56:22");
         assert_eq!(from_wire("2019-08-15 15:56:22").unwrap().to_string(), "2019-08-15T07:56:22Z");
         assert_eq!(from_wire("2019-08-15T15:56:22Z"), None);
         assert_eq!(from_wire("2019-02-30 00:00:00"), None);

@@ -9,7 +9,7 @@ const MAX_OFFSET_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
 
 /// Real time plus an offset.
 #[derive(Debug, Default)]
-pub(crate) struct Clock {
+pub struct Clock {
     offset_ms: AtomicI64,
 }
 
@@ -20,12 +20,12 @@ pub(crate) struct OffsetTooLarge;
 
 impl Clock {
     /// The sandbox's present time.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         real_now() + SignedDuration::from_millis(self.offset_ms())
     }
 
     /// Milliseconds the sandbox is ahead of real time (negative: behind).
-    pub(crate) fn offset_ms(&self) -> i64 {
+    pub fn offset_ms(&self) -> i64 {
         self.offset_ms.load(Ordering::Acquire)
     }
 

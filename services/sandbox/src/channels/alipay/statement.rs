@@ -1,4 +1,4 @@
-//! The business bill: two GBK files in a ZIP, laid out as Alipay's download (Alipay open platform:
+//! The business statement: two GBK files in a ZIP, laid out as Alipay's download (Alipay open platform:
 //! `alipay.data.dataservice.bill.downloadurl.query`, field lists of 业务明细 and 业务汇总; sample files published by
 //! merchants).
 
@@ -14,10 +14,10 @@ use super::{
     money::Fen,
     order::{Order, TradeState},
     time,
-    zip::{self, Entry},
 };
+use crate::core::zip::{self, Entry};
 
-/// The days a bill covers.
+/// The days a statement covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Period {
     Day(Date),
@@ -28,7 +28,7 @@ pub(crate) enum Period {
 impl Period {
     /// Reads `bill_date`: `yyyy-MM-dd` or `yyyy-MM`.
     pub(crate) fn from_wire(text: &str) -> Option<Self> {
-        // Years before the common era parse too, and are no bill dates.
+        // Years before the common era parse too, and are no dates of statements.
         if !text.starts_with(|first: char| first.is_ascii_digit()) {
             return None;
         }
@@ -56,9 +56,9 @@ impl Period {
     }
 }
 
-/// A finished bill.
+/// A finished statement.
 #[derive(Debug)]
-pub(crate) struct Bill {
+pub(crate) struct Statement {
     pub(crate) file_name: String,
     pub(crate) zip: Vec<u8>,
 }
@@ -70,7 +70,7 @@ const DETAIL_COLUMNS: &str = "支付宝交易号,商户订单号,业务类型,�
 const SUMMARY_COLUMNS: &str = "门店编号,门店名称,交易订单总笔数,退款订单总笔数,订单金额（元）,商家实收（元）,支付宝优惠（元）,\
                                商家优惠（元）,卡消费金额（元）,服务费（元）,分润（元）,实收净额（元）";
 
-/// A line of the bill: a payment or a refund.
+/// A line of the statement: a payment or a refund.
 struct Line<'a> {
     order: &'a Order,
     trade_no: &'a str,
@@ -86,15 +86,15 @@ struct Line<'a> {
     remark: &'a str,
 }
 
-/// Makes the bill of one seller over a period, as known at `now`.
+/// Makes the statement of one seller over a period, as known at `now`.
 pub(crate) fn make<'a>(
     seller_id: &str,
     orders: impl Iterator<Item = &'a Order>,
     period: Period,
     (from, until): (Timestamp, Timestamp),
     now: Timestamp,
-) -> Bill {
-    // The account of a bill is the seller's PID followed by 0156.
+) -> Statement {
+    // The account of a statement is the seller's PID followed by 0156.
     let account = format!("{seller_id}0156");
     let mut lines: Vec<_> = orders.flat_map(order_lines).collect();
     lines.retain(|line| (from..until).contains(&line.completed_at));
@@ -112,7 +112,7 @@ pub(crate) fn make<'a>(
         },
     ];
     let modified: DateTime = jiff::tz::Offset::constant(8).to_datetime(now);
-    Bill {
+    Statement {
         file_name: format!("{account}_{}.csv.zip", period.file_part()),
         zip: zip::archive(&entries, modified),
     }
@@ -128,7 +128,7 @@ fn order_lines(order: &Order) -> Vec<Line<'_>> {
         created_at: trade.created_at,
         completed_at: paid.at,
         amount: order.spec.total,
-        fee: Fen(-paid.fee.0),
+        fee: -paid.fee,
         out_request_no: None,
         remark: &order.spec.body,
     };
@@ -138,7 +138,7 @@ fn order_lines(order: &Order) -> Vec<Line<'_>> {
         buyer: trade.buyer.logon_id(),
         created_at: refund.at,
         completed_at: refund.at,
-        amount: Fen(-refund.amount.0),
+        amount: -refund.amount,
         fee: refund.fee_returned,
         out_request_no: Some(&refund.out_request_no),
         remark: &refund.reason,
@@ -149,8 +149,8 @@ fn order_lines(order: &Order) -> Vec<Line<'_>> {
 fn frame_start(kind: &str, list: &str, account: &str, from: Timestamp, until: Timestamp) -> String {
     format!(
         "#支付宝{kind}查询\r\n#账号：[{account}]\r\n#起始日期：[{}]   终止日期：[{}]\r\n{}\r\n",
-        time::bill(from),
-        time::bill(until),
+        time::chinese(from),
+        time::chinese(until),
         ruler(list, 41, 40),
     )
 }
@@ -196,9 +196,9 @@ fn detail(account: &str, lines: &[Line<'_>], from: Timestamp, until: Timestamp, 
         write!(text, "{}\r\n", cells.join(",")).expect("writing to a string cannot fail");
     }
     let (payments, refunds): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.out_request_no.is_none());
-    let sum = |lines: &[&Line<'_>]| Fen(lines.iter().map(|line| line.amount.0).sum());
+    let sum = |lines: &[&Line<'_>]| lines.iter().map(|line| line.amount).sum::<Fen>();
     // The sign stands in the text, also before 0.00.
-    let refunded = Fen(-sum(&refunds).0);
+    let refunded = -sum(&refunds);
     write!(
         text,
         "{}\r\n#交易合计：{}笔，商家实收共{}元，商家优惠共0.00元\r\n\
@@ -207,7 +207,7 @@ fn detail(account: &str, lines: &[Line<'_>], from: Timestamp, until: Timestamp, 
         payments.len(),
         sum(&payments),
         refunds.len(),
-        time::bill(now),
+        time::chinese(now),
     )
     .expect("writing to a string cannot fail");
     text
@@ -217,8 +217,8 @@ fn detail(account: &str, lines: &[Line<'_>], from: Timestamp, until: Timestamp, 
 struct Sums {
     payments: u64,
     refunds: u64,
-    amount: i64,
-    fee: i64,
+    amount: Fen,
+    fee: Fen,
 }
 
 impl Sums {
@@ -227,12 +227,12 @@ impl Sums {
             None => self.payments += 1,
             Some(_) => self.refunds += 1,
         }
-        self.amount += line.amount.0;
-        self.fee += line.fee.0;
+        self.amount = self.amount + line.amount;
+        self.fee = self.fee + line.fee;
     }
 
     fn cells(&self) -> String {
-        let (amount, fee, net) = (Fen(self.amount), Fen(self.fee), Fen(self.amount + self.fee));
+        let (amount, fee, net) = (self.amount, self.fee, self.amount + self.fee);
         format!("{},{},{amount},{amount},0.00,0.00,0.00,{fee},0.00,{net}", self.payments, self.refunds)
     }
 }
@@ -254,7 +254,7 @@ fn summary(account: &str, lines: &[Line<'_>], from: Timestamp, until: Timestamp,
         "合计,,{}\r\n{}\r\n#导出时间：[{}]\r\n",
         all.cells(),
         ruler("业务汇总列表结束", 41, 36),
-        time::bill(now),
+        time::chinese(now),
     )
     .expect("writing to a string cannot fail");
     text

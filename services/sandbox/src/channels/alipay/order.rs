@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    money::{FeeRate, Fen, share},
+    money::{Fen, share},
     refusal::Business,
     time,
 };
@@ -195,6 +195,8 @@ pub(crate) enum PayerError {
     OtherBuyer,
     #[error("nobody has scanned this order yet")]
     NotScanned,
+    #[error("the seller's account can hold no more")]
+    TooMuch,
 }
 
 /// What a cancel did.
@@ -221,7 +223,7 @@ impl Paid {
     }
 
     fn fee_returned(&self) -> Fen {
-        Fen(self.refunds.iter().map(|refund| refund.fee_returned.0).sum())
+        self.refunds.iter().map(|refund| refund.fee_returned).sum()
     }
 
     /// Adds a refund of an amount that was checked to be refundable, and returns its position. The fee returned is
@@ -234,8 +236,8 @@ impl Paid {
         reason: &str,
         now: Timestamp,
     ) -> usize {
-        let refunded_so_far = Fen(self.refunded().0 + amount.0);
-        let fee_returned = Fen(share(self.fee, refunded_so_far.0, total.0).0 - self.fee_returned().0);
+        let refunded_so_far = self.refunded() + amount;
+        let fee_returned = share(self.fee, refunded_so_far.0, total.0) - self.fee_returned();
         self.refunds.push(Refund {
             out_request_no: out_request_no.to_owned(),
             amount,
@@ -351,16 +353,19 @@ impl Order {
         }
     }
 
-    /// The buyer pays a scanned trade. The fee is fixed here, from the app's rate at this moment.
-    pub(crate) fn pay(&mut self, fee_rate: FeeRate, now: Timestamp) -> Result<(), PayerError> {
-        let total = self.spec.total;
-        let trade = self.waiting_trade(now)?;
-        trade.state = TradeState::Paid(Paid { at: now, fee: fee_rate.of(total), refunds: Vec::new() });
+    /// Whether the buyer can pay now.
+    pub(crate) fn can_be_paid(&mut self, now: Timestamp) -> Result<(), PayerError> {
+        self.waiting_trade(now).map(|_| ())
+    }
+
+    /// The buyer pays a scanned trade, of which Alipay keeps `fee`.
+    pub(crate) fn pay(&mut self, fee: Fen, now: Timestamp) -> Result<(), PayerError> {
+        self.waiting_trade(now)?.state = TradeState::Paid(Paid { at: now, fee, refunds: Vec::new() });
         Ok(())
     }
 
     /// The buyer declines a scanned trade, which closes it.
-    pub(crate) fn refuse(&mut self, now: Timestamp) -> Result<(), PayerError> {
+    pub(crate) fn decline(&mut self, now: Timestamp) -> Result<(), PayerError> {
         self.waiting_trade(now)?.state = TradeState::Closed { at: now };
         Ok(())
     }
@@ -454,7 +459,7 @@ impl Order {
         if status == TradeStatus::TradeFinished {
             return Err(Business::TradeHasFinished);
         }
-        if amount.0 > total.0 - paid.refunded().0 {
+        if amount > total - paid.refunded() {
             return Err(Business::RefundAmountNotEqualTotal);
         }
         Ok(Refunded::Executed(paid.add_refund(total, out_request_no, amount, reason, now)))

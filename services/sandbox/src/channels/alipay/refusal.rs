@@ -13,7 +13,9 @@ pub(crate) enum Refusal {
     Field(&'static str),
     /// The business says no.
     Business(Business),
-    /// A fault asked for through the control interface.
+    /// The service is unavailable.
+    Unavailable,
+    /// A fault asked for through control.
     Fault { code: String, sub_code: String },
 }
 
@@ -73,6 +75,12 @@ impl Refusal {
                     sub_msg: Cow::Borrowed(sub_msg),
                 }
             }
+            Self::Unavailable => ErrorFields {
+                code: "20000",
+                msg: "Service Currently Unavailable",
+                sub_code: "isp.unknow-error", // the protocol's own spelling
+                sub_msg: Cow::Borrowed("系统繁忙"),
+            },
             Self::Fault { code, sub_code } => ErrorFields {
                 code,
                 msg: if code == "20000" { "Service Currently Unavailable" } else { "Business Failed" },

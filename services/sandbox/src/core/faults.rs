@@ -4,35 +4,58 @@ use crate::control::{AddFault, Fault, FaultView, NotificationEvent};
 
 /// The rules in the order they were added. The first one that matches a call or a notification is applied.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
+pub struct Faults {
     rules: Vec<FaultView>,
     next_id: u64,
 }
 
 /// What to do to one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum CallFault {
+pub enum CallFault {
+    /// Close the connection, do nothing.
     DropRequest,
-    FailBefore { code: String, sub_code: String },
-    TimeOutAfter { hang_ms: u64 },
-    DelayAnswer { delay_ms: u64 },
+    /// Refuse, do nothing; an empty code is the channel's "service unavailable".
+    FailBefore {
+        /// The code to answer.
+        code: String,
+        /// The sub code to answer.
+        sub_code: String,
+    },
+    /// Do it, hang, and close the connection.
+    TimeOutAfter {
+        /// For so many milliseconds.
+        hang_ms: u64,
+    },
+    /// Do it, and answer late.
+    DelayAnswer {
+        /// By so many milliseconds.
+        delay_ms: u64,
+    },
+    /// Do it, and sign something else.
     BadAnswerSignature,
+    /// Answer as if it had been done.
     PretendClosed,
 }
 
 /// What to do to one notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotificationFault {
-    /// `None`: all attempts.
+pub enum NotificationFault {
+    /// Attempts are lost.
     Lose {
+        /// So many; `None`: all.
         attempts: Option<u32>,
     },
+    /// The first attempt comes late.
     Delay {
+        /// By so many milliseconds.
         delay_ms: u64,
     },
+    /// It comes again although acknowledged.
     Duplicate {
+        /// So many times.
         copies: u32,
     },
+    /// It waits for another one to overtake it.
     Reorder,
 }
 
@@ -66,7 +89,7 @@ fn sort(fault: &Fault) -> Sorted {
 
 impl Faults {
     /// Adds a rule behind the existing ones.
-    pub(crate) fn add(&mut self, rule: AddFault) -> FaultView {
+    pub fn add(&mut self, rule: AddFault) -> FaultView {
         self.next_id += 1;
         let view = FaultView { id: self.next_id, hits: 0, rule };
         self.rules.push(view.clone());
@@ -74,36 +97,36 @@ impl Faults {
     }
 
     /// The rules that still have something to do.
-    pub(crate) fn list(&self) -> &[FaultView] {
+    pub fn list(&self) -> &[FaultView] {
         &self.rules
     }
 
-    /// Removes the rules of an app, or all of them.
-    pub(crate) fn clear(&mut self, app_id: Option<&str>) {
-        self.rules.retain(|rule| app_id.is_some() && rule.rule.app_id.as_deref() != app_id);
+    /// Removes the rules of an account, or all of them.
+    pub fn clear(&mut self, account: Option<&str>) {
+        self.rules.retain(|rule| account.is_some() && rule.rule.account.as_deref() != account);
     }
 
-    /// The fault for a call of `method` by the app, counted as used.
-    pub(crate) fn take_call(&mut self, app_id: &str, method: &str) -> Option<CallFault> {
+    /// The fault for a call of `operation` by the account, counted as used.
+    pub fn take_call(&mut self, account: &str, operation: &str) -> Option<CallFault> {
         self.take(|rule| match sort(&rule.fault) {
             Sorted::Call(fault) => {
-                let matches =
-                    applies_to(rule, app_id) && rule.method.as_deref().is_none_or(|wanted| wanted == method);
+                let matches = applies_to(rule, account)
+                    && rule.operation.as_deref().is_none_or(|wanted| wanted == operation);
                 matches.then_some(fault)
             }
             Sorted::Notification(_) => None,
         })
     }
 
-    /// The fault for a notification of the app, counted as used.
-    pub(crate) fn take_notification(
+    /// The fault for a notification of the account, counted as used.
+    pub fn take_notification(
         &mut self,
-        app_id: &str,
+        account: &str,
         event: NotificationEvent,
     ) -> Option<NotificationFault> {
         self.take(|rule| match sort(&rule.fault) {
             Sorted::Notification(fault) => {
-                let matches = applies_to(rule, app_id) && rule.event.is_none_or(|wanted| wanted == event);
+                let matches = applies_to(rule, account) && rule.event.is_none_or(|wanted| wanted == event);
                 matches.then_some(fault)
             }
             Sorted::Call(_) => None,
@@ -125,23 +148,19 @@ impl Faults {
     }
 }
 
-fn applies_to(rule: &AddFault, app_id: &str) -> bool {
-    rule.app_id.as_deref().is_none_or(|wanted| wanted == app_id)
+fn applies_to(rule: &AddFault, account: &str) -> bool {
+    rule.account.as_deref().is_none_or(|wanted| wanted == account)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rule(fault: Fault) -> AddFault {
-        AddFault { app_id: None, method: None, event: None, times: None, fault }
-    }
-
     #[test]
     fn counted_rules_run_out_and_sticky_ones_stay() {
         let mut faults = Faults::default();
-        faults.add(AddFault { times: Some(2), ..rule(Fault::DropRequest) });
-        faults.add(rule(Fault::BadAnswerSignature));
+        faults.add(AddFault::new(Fault::DropRequest).times(2));
+        faults.add(AddFault::new(Fault::BadAnswerSignature));
         let taken: Vec<_> = (0..4).filter_map(|_| faults.take_call("a", "m")).collect();
         assert_eq!(
             taken,
@@ -156,14 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn rules_match_by_app_method_and_event() {
+    fn rules_match_by_account_operation_and_event() {
         let mut faults = Faults::default();
-        faults.add(AddFault {
-            app_id: Some("a".to_owned()),
-            method: Some("alipay.trade.refund".to_owned()),
-            ..rule(Fault::DropRequest)
-        });
-        faults.add(AddFault { event: Some(NotificationEvent::Refund), ..rule(Fault::ReorderNotification) });
+        faults.add(AddFault::new(Fault::DropRequest).account("a").operation("alipay.trade.refund"));
+        faults.add(AddFault::new(Fault::ReorderNotification).event(NotificationEvent::Refund));
         assert_eq!(faults.take_call("b", "alipay.trade.refund"), None);
         assert_eq!(faults.take_call("a", "alipay.trade.query"), None);
         assert_eq!(faults.take_call("a", "alipay.trade.refund"), Some(CallFault::DropRequest));

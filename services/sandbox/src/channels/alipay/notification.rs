@@ -6,14 +6,29 @@ use jiff::Timestamp;
 use super::{
     money::Fen,
     order::{Order, TradeState, TradeStatus},
-    outbox::{Event, News},
+    shared::Alipay,
     sign::{AlipayKey, notification_text},
     time,
 };
+use crate::core::{Event, Notification, Post};
+
+/// A delivery as it is posted at `now`.
+pub(super) fn post(alipay: &Alipay, notification: &Notification, now: Timestamp) -> Post {
+    let fields = fields(notification, alipay.state().order(notification.trade), now);
+    Post {
+        headers: vec![("content-type", "application/x-www-form-urlencoded; charset=utf-8".to_owned())],
+        body: form(fields, &alipay.key).into_bytes(),
+    }
+}
+
+/// Only HTTP 200 with a body of exactly `success` acknowledges (Alipay open platform: asynchronous notification).
+pub(super) fn acknowledges(status: u16, body: &str) -> bool {
+    status == 200 && body == "success"
+}
 
 /// The form fields of one delivery, unsigned. They tell the state at the time of the event, not of the delivery; only
 /// `notify_time` is that of the delivery.
-pub(crate) fn fields(news: &News, order: &Order, now: Timestamp) -> Vec<(&'static str, String)> {
+fn fields(notification: &Notification, order: &Order, now: Timestamp) -> Vec<(&'static str, String)> {
     let trade = order.trade().expect("only trades are notified about");
     let TradeState::Paid(paid) = &trade.state else { unreachable!("only paid trades are notified about") };
     let total = order.spec.total;
@@ -24,7 +39,7 @@ pub(crate) fn fields(news: &News, order: &Order, now: Timestamp) -> Vec<(&'stati
         ("subject", order.spec.subject.clone()),
         ("buyer_id", trade.buyer.user_id.clone()),
         ("buyer_logon_id", trade.buyer.logon_id()),
-        ("notify_id", news.notify_id.clone()),
+        ("notify_id", notification.notify_id.clone()),
         ("notify_type", "trade_status_sync".to_owned()),
         ("notify_time", time::wire(now)),
         ("app_id", order.app_id.clone()),
@@ -39,7 +54,7 @@ pub(crate) fn fields(news: &News, order: &Order, now: Timestamp) -> Vec<(&'stati
     if !order.spec.body.is_empty() {
         fields.push(("body", order.spec.body.clone()));
     }
-    match news.event {
+    match notification.event {
         Event::Paid => fields.extend([
             ("trade_status", TradeStatus::TradeSuccess.as_wire().to_owned()),
             ("receipt_amount", total.to_string()),
@@ -67,9 +82,30 @@ pub(crate) fn fields(news: &News, order: &Order, now: Timestamp) -> Vec<(&'stati
 }
 
 /// The signed form body of a delivery.
-pub(crate) fn form(mut fields: Vec<(&'static str, String)>, key: &AlipayKey) -> String {
+fn form(mut fields: Vec<(&'static str, String)>, key: &AlipayKey) -> String {
     let text = notification_text(fields.iter().map(|(name, value)| (*name, value.as_str())));
     fields.push(("sign_type", "RSA2".to_owned()));
     fields.push(("sign", key.sign(&text)));
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exactly_success_with_200_acknowledges() {
+        for (status, body, acknowledged) in [
+            (200, "success", true),
+            (200, "success\n", false),
+            (200, "SUCCESS", false),
+            (200, "<html>success</html>", false),
+            (201, "success", false),
+            (302, "success", false),
+            (500, "success", false),
+            (200, "", false),
+        ] {
+            assert_eq!(acknowledges(status, body), acknowledged, "{status} {body:?}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ struct Drop;
 struct DroppedOnPurpose;
 
 /// A response that closes the connection instead of being sent.
-pub(crate) fn drop_connection() -> Response {
+pub fn drop_connection() -> Response {
     let mut response = Response::new(Body::empty());
     response.extensions_mut().insert(Drop);
     response

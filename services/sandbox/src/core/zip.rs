@@ -1,4 +1,4 @@
-//! The ZIP file of a bill. Written here because the entries' names have to be raw GBK bytes without the UTF-8 flag, as
+//! The ZIP file of a statement. Written here because the entries' names have to be raw GBK bytes without the UTF-8 flag, as
 //! Alipay's are, and ZIP libraries only take Unicode names.
 
 use std::io::Write;
@@ -20,7 +20,7 @@ const NO_FLAGS: u16 = 0;
 const DEFLATE: u16 = 8;
 
 /// An archive of deflated entries, all of the same modification time (PKWARE APPNOTE 6.3, sections 4.3.7, 4.3.12 and
-/// 4.3.16; no ZIP64: bills are far from 4 GiB).
+/// 4.3.16; no ZIP64: statements are far from 4 GiB).
 pub(crate) fn archive(entries: &[Entry], modified: DateTime) -> Vec<u8> {
     let mut file = Vec::new();
     let mut directory = Vec::new();
@@ -58,7 +58,7 @@ pub(crate) fn archive(entries: &[Entry], modified: DateTime) -> Vec<u8> {
         directory.extend_from_slice(&entry.name);
     }
     let directory_offset = len_u32(&file);
-    let count = u16::try_from(entries.len()).expect("a bill has two entries");
+    let count = u16::try_from(entries.len()).expect("a statement has two entries");
     file.extend_from_slice(&directory);
     put32(&mut file, END_OF_DIRECTORY);
     put16(&mut file, 0); // this disk
@@ -85,11 +85,11 @@ fn put32(out: &mut Vec<u8>, value: u32) {
 }
 
 fn len_u32(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).expect("a bill is smaller than 4 GiB")
+    u32::try_from(bytes.len()).expect("a statement is smaller than 4 GiB")
 }
 
 fn len_u16(bytes: &[u8]) -> u16 {
-    u16::try_from(bytes.len()).expect("a bill's names are short")
+    u16::try_from(bytes.len()).expect("a statement's names are short")
 }
 
 /// MS-DOS time: hours, minutes, pairs of seconds.

@@ -2,7 +2,7 @@ use std::io::{Cursor, Read};
 
 use encoding_rs::GBK;
 use serde_json::json;
-use tael_sandbox::Config;
+use tael_sandbox::{Config, alipay};
 
 use crate::merchant::{World, world, world_with};
 
@@ -13,14 +13,14 @@ async fn today(world: &World) -> jiff::civil::Date {
     world.control.clock().await.unwrap().now.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(8))).date()
 }
 
-async fn bill_link(world: &World, date: &str) -> String {
+async fn statement_link(world: &World, date: &str) -> String {
     let biz = json!({ "bill_type": "trade", "bill_date": date });
     let answer = world.call("alipay.data.dataservice.bill.downloadurl.query", biz).await;
     assert_eq!(answer.outcome(), "10000");
     answer.get("bill_download_url").to_owned()
 }
 
-/// The names and texts of a bill's two files.
+/// The names and texts of a statement's two files.
 fn unpack(zip: Vec<u8>) -> Vec<(String, String)> {
     let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
     let mut files = Vec::new();
@@ -56,7 +56,7 @@ async fn traded_world() -> World {
         "store_id": "S001", "operator_id": "Yx_001", "terminal_id": "T_001",
     });
     assert_eq!(world.call("alipay.trade.precreate", biz).await.outcome(), "10000");
-    world.control.pay(world.order("order2")).await.unwrap();
+    world.control.pay(world.trade("order2")).await.unwrap();
     world.refund("order1", "r1", "33.33").await;
     let biz = json!({
         "out_trade_no": "order1", "out_request_no": "r2", "refund_amount": "66.67", "refund_reason": "不想要了",
@@ -69,7 +69,7 @@ async fn traded_world() -> World {
 async fn the_archive_is_laid_out_as_alipays() {
     let world = traded_world().await;
     let day = today(&world).await;
-    let link = bill_link(&world, &day.to_string()).await;
+    let link = statement_link(&world, &day.to_string()).await;
     let response = world.http.get(&link).send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "application/zip");
     let zip = response.bytes().await.unwrap().to_vec();
@@ -113,7 +113,7 @@ async fn the_archive_is_laid_out_as_alipays() {
 #[tokio::test]
 async fn the_rows_and_fees_are_right() {
     let world = traded_world().await;
-    let link = bill_link(&world, &today(&world).await.to_string()).await;
+    let link = statement_link(&world, &today(&world).await.to_string()).await;
     let files = unpack(world.http.get(&link).send().await.unwrap().bytes().await.unwrap().to_vec());
     let lines: Vec<_> = files[0].1.lines().collect();
     let header: Vec<_> = lines[4].split(',').collect();
@@ -149,7 +149,7 @@ async fn days_are_cut_at_beijing_midnight() {
     world.control.skip_ms(DAY_MS).await.unwrap();
     world.paid("nextday", "1.00", None).await;
     let details = async |date: String| {
-        let link = bill_link(&world, &date).await;
+        let link = statement_link(&world, &date).await;
         unpack(world.http.get(&link).send().await.unwrap().bytes().await.unwrap().to_vec()).remove(0).1
     };
     let first = details(day.to_string()).await;
@@ -163,7 +163,7 @@ async fn days_are_cut_at_beijing_midnight() {
 #[tokio::test]
 async fn a_link_lives_thirty_seconds() {
     let world = traded_world().await;
-    let link = bill_link(&world, &today(&world).await.to_string()).await;
+    let link = statement_link(&world, &today(&world).await.to_string()).await;
     world.control.skip_ms(29_000).await.unwrap();
     assert_eq!(world.http.get(&link).send().await.unwrap().status(), 200);
     world.control.skip_ms(1_000).await.unwrap();
@@ -172,9 +172,13 @@ async fn a_link_lives_thirty_seconds() {
 }
 
 #[tokio::test]
-async fn only_days_that_have_come_have_a_bill() {
+async fn only_days_that_have_come_have_a_statement() {
     let world = world().await;
-    let strict = world_with(Config { current_day_bill: false, ..Config::default() }).await;
+    let strict = Config {
+        alipay: alipay::Config { current_day_statement: false, ..alipay::Config::default() },
+        ..Config::default()
+    };
+    let strict = world_with(strict).await;
     set_noon(&world).await;
     set_noon(&strict).await;
     let day = today(&world).await;

@@ -122,7 +122,8 @@ mod tests {
     /// A real notification with its public key, which nobody in this project made.
     fn public_vector() -> (AppPublicKey, Vec<(String, String)>) {
         let file: Value =
-            serde_json::from_str(include_str!("../../tests/fixtures/alipay_notification_v1.json")).unwrap();
+            serde_json::from_str(include_str!("../../../tests/fixtures/alipay_notification_v1.json"))
+                .unwrap();
         let key = AppPublicKey::parse(file["alipay_public_key"].as_str().unwrap()).unwrap();
         let fields = file["fields"].as_object().unwrap();
         let fields = fields.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));

@@ -1,23 +1,25 @@
-//! All of simulated Alipay's state, behind plain methods with the time passed in. In memory, and gone with the process.
+//! Everything simulated Alipay remembers, behind plain methods with the time passed in. In memory, and gone with the
+//! process.
 
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    bill::{self, Bill, Period},
-    faults::Faults,
     ids::{self, Ids},
     money::{FeeRate, Fen},
     order::{Buyer, Cancelled, Order, OrderSpec, PayerError, Refunded, TradeState},
-    outbox::{Event, News, Outbox},
     refusal::Business,
     sign::AppPublicKey,
+    statement::{self, Period, Statement},
 };
-use crate::control::{MovementKind, MovementView, NotificationEvent};
+use crate::{
+    control::MovementKind,
+    core::{Books, Event, Movement, Notification},
+};
 
-/// A bill's download link lives 30 seconds (Alipay open platform: `bill_download_url`).
-const BILL_LINK_LIFE: SignedDuration = SignedDuration::from_secs(30);
+/// A statement's download link lives 30 seconds (Alipay open platform: `bill_download_url`).
+const LINK_LIFE: SignedDuration = SignedDuration::from_secs(30);
 
 /// A merchant's app.
 #[derive(Clone)]
@@ -42,36 +44,30 @@ pub(crate) struct Registration {
 #[error("the app belongs to another seller")]
 pub(crate) struct OtherSeller;
 
-/// The state of simulated Alipay.
-pub(crate) struct Simulator {
+/// Everything simulated Alipay remembers.
+pub(super) struct State {
     apps: BTreeMap<String, App>,
     orders: Vec<Order>,
     /// By seller and merchant's number: a number is unique per seller.
     by_number: HashMap<(String, String), usize>,
     by_trade_no: HashMap<String, usize>,
     by_qr_code: HashMap<String, usize>,
-    movements: Vec<MovementView>,
-    bills: HashMap<String, (Timestamp, Bill)>,
+    statements: HashMap<String, (Timestamp, Statement)>,
     ids: Ids,
     default_fee_rate: FeeRate,
-    pub(crate) outbox: Outbox,
-    pub(crate) faults: Faults,
 }
 
-impl Simulator {
-    pub(crate) fn new(time_scale: u32, default_fee_rate: FeeRate) -> Self {
+impl State {
+    pub(crate) fn new(default_fee_rate: FeeRate) -> Self {
         Self {
             apps: BTreeMap::new(),
             orders: Vec::new(),
             by_number: HashMap::new(),
             by_trade_no: HashMap::new(),
             by_qr_code: HashMap::new(),
-            movements: Vec::new(),
-            bills: HashMap::new(),
+            statements: HashMap::new(),
             ids: Ids::new(),
             default_fee_rate,
-            outbox: Outbox::new(time_scale),
-            faults: Faults::default(),
         }
     }
 
@@ -169,16 +165,22 @@ impl Simulator {
         self.orders[position].close(now)
     }
 
-    pub(crate) fn cancel(&mut self, position: usize, now: Timestamp) -> Result<Cancelled, Business> {
+    pub(crate) fn cancel(
+        &mut self,
+        books: &mut Books,
+        position: usize,
+        now: Timestamp,
+    ) -> Result<Cancelled, Business> {
         let cancelled = self.orders[position].cancel(now)?;
         if let Cancelled::Refunded { new: Some(refund) } = cancelled {
-            self.after_refund(position, refund, now);
+            self.after_refund(books, position, refund, now);
         }
         Ok(cancelled)
     }
 
     pub(crate) fn refund(
         &mut self,
+        books: &mut Books,
         position: usize,
         out_request_no: &str,
         amount: Fen,
@@ -187,7 +189,7 @@ impl Simulator {
     ) -> Result<Refunded, Business> {
         let refunded = self.orders[position].refund(out_request_no, amount, reason, now)?;
         if let Refunded::Executed(refund) = refunded {
-            self.after_refund(position, refund, now);
+            self.after_refund(books, position, refund, now);
         }
         Ok(refunded)
     }
@@ -205,92 +207,76 @@ impl Simulator {
     }
 
     /// Scans if nobody did, and pays. The notification is planned, not sent.
-    pub(crate) fn pay(&mut self, position: usize, buyer: &Buyer, now: Timestamp) -> Result<(), PayerError> {
+    pub(crate) fn pay(
+        &mut self,
+        books: &mut Books,
+        position: usize,
+        buyer: &Buyer,
+        now: Timestamp,
+    ) -> Result<(), PayerError> {
         self.scan(position, buyer, now)?;
         let order = &mut self.orders[position];
         let fee_rate = self.apps.get(&order.app_id).map_or(self.default_fee_rate, |app| app.fee_rate);
-        order.pay(fee_rate, now)?;
         let (total, fee) = (order.spec.total, fee_rate.of(order.spec.total));
-        self.move_money(position, MovementKind::Payment, total, None, now);
-        self.move_money(position, MovementKind::Fee, Fen(-fee.0), None, now);
-        self.notify(position, Event::Paid, now);
+        order.can_be_paid(now)?;
+        let movements = [
+            movement(order, MovementKind::Payment, total, None),
+            movement(order, MovementKind::Fee, -fee, None),
+        ];
+        books.movements.book(&movements, now).map_err(|_| PayerError::TooMuch)?;
+        order.pay(fee, now)?;
+        self.notify(books, position, Event::Paid, now);
         Ok(())
     }
 
     /// Scans if nobody did, and declines.
-    pub(crate) fn refuse(
+    pub(crate) fn decline(
         &mut self,
         position: usize,
         buyer: &Buyer,
         now: Timestamp,
     ) -> Result<(), PayerError> {
         self.scan(position, buyer, now)?;
-        self.orders[position].refuse(now)
+        self.orders[position].decline(now)
     }
 
     // === what follows ===
 
-    fn after_refund(&mut self, position: usize, refund: usize, now: Timestamp) {
-        let done = match self.orders[position].trade().map(|trade| &trade.state) {
-            Some(TradeState::Paid(paid)) => paid.refunds[refund].clone(),
+    fn after_refund(&mut self, books: &mut Books, position: usize, refund: usize, now: Timestamp) {
+        let order = &self.orders[position];
+        let done = match order.trade().map(|trade| &trade.state) {
+            Some(TradeState::Paid(paid)) => &paid.refunds[refund],
             Some(TradeState::Waiting { .. } | TradeState::Closed { .. }) | None => {
                 unreachable!("only a paid trade is refunded")
             }
         };
-        let number = Some(done.out_request_no);
-        self.move_money(position, MovementKind::Refund, Fen(-done.amount.0), number.clone(), now);
-        self.move_money(position, MovementKind::FeeReturn, done.fee_returned, number, now);
-        self.notify(position, Event::Refunded(refund), now);
-    }
-
-    /// Books a movement, unless it is nothing.
-    fn move_money(
-        &mut self,
-        position: usize,
-        kind: MovementKind,
-        amount: Fen,
-        out_request_no: Option<String>,
-        now: Timestamp,
-    ) {
-        if amount == Fen::ZERO {
-            return;
-        }
-        let order = &self.orders[position];
-        self.movements.push(MovementView {
-            sequence: self.movements.len() as u64 + 1,
-            at: now,
-            seller_id: order.seller_id.clone(),
-            kind,
-            amount_fen: amount.0,
-            trade_no: order.trade().map(|trade| trade.trade_no.clone()).unwrap_or_default(),
-            out_trade_no: order.spec.out_trade_no.clone(),
-            out_request_no,
-        });
+        let number = Some(done.out_request_no.as_str());
+        let movements = [
+            movement(order, MovementKind::Refund, -done.amount, number),
+            movement(order, MovementKind::FeeReturn, done.fee_returned, number),
+        ];
+        books
+            .movements
+            .book(&movements, now)
+            .expect("a refund takes back what the payment brought, which is in the balance");
+        self.notify(books, position, Event::Refunded(refund), now);
     }
 
     /// Plans the notification, if the order has somewhere to send it.
-    fn notify(&mut self, position: usize, event: Event, now: Timestamp) {
+    fn notify(&mut self, books: &mut Books, position: usize, event: Event, now: Timestamp) {
         let order = &mut self.orders[position];
         let Some(url) = order.spec.notify_url.clone() else { return };
-        let kind = match event {
-            Event::Paid => NotificationEvent::Payment,
-            Event::Refunded(_) => NotificationEvent::Refund,
-        };
-        let fault = self.faults.take_notification(&order.app_id, kind);
+        let fault = books.faults.take_notification(&order.app_id, event.kind());
         let notify_id = self.ids.notify_id(now);
-        let news = News { notify_id, app_id: order.app_id.clone(), order: position, event, url };
-        let notification = self.outbox.add(news, fault, now);
-        order.notifications.push(notification);
+        let notification =
+            Notification { notify_id, account: order.app_id.clone(), trade: position, event, url };
+        order.notifications.push(books.deliveries.add(notification, fault, now));
     }
 
-    // === books ===
+    // === statements ===
 
-    pub(crate) fn movements(&self) -> &[MovementView] {
-        &self.movements
-    }
-
-    /// Makes the seller's bill as of now and returns the token that opens it for 30 seconds.
-    pub(crate) fn make_bill(
+    /// Makes the seller's statement as of now and returns the token that opens it for 30 seconds.
+    pub(crate) fn make_statement(
         &mut self,
         seller_id: &str,
         period: Period,
@@ -298,15 +284,28 @@ impl Simulator {
         now: Timestamp,
     ) -> String {
         let orders = self.orders.iter().filter(|order| order.seller_id == seller_id);
-        let bill = bill::make(seller_id, orders, period, range, now);
-        self.bills.retain(|_, (expires_at, _)| now < *expires_at);
+        let statement = statement::make(seller_id, orders, period, range, now);
+        self.statements.retain(|_, (expires_at, _)| now < *expires_at);
         let token = ids::download_token();
-        self.bills.insert(token.clone(), (now + BILL_LINK_LIFE, bill));
+        self.statements.insert(token.clone(), (now + LINK_LIFE, statement));
         token
     }
 
-    /// The bill behind a token, while its link lives.
-    pub(crate) fn bill(&self, token: &str, now: Timestamp) -> Option<&Bill> {
-        self.bills.get(token).filter(|(expires_at, _)| now < *expires_at).map(|(_, bill)| bill)
+    /// The statement behind a token, while its link lives.
+    pub(crate) fn statement(&self, token: &str, now: Timestamp) -> Option<&Statement> {
+        self.statements.get(token).filter(|(expires_at, _)| now < *expires_at).map(|(_, statement)| statement)
+    }
+}
+
+/// A movement of the order's seller.
+fn movement(order: &Order, kind: MovementKind, amount: Fen, refund_no: Option<&str>) -> Movement {
+    Movement {
+        merchant: order.seller_id.clone(),
+        kind,
+        currency: "CNY",
+        amount_minor: amount.0,
+        trade_no: order.trade().map(|trade| trade.trade_no.clone()).unwrap_or_default(),
+        out_trade_no: order.spec.out_trade_no.clone(),
+        refund_no: refund_no.map(str::to_owned),
     }
 }

@@ -1,0 +1,71 @@
+//! What the handlers of simulated Alipay share.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::SignedDuration;
+
+use super::{
+    config::Config,
+    sign::{AlipayKey, BadPrivateKey},
+    state::State,
+};
+use crate::core::{Books, Context};
+
+/// The channel's name.
+pub(super) const CHANNEL: &str = "alipay";
+
+/// The waits between the eight deliveries of a notification (Alipay open platform: asynchronous notification).
+const RETRIES: [SignedDuration; 7] = [
+    SignedDuration::from_mins(4),
+    SignedDuration::from_mins(10),
+    SignedDuration::from_mins(10),
+    SignedDuration::from_hours(1),
+    SignedDuration::from_hours(2),
+    SignedDuration::from_hours(6),
+    SignedDuration::from_hours(15),
+];
+
+/// Simulated Alipay.
+pub(crate) struct Alipay {
+    pub(super) context: Context,
+    pub(super) key: AlipayKey,
+    pub(super) current_day_statement: bool,
+    state: Mutex<State>,
+}
+
+impl Alipay {
+    pub(super) fn new(config: &Config, context: Context) -> Result<Self, BadPrivateKey> {
+        let key = match &config.private_key_pem {
+            Some(pem) => AlipayKey::from_pem(pem)?,
+            None => AlipayKey::generate(),
+        };
+        context.books().deliveries.set_schedule(&RETRIES);
+        Ok(Self {
+            context,
+            key,
+            current_day_statement: config.current_day_statement,
+            state: Mutex::new(State::new(config.fee_rate)),
+        })
+    }
+
+    /// What Alipay remembers. Never held across an await.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere must not end the whole channel.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What Alipay remembers and the books, for what changes both.
+    pub(super) fn state_and_books(&self) -> (MutexGuard<'_, State>, MutexGuard<'_, Books>) {
+        let state = self.state();
+        (state, self.context.books())
+    }
+
+    pub(super) fn gateway_url(&self) -> String {
+        format!("{}/gateway.do", self.context.public_url)
+    }
+
+    /// The URL behind a QR code. The real one points to Alipay; this one to the page where a person plays the payer.
+    pub(super) fn qr_url(&self, qr_code: &str) -> String {
+        self.context.payer_url(CHANNEL, qr_code)
+    }
+}
