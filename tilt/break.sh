@@ -6,12 +6,12 @@
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
-sandbox=http://127.0.0.1:8090/control/faults
+sandbox=http://127.0.0.1:8090/control/alipay/faults
 
 fault() { curl --fail --silent --show-error --max-time 10 "$sandbox" --data "$1" >/dev/null; }
 repair() { curl --fail --silent --show-error --max-time 10 --request DELETE "$sandbox" >/dev/null; }
 
 trap repair EXIT
 fault '{"times": 1, "event": "payment", "fault": {"kind": "lose_notification"}}'
-fault '{"times": 1, "method": "alipay.trade.query", "fault": {"kind": "fail_before"}}'
+fault '{"times": 1, "operation": "alipay.trade.query", "fault": {"kind": "fail_before"}}'
 tilt/journey.sh "$@"

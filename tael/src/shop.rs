@@ -14,7 +14,7 @@ use tael_proto::payment::v1::{
 };
 use tael_proto::settlement::v1::{FeeSchedule, SetFeeScheduleRequest};
 use tael_proto::r#type::v1::Channel;
-use tael_sandbox::control::{AppView, RegisterApp};
+use tael_sandbox::alipay::{AppView, RegisterApp};
 
 use crate::Error;
 use crate::clients::{Clients, keyed};
@@ -47,13 +47,11 @@ impl Shop {
             answer(clients.merchant.approve_merchant(keyed(approve)).await?.into_inner().merchant)?;
 
         let keys = AppKeys::generate()?;
-        let app = clients
+        let app: AppView = clients
             .payer
-            .register_app(&RegisterApp {
-                app_id: None,
-                seller_id: None,
-                public_key: keys.public,
+            .register(&RegisterApp {
                 fee_rate: Some(CHANNEL_RATE.to_owned()),
+                ..RegisterApp::new(keys.public)
             })
             .await?;
         let account = CreateChannelAccountRequest {

@@ -9,7 +9,7 @@ use tael_proto::refund::v1::{
     CreateRefundRequest, GetRefundRequest, LineQuantity, LinesRefund, RefundState, create_refund_request,
 };
 use tael_proto::r#type::v1::{Channel, Method, Money};
-use tael_sandbox::control::OrderRef;
+use tael_sandbox::control::TradeRef;
 use tokio::time::Instant;
 
 use crate::Error;
@@ -106,7 +106,7 @@ impl Timings {
             return Err("the payment has no QR code".into());
         };
         let scanned = Instant::now();
-        clients.payer.pay(OrderRef::Qr { qr_code }).await?;
+        clients.payer.pay(TradeRef::code(qr_code)).await?;
         let order = paid(&mut clients, shop, order).await?;
         let done = Instant::now();
         self.record(Step::CreateOrder, ordered - begin);

@@ -54,7 +54,7 @@ impl Outcome {
                 }
             }
             let movements = clients.payer.movements(Some(&shop.app.seller_id)).await?;
-            channel += movements.iter().map(|movement| movement.amount_fen).sum::<i64>();
+            channel += movements.iter().map(|movement| movement.amount_minor).sum::<i64>();
         }
         let net = timings.paid_minor - timings.refunded_minor;
         let whole = clients.settlement.check_ledger(CheckLedgerRequest {}).await?.into_inner();

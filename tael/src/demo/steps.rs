@@ -15,7 +15,7 @@ use tael_proto::refund::v1::{
 };
 use tael_proto::settlement::v1::TransferKind;
 use tael_proto::r#type::v1::{Channel, Method, Money};
-use tael_sandbox::control::{AddFault, Fault, OrderRef, TradeStatus};
+use tael_sandbox::control::{AddFault, Fault, TradeRef, TradeStatus};
 use tracing::{Instrument as _, Span};
 
 use super::books::show_postings;
@@ -163,7 +163,7 @@ pub(crate) async fn pay(
     payment: &Payment,
 ) -> Result<(), Error> {
     report.step("The payer scans and pays; the channel's signed notification comes in");
-    let trade = clients.payer.pay(OrderRef::Qr { qr_code: qr_code(payment)? }).await?;
+    let trade = clients.payer.pay(TradeRef::code(qr_code(payment)?)).await?;
     show("Alipay says", format!("{:?}, trade {}", trade.status, trade.trade_no.unwrap_or_default()));
     let payment = payment_succeeded(clients, shop, &payment.payment_id).await?;
     let attempt = payment.attempts.first().ok_or("a payment has an attempt")?;
@@ -320,8 +320,8 @@ pub(crate) async fn lost_notification(
     };
     let payment = answer(clients.payment.create_payment(keyed(create)).await?.into_inner().payment)?;
     clients.payer.add_fault(&lose_notification(&shop.app.app_id)).await?;
-    let trade = clients.payer.pay(OrderRef::Qr { qr_code: qr_code(&payment)? }).await?;
-    report.check("Alipay has the money", trade.status == TradeStatus::TradeSuccess);
+    let trade = clients.payer.pay(TradeRef::code(qr_code(&payment)?)).await?;
+    report.check("Alipay has the money", trade.status == TradeStatus::Paid);
     payment_succeeded(clients, shop, &payment.payment_id).await?;
     let trade = clients.payer.trade(&shop.app.app_id, &trade.out_trade_no).await?;
     clients.payer.clear_faults(Some(&shop.app.app_id)).await?;
@@ -338,5 +338,5 @@ pub(crate) async fn lost_notification(
 /// The next notification to this app never arrives.
 fn lose_notification(app_id: &str) -> AddFault {
     let fault = Fault::LoseNotification { attempts: None };
-    AddFault { app_id: Some(app_id.to_owned()), method: None, event: None, times: Some(1), fault }
+    AddFault::new(fault).account(app_id).times(1)
 }

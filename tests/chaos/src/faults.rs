@@ -238,22 +238,19 @@ fn channel_faults(trouble: Trouble, times: u32) -> Vec<AddFault> {
         Trouble::ReorderedNotifications => ChannelFault::ReorderNotification,
         Trouble::DroppedRequests => ChannelFault::DropRequest,
         Trouble::Unavailable => ChannelFault::unavailable(),
-        Trouble::SystemError => ChannelFault::system_error(),
+        Trouble::SystemError => tael_sandbox::alipay::system_error(),
         Trouble::TimeOutAfterSuccess => ChannelFault::TimeOutAfter { hang_ms: 2500 },
         Trouble::LateAnswers => ChannelFault::DelayAnswer { delay_ms: 1500 },
         Trouble::BadSignatures => ChannelFault::BadAnswerSignature,
         Trouble::PretendedCloses => ChannelFault::PretendClosed,
     };
-    let methods = match trouble {
+    let operations = match trouble {
         Trouble::PretendedCloses => vec![Some("alipay.trade.close"), Some("alipay.trade.cancel")],
         _ => vec![None],
     };
-    let rule = |method: Option<&str>| AddFault {
-        app_id: None,
-        method: method.map(str::to_owned),
-        event: None,
-        times: Some(times),
-        fault: fault.clone(),
+    let rule = |operation: Option<&str>| AddFault {
+        operation: operation.map(str::to_owned),
+        ..AddFault::new(fault.clone()).times(times)
     };
-    methods.into_iter().map(rule).collect()
+    operations.into_iter().map(rule).collect()
 }

@@ -15,7 +15,7 @@ use tael_proto::payment::v1::{
 };
 use tael_proto::settlement::v1::{FeeSchedule, SetFeeScheduleRequest};
 use tael_proto::r#type::v1::Channel;
-use tael_sandbox::control::RegisterApp;
+use tael_sandbox::alipay::{AppView, RegisterApp};
 
 use crate::Error;
 use crate::caller::Caller;
@@ -75,8 +75,7 @@ impl Shop {
             .await?;
 
         let keys = AppKeys::generate()?;
-        let register = RegisterApp { app_id: None, seller_id: None, public_key: keys.public, fee_rate: None };
-        let app = caller.payer.register_app(&register).await?;
+        let app: AppView = caller.payer.register(&RegisterApp::new(keys.public)).await?;
         let account = CreateChannelAccountRequest {
             merchant_id: merchant_id.clone(),
             label: "sandbox".to_owned(),

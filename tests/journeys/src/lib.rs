@@ -9,7 +9,7 @@ use tael::shop::Shop;
 use tael_proto::order::v1::{CreateOrderRequest, Fulfilment, GetOrderRequest, NewLine, Order, OrderState};
 use tael_proto::payment::v1::{CreatePaymentRequest, GetPaymentRequest, Payment, PaymentState, next_action};
 use tael_proto::r#type::v1::{Channel, Method, Money};
-use tael_sandbox::control::{AddFault, Fault, OrderRef, TradeView};
+use tael_sandbox::control::{AddFault, Fault, TradeRef, TradeView};
 use tael_testkit::eventually;
 use tokio::runtime::Runtime;
 
@@ -123,7 +123,7 @@ impl Seller {
     pub async fn pay(&self, payment: &Payment) -> TradeView {
         let action = payment.next_action.clone().and_then(|next| next.action);
         let Some(next_action::Action::QrCode(qr_code)) = action else { panic!("no QR code: {payment:?}") };
-        self.clients.payer.pay(OrderRef::Qr { qr_code }).await.expect("the payer can pay")
+        self.clients.payer.pay(TradeRef::code(qr_code)).await.expect("the payer can pay")
     }
 
     /// Waits for a payment to be in a state.
@@ -163,21 +163,16 @@ impl Seller {
         (order, payment)
     }
 
-    /// Makes something go wrong at the channel, once, for this merchant; for one method where that is given.
-    pub async fn fault(&self, method: Option<&str>, fault: Fault) {
-        let add = AddFault {
-            app_id: Some(self.shop.app.app_id.clone()),
-            method: method.map(str::to_owned),
-            event: None,
-            times: Some(1),
-            fault,
-        };
+    /// Makes something go wrong at the channel, once, for this merchant; for one operation where that is given.
+    pub async fn fault(&self, operation: Option<&str>, fault: Fault) {
+        let mut add = AddFault::new(fault).account(&self.shop.app.app_id).times(1);
+        add.operation = operation.map(str::to_owned);
         self.clients.payer.add_fault(&add).await.expect("a fault can be ordered");
     }
 
     /// Says whether everything that was to go wrong for this merchant did.
     pub async fn faults_are_used_up(&self) -> bool {
         let faults = self.clients.payer.faults().await.expect("the faults can be listed");
-        faults.iter().all(|fault| fault.rule.app_id.as_deref() != Some(&self.shop.app.app_id))
+        faults.iter().all(|fault| fault.rule.account.as_deref() != Some(&self.shop.app.app_id))
     }
 }

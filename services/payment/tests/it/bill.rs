@@ -6,7 +6,8 @@ use tael_clock::Clock;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{AttemptId, MerchantId, RefundId};
 use tael_proto::payment::v1::{BillLine, BillLineKind, ReadBillRequest};
-use tael_sandbox::control::{Fault, RegisterApp};
+use tael_sandbox::alipay::{AppView, RegisterApp};
+use tael_sandbox::control::Fault;
 use tonic::{Code, Status};
 
 use crate::world::{APP_KEY, World, account_request, cny, create_account, number, refund_request};
@@ -52,7 +53,7 @@ async fn a_bill_tells_what_was_paid_and_refunded() {
     assert_eq!((paid.amount.clone(), refunded.amount.clone()), (cny(6_800), cny(1_700)));
     assert_eq!(
         (paid.fee.clone(), refunded.fee.clone()),
-        (cny(trade.fee_fen), cny(-trade.refunds[0].fee_returned_fen))
+        (cny(trade.fee_minor), cny(-trade.refunds[0].fee_returned_minor))
     );
     for line in &lines {
         assert_eq!(
@@ -101,9 +102,7 @@ async fn a_day_without_a_bill_is_not_found() {
 #[tokio::test]
 async fn another_sellers_bill_is_refused() {
     let world = World::start().await;
-    let register =
-        RegisterApp { app_id: None, seller_id: None, public_key: APP_KEY.public.clone(), fee_rate: None };
-    let mut app = world.sandbox.register_app(&register).await.unwrap();
+    let mut app: AppView = world.sandbox.register(&RegisterApp::new(&APP_KEY.public)).await.unwrap();
     app.app_id.clone_from(&world.app.app_id);
     let wrong =
         create_account(&world.payments, account_request(&world.merchant_id.to_string(), &app)).await.unwrap();

@@ -14,8 +14,7 @@ use crate::world::{World, cny, refund_request};
 
 /// The channel answers nothing from now on, until [`World::sandbox`] forgets its faults.
 async fn fall_silent(world: &World) {
-    let fault =
-        AddFault { app_id: None, method: None, event: None, times: None, fault: Fault::unavailable() };
+    let fault = AddFault::new(Fault::unavailable());
     world.sandbox.add_fault(&fault).await.unwrap();
 }
 

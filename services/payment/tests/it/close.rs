@@ -34,7 +34,7 @@ async fn a_code_that_was_scanned_is_closed() {
     let payment = world.create().await;
     world.sandbox.scan(world.reference(&payment)).await.unwrap();
     assert_eq!(world.close(&payment).await.state(), PaymentState::Closed);
-    assert_eq!(world.trade(&payment).await.status, TradeStatus::TradeClosed);
+    assert_eq!(world.trade(&payment).await.status, TradeStatus::Closed);
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_payer_who_was_faster_has_paid() {
     world.pay(&payment).await;
     let paid = world.close(&payment).await;
     assert_eq!(paid.state(), PaymentState::Succeeded);
-    assert_eq!(world.trade(&payment).await.refunded_fen, 0);
+    assert_eq!(world.trade(&payment).await.refunded_minor, 0);
     assert_eq!(world.close(&payment).await, paid);
     assert_eq!(world.said(2).await, ["payment.created", "payment.succeeded"]);
 }
@@ -99,7 +99,7 @@ async fn money_that_closing_gave_back_is_recorded_both_ways() {
     let reversed = world.close(&payment).await;
     assert_eq!(reversed.state(), PaymentState::Succeeded);
     assert_eq!((reversed.refunded.clone(), reversed.refund_reserved.clone()), (cny(6_800), cny(0)));
-    assert_eq!(world.trade(&payment).await.refunded_fen, 6_800);
+    assert_eq!(world.trade(&payment).await.refunded_minor, 6_800);
     let events = world.events(3).await;
     assert!(matches!(kind(&events[1]), Kind::PaymentSucceeded(succeeded) if succeeded.reversed));
     let Kind::PaymentRefunded(refunded) = kind(&events[2]) else { panic!("{events:?}") };
@@ -119,7 +119,7 @@ async fn a_reversal_whose_answer_was_lost_is_found_out() {
     world.fault("alipay.trade.query", 1, no_trade).await;
     world.fault("alipay.trade.cancel", 1, Fault::TimeOutAfter { hang_ms: 0 }).await;
     assert_eq!(world.close(&payment).await.state(), PaymentState::Pending);
-    assert_eq!(world.trade(&payment).await.refunded_fen, 6_800);
+    assert_eq!(world.trade(&payment).await.refunded_minor, 6_800);
     let reversed = world.close(&payment).await;
     assert_eq!((reversed.state(), reversed.refunded), (PaymentState::Succeeded, cny(6_800)));
     assert_eq!(world.said(3).await, ["payment.created", "payment.succeeded", "payment.refunded"]);

@@ -38,8 +38,11 @@ async fn a_payment_is_presented_to_the_payer() {
     assert_eq!(world.get(&payment).await, payment);
 
     let trade = world.trade(&payment).await;
-    assert_eq!((trade.total_fen, trade.subject.as_str()), (6_800, "龙井茶 100g +1"));
-    assert_eq!((Some(trade.qr_code), trade.status), (qr_code(&payment), TradeStatus::NotScanned));
+    assert_eq!((trade.total_minor, trade.subject.as_str()), (6_800, "龙井茶 100g +1"));
+    assert_eq!(
+        (Some(trade.action.url().to_owned()), trade.status),
+        (qr_code(&payment), TradeStatus::Offered)
+    );
 
     let events = world.events(1).await;
     let Kind::PaymentCreated(created) = kind(&events[0]) else { panic!("{events:?}") };
@@ -259,7 +262,7 @@ async fn an_unclear_answer_leaves_the_payment_in_doubt() {
         Fault::TimeOutAfter { hang_ms: 0 },
         Fault::BadAnswerSignature,
         Fault::unavailable(),
-        Fault::system_error(),
+        tael_sandbox::alipay::system_error(),
         Fault::FailBefore { code: "40004".to_owned(), sub_code: "ACQ.BRAND_NEW".to_owned() },
     ] {
         world.fault("alipay.trade.precreate", 1, fault.clone()).await;
@@ -273,7 +276,7 @@ async fn an_unclear_answer_leaves_the_payment_in_doubt() {
         let settled = world.eventually(&payment, PaymentState::Pending).await;
         assert_eq!(settled.attempts[0].attempt_id, attempt.attempt_id);
         assert!(!settled.attempts[0].in_doubt);
-        assert_eq!(qr_code(&settled), Some(world.trade(&payment).await.qr_code), "{fault:?}");
+        assert_eq!(qr_code(&settled), Some(world.trade(&payment).await.action.url().to_owned()), "{fault:?}");
     }
 }
 
@@ -293,7 +296,7 @@ async fn a_call_that_was_left_in_doubt_is_repeated_for_the_qr_code() {
     let settled = world.eventually(&doubtful, PaymentState::Pending).await;
     let again = create().await;
     assert_eq!(again, settled);
-    assert_eq!(qr_code(&again), Some(world.trade(&again).await.qr_code));
+    assert_eq!(qr_code(&again), Some(world.trade(&again).await.action.url().to_owned()));
 }
 
 #[tokio::test]

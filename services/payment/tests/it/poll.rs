@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use tael_proto::payment::v1::PaymentState;
-use tael_sandbox::control::{Fault, OrderRef, TradeStatus};
+use tael_sandbox::control::{Fault, TradeRef, TradeStatus};
 
 use crate::world::{World, number};
 
@@ -69,9 +69,9 @@ async fn an_expired_payment_is_closed_at_the_channel() {
         world.eventually(payment, PaymentState::Closed).await;
     }
     assert_eq!(world.trade(&unscanned).await.status, TradeStatus::Withdrawn);
-    assert_eq!(world.trade(&scanned).await.status, TradeStatus::TradeClosed);
+    assert_eq!(world.trade(&scanned).await.status, TradeStatus::Closed);
     assert!(world.sandbox.trade(&world.app.app_id, &number(&never_known)).await.is_err());
-    let order = OrderRef::Number { app_id: world.app.app_id.clone(), out_trade_no: number(&unscanned) };
+    let order = TradeRef::number(&world.app.app_id, number(&unscanned));
     assert!(world.sandbox.pay(order).await.is_err(), "a closed payment can't be paid");
 }
 

@@ -46,10 +46,10 @@ async fn a_payment_is_refunded_in_parts() {
     assert_eq!((first.state(), first.amount.clone()), (PaymentRefundState::Succeeded, cny(1_800)));
     assert_eq!(get(&world, &first).await, first);
     let trade = world.trade(&payment).await;
-    assert_eq!((trade.refunded_fen, trade.refunds[0].reason.as_str()), (1_800, "wrong size"));
+    assert_eq!((trade.refunded_minor, trade.refunds[0].reason.as_str()), (1_800, "wrong size"));
     assert_eq!(first.refund_time.unwrap().seconds, trade.refunds[0].refunded_at.as_second());
     let number = first.refund_id.parse::<RefundId>().unwrap().channel_number();
-    assert_eq!(trade.refunds[0].out_request_no, number);
+    assert_eq!(trade.refunds[0].refund_no, number);
     let now = world.get(&payment).await;
     assert_eq!((now.refunded, now.refund_reserved), (cny(1_800), cny(0)));
 
@@ -85,7 +85,7 @@ async fn fifty_refunds_at_once_never_exceed_the_payment() {
     }
     let now = world.get(&payment).await;
     assert_eq!((now.refunded, now.refund_reserved), (cny(6_000), cny(0)));
-    assert_eq!(world.trade(&payment).await.refunded_fen, 6_000);
+    assert_eq!(world.trade(&payment).await.refunded_minor, 6_000);
     assert_eq!(world.said(8).await.len(), 8);
 }
 
@@ -123,7 +123,7 @@ async fn of_a_thousand_refunds_at_once_the_ten_there_is_room_for_succeed() {
     })
     .await;
     let trade = world.trade(&payment).await;
-    assert_eq!((trade.refunded_fen, trade.refunds.len()), (6_800, 10));
+    assert_eq!((trade.refunded_minor, trade.refunds.len()), (6_800, 10));
     assert_eq!(world.said(12).await.len(), 12);
 }
 
@@ -168,7 +168,7 @@ async fn an_unclear_answer_keeps_the_reservation_until_there_is_evidence() {
     let faults = [
         Fault::TimeOutAfter { hang_ms: 0 },
         Fault::DropRequest,
-        Fault::system_error(),
+        tael_sandbox::alipay::system_error(),
         Fault::BadAnswerSignature,
     ];
     for (n, fault) in (1..).zip(faults) {

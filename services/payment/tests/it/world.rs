@@ -32,7 +32,8 @@ use tael_proto::payment::v1::{
 use tael_proto::r#type::v1::{Channel as WireChannel, Method, Money};
 use tael_runtime::ServiceConfig;
 use tael_sandbox::ControlClient;
-use tael_sandbox::control::{AddFault, AppView, Fault, OrderRef, RegisterApp, TradeView};
+use tael_sandbox::alipay::{AppView, RegisterApp};
+use tael_sandbox::control::{AddFault, Fault, TradeRef, TradeView};
 use tael_sealed::Keyring;
 use tael_testkit::{Running, TestDatabase, eventually, keyed, redis_url};
 use tonic::{Response, Status};
@@ -95,7 +96,10 @@ impl World {
 
     pub(crate) async fn with_redis(redis_url: SecretString) -> Self {
         let sandbox = tael_sandbox::App::build(tael_sandbox::Config {
-            alipay_private_key_pem: Some(ALIPAY_KEY.pem()),
+            alipay: tael_sandbox::alipay::Config {
+                private_key_pem: Some(ALIPAY_KEY.pem()),
+                ..tael_sandbox::alipay::Config::default()
+            },
             // The first repetition of a notification comes after a quarter of a second.
             time_scale: 1000,
             ..tael_sandbox::Config::default()
@@ -104,9 +108,8 @@ impl World {
         .unwrap();
         let control = ControlClient::new(sandbox.url()).unwrap();
         tokio::spawn(sandbox.run(std::future::pending()));
-        let register =
-            RegisterApp { app_id: None, seller_id: None, public_key: APP_KEY.public.clone(), fee_rate: None };
-        let app = control.register_app(&register).await.unwrap();
+        let register = RegisterApp::new(&APP_KEY.public);
+        let app: AppView = control.register(&register).await.unwrap();
 
         let database = TestDatabase::create().await;
         let (orders, merchants) =
@@ -215,8 +218,8 @@ impl World {
         self.eventually(&payment, PaymentState::Succeeded).await
     }
 
-    pub(crate) fn reference(&self, payment: &Payment) -> OrderRef {
-        OrderRef::Number { app_id: self.app.app_id.clone(), out_trade_no: number(payment) }
+    pub(crate) fn reference(&self, payment: &Payment) -> TradeRef {
+        TradeRef::number(&self.app.app_id, number(payment))
     }
 
     pub(crate) async fn pay(&self, payment: &Payment) -> TradeView {
@@ -229,15 +232,14 @@ impl World {
 
     /// Lets something go wrong with the next `times` calls of a method.
     pub(crate) async fn fault(&self, method: &str, times: u32, fault: Fault) {
-        let method = Some(method.to_owned());
-        let fault = AddFault { app_id: None, method, event: None, times: Some(times), fault };
+        let fault = AddFault::new(fault).operation(method).times(times);
         self.sandbox.add_fault(&fault).await.unwrap();
     }
 
     /// No notification arrives from now on.
     pub(crate) async fn lose_notifications(&self) {
         let fault = Fault::LoseNotification { attempts: None };
-        let fault = AddFault { app_id: None, method: None, event: None, times: None, fault };
+        let fault = AddFault::new(fault);
         self.sandbox.add_fault(&fault).await.unwrap();
     }
 

@@ -35,9 +35,9 @@ impl Verdict {
                     match movement.kind {
                         MovementKind::Payment => {
                             times += 1;
-                            came += movement.amount_fen;
+                            came += movement.amount_minor;
                         }
-                        MovementKind::Refund => went -= movement.amount_fen,
+                        MovementKind::Refund => went -= movement.amount_minor,
                         MovementKind::Fee | MovementKind::FeeReturn => {}
                     }
                 }
@@ -140,7 +140,7 @@ impl Verdict {
                 .movements
                 .values()
                 .flatten()
-                .filter(|m| m.kind == MovementKind::Refund && m.out_request_no.as_deref() == Some(&number))
+                .filter(|m| m.kind == MovementKind::Refund && m.refund_no.as_deref() == Some(&number))
                 .count();
             let wanted = usize::from(refund.state() == RefundState::Succeeded);
             self.expect(times == wanted, || {
@@ -195,7 +195,7 @@ impl Verdict {
                 )
             });
         }
-        let owed: i64 = books.movements.values().flatten().map(|movement| movement.amount_fen).sum();
+        let owed: i64 = books.movements.values().flatten().map(|movement| movement.amount_minor).sum();
         let receivable: i64 = books
             .accounts
             .iter()

@@ -17,10 +17,11 @@ fn cny(minor: i64) -> Option<Money> {
     Some(Money { currency: "CNY".to_owned(), minor })
 }
 
-fn movement(kind: &str, amount_fen: i64, refund: Option<&str>) -> MovementView {
+fn movement(kind: &str, amount_minor: i64, refund: Option<&str>) -> MovementView {
     serde_json::from_value(serde_json::json!({
-        "sequence": 1, "at": "2026-11-22T00:00:00Z", "seller_id": "2088", "kind": kind, "amount_fen": amount_fen,
-        "trade_no": "t", "out_trade_no": "att1", "out_request_no": refund,
+        "sequence": 1, "at": "2026-11-22T00:00:00Z", "merchant": "2088", "kind": kind, "currency": "CNY",
+        "amount_minor": amount_minor,
+        "trade_no": "t", "out_trade_no": "att1", "refund_no": refund,
     }))
     .expect("a movement")
 }

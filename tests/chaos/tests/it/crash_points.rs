@@ -188,18 +188,13 @@ async fn settle_batch(caller: &Caller, shop: &Shop, key: &str, played_out: &Canc
 
 /// So that the ways are taken that are only taken when an answer or a notification does not come.
 fn channel_troubles() -> [AddFault; 4] {
-    let times = |times, method: Option<&str>, event, fault| AddFault {
-        app_id: None,
-        method: method.map(str::to_owned),
-        event,
-        times: Some(times),
-        fault,
-    };
     // Two journeys close, and the one that is paid afterwards must be among those to whom it is pretended.
     [
-        times(1, Some("alipay.trade.refund"), None, Fault::TimeOutAfter { hang_ms: 0 }),
-        times(1, None, Some(NotificationEvent::Payment), Fault::LoseNotification { attempts: Some(4) }),
-        times(2, Some("alipay.trade.close"), None, Fault::PretendClosed),
-        times(2, Some("alipay.trade.cancel"), None, Fault::PretendClosed),
+        AddFault::new(Fault::TimeOutAfter { hang_ms: 0 }).operation("alipay.trade.refund").times(1),
+        AddFault::new(Fault::LoseNotification { attempts: Some(4) })
+            .event(NotificationEvent::Payment)
+            .times(1),
+        AddFault::new(Fault::PretendClosed).operation("alipay.trade.close").times(2),
+        AddFault::new(Fault::PretendClosed).operation("alipay.trade.cancel").times(2),
     ]
 }

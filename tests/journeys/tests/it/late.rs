@@ -56,7 +56,7 @@ async fn suspense_is(seller: &Seller, through: i64, left: i64) {
 
 async fn given_back(seller: &Seller, payment: &Payment) -> i64 {
     let number = payment.attempts[0].attempt_id.replace('_', "");
-    seller.clients.payer.trade(&seller.shop.app.app_id, &number).await.unwrap().refunded_fen
+    seller.clients.payer.trade(&seller.shop.app.app_id, &number).await.unwrap().refunded_minor
 }
 
 #[tokio::test]

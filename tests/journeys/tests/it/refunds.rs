@@ -48,7 +48,7 @@ async fn fifty_refunds_at_once_never_exceed_what_was_paid() {
     assert_eq!((payment.refunded, payment.refund_reserved), (cny(140_00), cny(0)));
     let number = payment.attempts[0].attempt_id.replace('_', "");
     let trade = seller.clients.payer.trade(&seller.shop.app.app_id, &number).await.unwrap();
-    assert_eq!((trade.refunded_fen, trade.refunds.len()), (140_00, 14));
+    assert_eq!((trade.refunded_minor, trade.refunds.len()), (140_00, 14));
 
     // What is left can be refunded in full, and then nothing is left.
     let full = || CreateRefundRequest {

@@ -3,7 +3,7 @@ use tael_journeys::{Seller, cny};
 use tael_proto::order::v1::{CancelOrderRequest, OrderState};
 use tael_proto::payment::v1::{PaymentState, next_action};
 use tael_proto::refund::v1::{CreateRefundRequest, GetRefundRequest, RefundState, create_refund_request};
-use tael_sandbox::control::{Fault, OrderRef};
+use tael_sandbox::control::{Fault, TradeRef};
 use tael_testkit::eventually;
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_refund_whose_answer_was_lost_moves_money_once() {
     .await;
     let number = payment.attempts[0].attempt_id.replace('_', "");
     let trade = seller.clients.payer.trade(&seller.shop.app.app_id, &number).await.unwrap();
-    assert_eq!((trade.refunded_fen, trade.refunds.len()), (12_34, 1));
+    assert_eq!((trade.refunded_minor, trade.refunds.len()), (12_34, 1));
 }
 
 #[tokio::test]
@@ -60,5 +60,5 @@ async fn a_cancelled_order_can_no_longer_be_paid_at_the_channel() {
     let Some(next_action::Action::QrCode(qr_code)) = payment.next_action.unwrap().action else {
         panic!("no QR code")
     };
-    assert!(seller.clients.payer.pay(OrderRef::Qr { qr_code }).await.is_err());
+    assert!(seller.clients.payer.pay(TradeRef::code(qr_code)).await.is_err());
 }

@@ -13,7 +13,7 @@ use tael_proto::refund::v1::{
 };
 use tael_proto::r#type::v1::{Channel, Method};
 use tael_sandbox::client::ControlError;
-use tael_sandbox::control::{OrderRef, TradeStatus};
+use tael_sandbox::control::{TradeRef, TradeStatus};
 use tonic::Status;
 
 use super::{Journey, LOOK_LONGEST, Stop, minor, money};
@@ -115,10 +115,10 @@ impl Journey {
             return Ok(false); // an order that expired before its payment had a code
         };
         loop {
-            let order = OrderRef::Qr { qr_code: qr_code.clone() };
+            let order = TradeRef::code(qr_code.clone());
             match self.caller.payer.pay(order).await {
                 Ok(trade) => {
-                    let paid = trade.status == TradeStatus::TradeSuccess;
+                    let paid = trade.status == TradeStatus::Paid;
                     if paid {
                         self.note(|entry| entry.paid_numbers.push(trade.out_trade_no));
                     }
