@@ -16,7 +16,7 @@ use tael_proto::payment::v1::{HandleNotificationRequest, HandleNotificationRespo
 use tael_proto::r#type::v1::Channel as PaymentChannel;
 use tonic::{Code, Status};
 
-use crate::clients::Payments;
+use crate::clients::PaymentClient;
 
 /// The largest body taken, in bytes. Real ones have a few kilobytes.
 pub(crate) const MAX_BODY: usize = 64 << 10;
@@ -27,7 +27,7 @@ const HANDED_ON: [HeaderName; 2] = [CONTENT_TYPE, USER_AGENT];
 
 /// Takes a callback of Alipay.
 pub(crate) async fn alipay(
-    State(payments): State<Payments>,
+    State(payments): State<PaymentClient>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -47,7 +47,7 @@ pub(crate) async fn alipay(
 }
 
 async fn hand_over(
-    payments: &Payments,
+    payments: &PaymentClient,
     channel: PaymentChannel,
     account: ChannelAccountId,
     headers: &HeaderMap,
@@ -60,9 +60,9 @@ async fn hand_over(
         body,
     };
     match payments.handle_notification(request).await {
-        Ok(reply) => as_told(reply).unwrap_or_else(|| {
+        Ok(reply) => as_answered(reply).unwrap_or_else(|| {
             tracing::error!("the payment service's answer to a callback is no HTTP answer");
-            not_now()
+            unavailable()
         }),
         Err(status) => refused(&status),
     }
@@ -74,7 +74,7 @@ fn handed_on(headers: &HeaderMap) -> BTreeMap<String, String> {
     HANDED_ON.iter().filter_map(|name| Some((name.as_str().to_owned(), text(name)?))).collect()
 }
 
-fn as_told(reply: HandleNotificationResponse) -> Option<Response> {
+fn as_answered(reply: HandleNotificationResponse) -> Option<Response> {
     let status = StatusCode::from_u16(reply.status.try_into().ok()?).ok()?;
     if status.is_informational() {
         return None;
@@ -89,7 +89,7 @@ fn refused(status: &Status) -> Response {
         Code::NotFound => unknown_account(),
         code => {
             tracing::warn!(?code, "a callback could not be handed over; the channel will send it again");
-            not_now()
+            unavailable()
         }
     }
 }
@@ -107,6 +107,6 @@ fn unreadable(rejection: &BytesRejection) -> Response {
     }
 }
 
-fn not_now() -> Response {
+fn unavailable() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "not now, send it again\n").into_response()
 }

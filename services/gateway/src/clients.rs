@@ -11,12 +11,12 @@ use tonic::Status;
 
 /// Calls to the payment service, repeated when it could not take them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Payments {
+pub(crate) struct PaymentClient {
     client: PaymentServiceClient<Channel>,
     budget: Budget,
 }
 
-impl Payments {
+impl PaymentClient {
     pub(crate) fn new(channel: Channel) -> Self {
         Self { client: PaymentServiceClient::new(channel), budget: Budget::default() }
     }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::config::Limits;
-use crate::told::Told;
+use crate::observe::RequestObservation;
 
 /// Set on every answer that does not say something else.
 const HEADERS: [(http::HeaderName, HeaderValue); 5] = [
@@ -32,14 +32,14 @@ const HEADERS: [(http::HeaderName, HeaderValue); 5] = [
 /// What all requests share.
 #[derive(Clone, Debug)]
 pub(crate) struct Edge {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     timeout: Duration,
 }
 
 impl Edge {
     pub(crate) fn new(limits: Limits) -> Self {
-        let places = Arc::new(Semaphore::new(limits.max_in_flight.get() as usize));
-        Self { places, timeout: limits.request_timeout }
+        let permits = Arc::new(Semaphore::new(limits.max_in_flight.get() as usize));
+        Self { permits, timeout: limits.request_timeout }
     }
 }
 
@@ -50,10 +50,10 @@ pub(crate) async fn around(
     request: Request,
     next: Next,
 ) -> Response {
-    let mut told = Told::begin(&request, route.as_ref().map(MatchedPath::as_str));
-    let span = told.span();
+    let mut observation = RequestObservation::begin(&request, route.as_ref().map(MatchedPath::as_str));
+    let span = observation.span();
     let mut response = edge.admit(request, next).instrument(span).await;
-    told.end(response.status());
+    observation.end(response.status());
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(value);
     }
@@ -62,7 +62,7 @@ pub(crate) async fn around(
 
 impl Edge {
     async fn admit(&self, request: Request, next: Next) -> Response {
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(_permit) = self.permits.try_acquire() else {
             return try_again("more requests than can be taken, try again\n");
         };
         let at = Instant::now() + self.timeout;

@@ -10,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 /// How long the payment service may take to say that it is well.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Says that the process answers.
 pub(crate) async fn alive() -> &'static str {
@@ -20,7 +20,7 @@ pub(crate) async fn alive() -> &'static str {
 /// Says whether the payment service can be reached and is ready: without it no request can succeed.
 pub(crate) async fn ready(State(mut payment): State<HealthClient<Channel>>) -> (StatusCode, &'static str) {
     let check = payment.check(HealthCheckRequest::default());
-    match tokio::time::timeout(PATIENCE, check).await {
+    match tokio::time::timeout(TIMEOUT, check).await {
         Ok(Ok(reply)) if reply.get_ref().status() == ServingStatus::Serving => (StatusCode::OK, "ready\n"),
         Ok(Ok(_)) => (StatusCode::SERVICE_UNAVAILABLE, "payment is not ready\n"),
         Ok(Err(_)) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "payment can't be reached\n"),

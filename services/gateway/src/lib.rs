@@ -11,9 +11,10 @@ mod clients;
 mod config;
 mod edge;
 mod health;
+mod observe;
+mod paths;
 mod routes;
 mod server;
-mod told;
 
 pub use app::App;
 pub use config::{Config, Limits};

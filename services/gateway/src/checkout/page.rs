@@ -10,9 +10,9 @@ use serde::Serialize;
 use tael_grpc::status::Chain;
 use tael_ids::PaymentId;
 
+use crate::checkout::i18n::{messages, notice};
 use crate::checkout::language::Language;
 use crate::checkout::view::{Checkout, State};
-use crate::checkout::words::{notice, words};
 use crate::checkout::{price, qr};
 
 /// Why there is no payment to show.
@@ -21,7 +21,7 @@ pub(crate) enum Problem {
     /// No payment has this id.
     Unknown,
     /// It can't be said right now.
-    NotNow,
+    Unavailable,
 }
 
 /// Values are escaped for HTML in every template whose name ends in ".html".
@@ -42,19 +42,19 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// The page of a payment.
 pub(crate) fn checkout(language: Language, id: PaymentId, checkout: &Checkout) -> Response {
-    let words = words(language);
+    let messages = messages(language);
     let (qr, wallet_link) = match &checkout.state {
-        State::Pending { qr_code } => match qr::svg(qr_code, words.qr_label) {
+        State::Pending { qr_code } => match qr::svg(qr_code, messages.qr_label) {
             Ok(svg) => (Some(Value::from_safe_string(svg)), web_link(qr_code)),
             Err(error) => {
                 tracing::error!(tael.payment_id = %id, error = %Chain(&error), "a QR code can't be drawn");
-                return problem(language, Problem::NotNow);
+                return problem(language, Problem::Unavailable);
             }
         },
         State::Preparing | State::Succeeded | State::Closed | State::Failed(_) => (None, None),
     };
     let values = context! {
-        words,
+        messages,
         lang => language.tag(),
         subject => checkout.subject,
         currency => checkout.amount.currency().code(),
@@ -69,12 +69,14 @@ pub(crate) fn checkout(language: Language, id: PaymentId, checkout: &Checkout) -
 
 /// The page that says that there is none.
 pub(crate) fn problem(language: Language, problem: Problem) -> Response {
-    let words = words(language);
+    let messages = messages(language);
     let (status, title, detail) = match problem {
-        Problem::Unknown => (StatusCode::NOT_FOUND, words.not_found, words.not_found_detail),
-        Problem::NotNow => (StatusCode::SERVICE_UNAVAILABLE, words.not_now, words.not_now_detail),
+        Problem::Unknown => (StatusCode::NOT_FOUND, messages.not_found, messages.not_found_detail),
+        Problem::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, messages.unavailable, messages.unavailable_detail)
+        }
     };
-    respond(status, "problem.html", context! { words, lang => language.tag(), title, detail })
+    respond(status, "problem.html", context! { messages, lang => language.tag(), title, detail })
 }
 
 /// What a wallet's code says is a link that opens the wallet on the phone itself, if it is a web address.

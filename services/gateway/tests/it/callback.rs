@@ -8,7 +8,7 @@ use tael_testkit::Link;
 use tonic::{Code, Status};
 
 use crate::payment::Payment;
-use crate::{Site, gateway, header};
+use crate::{Fixture, gateway, header};
 
 fn path() -> String {
     format!("/callbacks/alipay/{}", ChannelAccountId::new())
@@ -16,13 +16,13 @@ fn path() -> String {
 
 #[tokio::test]
 async fn a_callback_is_handed_over_as_it_came_and_answered_as_told() {
-    let site = Site::start().await;
-    site.payment.script.answer(200, "text/plain; charset=utf-8", b"success\xff\x00");
+    let fixture = Fixture::start().await;
+    fixture.payment.script.answer(200, "text/plain; charset=utf-8", b"success\xff\x00");
     let account = ChannelAccountId::new().to_string();
     // Not UTF-8, half an escape, an empty field, the same field twice: none of that is the gateway's to mend.
     let body = b"sign=a%2Fb+c%3D%3D&\xd6\xd0=%&empty=&a=1&a=2&".as_slice();
 
-    let response = site
+    let response = fixture
         .post(&format!("/callbacks/alipay/{account}"))
         .header("Content-Type", "application/x-www-form-urlencoded; charset=GBK")
         .header("User-Agent", "Mozilla/4.0")
@@ -37,7 +37,7 @@ async fn a_callback_is_handed_over_as_it_came_and_answered_as_told() {
     assert_eq!(response.status(), 200);
     assert_eq!(header(&response, "content-type"), "text/plain; charset=utf-8");
     assert_eq!(response.bytes().await.unwrap().as_ref(), b"success\xff\x00");
-    let [notification] = site.payment.script.notifications().try_into().unwrap();
+    let [notification] = fixture.payment.script.notifications().try_into().unwrap();
     assert_eq!(notification.channel(), Channel::Alipay);
     assert_eq!(notification.channel_account_id, account);
     assert_eq!(notification.body, body);
@@ -54,12 +54,12 @@ async fn a_callback_is_handed_over_as_it_came_and_answered_as_told() {
 
 #[tokio::test]
 async fn the_payment_service_chooses_status_and_words() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     for (status, content_type, body) in
         [(200, "text/plain", "fail"), (400, "application/json", "{}"), (500, "text/plain", "")]
     {
-        site.payment.script.answer(status, content_type, body.as_bytes());
-        let response = site.post(&path()).body("a=1").send().await.unwrap();
+        fixture.payment.script.answer(status, content_type, body.as_bytes());
+        let response = fixture.post(&path()).body("a=1").send().await.unwrap();
         assert_eq!(u32::from(response.status().as_u16()), status);
         assert_eq!(header(&response, "content-type"), content_type);
         assert_eq!(response.text().await.unwrap(), body);
@@ -68,7 +68,7 @@ async fn the_payment_service_chooses_status_and_words() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_http_makes_the_channel_try_again() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     for (status, content_type) in [
         (0, "text/plain"),
         (99, "text/plain"),
@@ -76,8 +76,8 @@ async fn an_answer_that_is_no_http_makes_the_channel_try_again() {
         (70_000, "text/plain"),
         (200, "a\r\nb: c"),
     ] {
-        site.payment.script.answer(status, content_type, b"success");
-        let response = site.post(&path()).body("a=1").send().await.unwrap();
+        fixture.payment.script.answer(status, content_type, b"success");
+        let response = fixture.post(&path()).body("a=1").send().await.unwrap();
         assert_eq!(response.status(), 503, "{status} {content_type:?}");
         assert!(!response.text().await.unwrap().contains("success"));
     }
@@ -85,40 +85,40 @@ async fn an_answer_that_is_no_http_makes_the_channel_try_again() {
 
 #[tokio::test]
 async fn a_body_may_have_64_kib() {
-    let site = Site::start().await;
-    site.payment.script.answer(200, "text/plain", b"success");
-    let response = site.post(&path()).body(vec![b'a'; 64 << 10]).send().await.unwrap();
+    let fixture = Fixture::start().await;
+    fixture.payment.script.answer(200, "text/plain", b"success");
+    let response = fixture.post(&path()).body(vec![b'a'; 64 << 10]).send().await.unwrap();
     assert_eq!(response.status(), 200);
-    let response = site.post(&path()).body(vec![b'a'; (64 << 10) + 1]).send().await.unwrap();
+    let response = fixture.post(&path()).body(vec![b'a'; (64 << 10) + 1]).send().await.unwrap();
     assert_eq!(response.status(), 413);
-    assert_eq!(site.payment.script.notifications().len(), 1);
+    assert_eq!(fixture.payment.script.notifications().len(), 1);
 }
 
 #[tokio::test]
 async fn a_path_that_names_no_channel_account_is_not_found() {
-    let site = Site::start().await;
-    site.payment.script.answer(200, "text/plain", b"success");
+    let fixture = Fixture::start().await;
+    fixture.payment.script.answer(200, "text/plain", b"success");
     let (other_kind, known) = (PaymentId::new().to_string(), ChannelAccountId::new().to_string());
     let upper = known.to_uppercase();
     let no_underscore = known.replace('_', "");
     for id in ["", "x", "cha_", "cha_%FF", "%2e%2e", &other_kind, &upper, &no_underscore] {
-        let response = site.post(&format!("/callbacks/alipay/{id}")).body("a=1").send().await.unwrap();
+        let response = fixture.post(&format!("/callbacks/alipay/{id}")).body("a=1").send().await.unwrap();
         assert_eq!(response.status(), 404, "{id}");
     }
-    let response = site.post(&format!("/callbacks/nobody/{known}")).body("a=1").send().await.unwrap();
+    let response = fixture.post(&format!("/callbacks/nobody/{known}")).body("a=1").send().await.unwrap();
     assert_eq!(response.status(), 404);
-    assert_eq!(site.payment.script.notifications().len(), 0);
+    assert_eq!(fixture.payment.script.notifications().len(), 0);
 }
 
 #[tokio::test]
 async fn a_callback_is_posted() {
-    let site = Site::start().await;
-    assert_eq!(site.get(&path()).send().await.unwrap().status(), 405);
+    let fixture = Fixture::start().await;
+    assert_eq!(fixture.get(&path()).send().await.unwrap().status(), 405);
 }
 
 #[tokio::test]
 async fn refusals_become_answers_without_internals() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     let secret = "relation \"attempt\" does not exist";
     for (code, expected) in [
         (Code::InvalidArgument, 400),
@@ -134,15 +134,15 @@ async fn refusals_become_answers_without_internals() {
         (Code::Unknown, 503),
         (Code::Ok, 503),
     ] {
-        site.payment.script.refuse(Status::new(code, secret));
-        let response = site.post(&path()).body("a=1").send().await.unwrap();
+        fixture.payment.script.refuse(Status::new(code, secret));
+        let response = fixture.post(&path()).body("a=1").send().await.unwrap();
         assert_eq!(response.status(), expected, "{code:?}");
         assert!(header(&response, "content-type").starts_with("text/plain"));
         let text = response.text().await.unwrap();
         assert!(!text.contains("relation") && !text.contains("success"), "{text}");
     }
-    site.payment.script.refuse(unavailable("postgres", &std::io::Error::other(secret)));
-    assert_eq!(site.post(&path()).body("a=1").send().await.unwrap().status(), 503);
+    fixture.payment.script.refuse(unavailable("postgres", &std::io::Error::other(secret)));
+    assert_eq!(fixture.post(&path()).body("a=1").send().await.unwrap().status(), 503);
 }
 
 #[tokio::test]
@@ -167,10 +167,10 @@ async fn a_channel_does_not_notice_that_the_payment_service_restarts() {
 
 #[tokio::test]
 async fn while_the_payment_service_is_down_the_channel_is_to_try_again() {
-    let mut site = Site::start().await;
-    site.payment.script.answer(200, "text/plain", b"success");
-    site.payment.stop().await;
-    let response = site.post(&path()).body("a=1").send().await.unwrap();
+    let mut fixture = Fixture::start().await;
+    fixture.payment.script.answer(200, "text/plain", b"success");
+    fixture.payment.stop().await;
+    let response = fixture.post(&path()).body("a=1").send().await.unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(response.text().await.unwrap(), "not now, send it again\n");
 }

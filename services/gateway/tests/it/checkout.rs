@@ -7,7 +7,7 @@ use tael_proto::payment::v1::{Failure, GetCheckoutResponse, NextAction, PaymentS
 use tael_proto::r#type::v1::{Channel, Money};
 use tonic::Status;
 
-use crate::{Site, header};
+use crate::{Fixture, header};
 
 const QR: &str = "https://qr.alipay.com/bax00069q3tmwv0a7xyz0033";
 
@@ -31,7 +31,7 @@ fn failed(reason: &str) -> GetCheckoutResponse {
     GetCheckoutResponse { failure: Some(failure), ..in_state(PaymentState::Failed) }
 }
 
-impl Site {
+impl Fixture {
     /// Stores a checkout under a new payment and returns the path of its page.
     fn checkout(&self, reply: GetCheckoutResponse) -> String {
         let id = PaymentId::new().to_string();
@@ -57,10 +57,10 @@ impl Site {
 
 #[tokio::test]
 async fn the_page_speaks_the_buyer_s_language() {
-    let site = Site::start().await;
-    let path = site.checkout(pending());
+    let fixture = Fixture::start().await;
+    let path = fixture.checkout(pending());
     let in_language = async |accept: &str, path: &str| {
-        site.get(path).header("accept-language", accept).send().await.unwrap().text().await.unwrap()
+        fixture.get(path).header("accept-language", accept).send().await.unwrap().text().await.unwrap()
     };
     let chinese = in_language("zh-CN,zh;q=0.9,en;q=0.8", &path).await;
     assert!(chinese.contains(r#"<html lang="zh-CN">"#), "{chinese}");
@@ -81,9 +81,9 @@ async fn the_page_speaks_the_buyer_s_language() {
 
 #[tokio::test]
 async fn the_page_shows_subject_price_and_code() {
-    let site = Site::start().await;
-    let path = site.checkout(pending());
-    let html = site.html(&path).await;
+    let fixture = Fixture::start().await;
+    let path = fixture.checkout(pending());
+    let html = fixture.html(&path).await;
     assert!(html.contains("龙井茶 250 g"));
     assert!(
         html.contains(r#"<span class="currency">CNY</span> <span class="number">1,234.50</span>"#),
@@ -101,11 +101,11 @@ async fn the_page_shows_subject_price_and_code() {
 
 #[tokio::test]
 async fn the_price_has_the_decimals_of_its_currency() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     for (currency, minor, shown) in [("JPY", 98_000, "98,000"), ("KWD", 1_005, "1.005"), ("USD", 5, "0.05")] {
         let amount = Some(Money { currency: currency.to_owned(), minor });
-        let path = site.checkout(GetCheckoutResponse { amount, ..pending() });
-        let html = site.html(&path).await;
+        let path = fixture.checkout(GetCheckoutResponse { amount, ..pending() });
+        let html = fixture.html(&path).await;
         let expected =
             format!(r#"<span class="currency">{currency}</span> <span class="number">{shown}</span>"#);
         assert!(html.contains(&expected), "{html}");
@@ -114,10 +114,10 @@ async fn the_price_has_the_decimals_of_its_currency() {
 
 #[tokio::test]
 async fn a_hostile_subject_stays_text() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     let subject = r#"</h1><script>alert(1)</script><img src=x onerror="alert(2)">' {{ nonce }} {% raw %}"#;
-    let path = site.checkout(GetCheckoutResponse { subject: subject.to_owned(), ..pending() });
-    let html = site.html(&path).await;
+    let path = fixture.checkout(GetCheckoutResponse { subject: subject.to_owned(), ..pending() });
+    let html = fixture.html(&path).await;
     assert_eq!(html.matches("<script").count(), 1, "only our own: {html}");
     assert!(!html.contains("<img"), "{html}");
     assert!(html.contains("&lt;script&gt;alert(1)"), "{html}");
@@ -126,36 +126,36 @@ async fn a_hostile_subject_stays_text() {
 
 #[tokio::test]
 async fn a_hostile_code_is_drawn_but_is_no_link() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     for qr in ["javascript:alert(1)", "data:text/html,x", "alipays://platformapi", "\"><script>"] {
         let next_action = Some(NextAction { action: Some(Action::QrCode(qr.to_owned())) });
-        let path = site.checkout(GetCheckoutResponse { next_action, ..pending() });
-        let html = site.html(&path).await;
+        let path = fixture.checkout(GetCheckoutResponse { next_action, ..pending() });
+        let html = fixture.html(&path).await;
         assert!(!html.contains(r#"class="wallet""#), "{html}");
         assert!(html.contains("<svg role=\"img\""));
         assert_eq!(html.matches("<script").count(), 1);
     }
     let quotes = NextAction { action: Some(Action::QrCode("https://x/\"onclick=\"alert(1)".to_owned())) };
-    let path = site.checkout(GetCheckoutResponse { next_action: Some(quotes), ..pending() });
-    assert!(!site.html(&path).await.contains("\"onclick"));
+    let path = fixture.checkout(GetCheckoutResponse { next_action: Some(quotes), ..pending() });
+    assert!(!fixture.html(&path).await.contains("\"onclick"));
 }
 
 #[tokio::test]
 async fn a_code_that_can_t_be_drawn_is_no_page() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     let next_action = Some(NextAction { action: Some(Action::QrCode("x".repeat(3000))) });
-    let path = site.checkout(GetCheckoutResponse { next_action, ..pending() });
-    assert_eq!(site.get(&path).send().await.unwrap().status(), 503);
+    let path = fixture.checkout(GetCheckoutResponse { next_action, ..pending() });
+    assert_eq!(fixture.get(&path).send().await.unwrap().status(), 503);
 }
 
 #[tokio::test]
 async fn browsers_are_kept_on_the_safe_side() {
-    let site = Site::start().await;
-    let path = site.checkout(pending());
+    let fixture = Fixture::start().await;
+    let path = fixture.checkout(pending());
     let unknown = format!("/checkout/{}", PaymentId::new());
     let mut nonces = HashSet::new();
     for path in [&path, &path, &unknown] {
-        let response = site.get(path).send().await.unwrap();
+        let response = fixture.get(path).send().await.unwrap();
         assert_eq!(header(&response, "cache-control"), "no-store");
         assert_eq!(header(&response, "x-frame-options"), "DENY");
         assert_eq!(header(&response, "x-content-type-options"), "nosniff");
@@ -176,14 +176,14 @@ async fn browsers_are_kept_on_the_safe_side() {
         nonces.insert(nonce);
     }
     assert_eq!(nonces.len(), 3, "a nonce is used once");
-    let state = site.get(&format!("{path}/state")).send().await.unwrap();
+    let state = fixture.get(&format!("{path}/state")).send().await.unwrap();
     assert_eq!(header(&state, "content-security-policy"), "default-src 'none'; frame-ancestors 'none'");
     assert_eq!(header(&state, "x-content-type-options"), "nosniff");
 }
 
 #[tokio::test]
 async fn every_state_has_its_page_and_its_json() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     for (reply, state, is_final, label, zh_label) in [
         (in_state(PaymentState::Created), "preparing", false, "Getting ready", "正在准备"),
         (in_state(PaymentState::Pending), "preparing", false, "Getting ready", "正在准备"),
@@ -192,15 +192,15 @@ async fn every_state_has_its_page_and_its_json() {
         (in_state(PaymentState::Closed), "closed", true, "Payment closed", "付款已关闭"),
         (failed("DECLINED"), "failed", true, "Payment failed", "付款失败"),
     ] {
-        let path = site.checkout(reply);
-        let told = site.json(&format!("{path}/state?lang=en")).await;
+        let path = fixture.checkout(reply);
+        let told = fixture.json(&format!("{path}/state?lang=en")).await;
         assert_eq!(told["state"], state);
         assert_eq!(told["final"], is_final);
         assert_eq!(told["label"], label);
-        let told = site.json(&format!("{path}/state?lang=zh-CN")).await;
+        let told = fixture.json(&format!("{path}/state?lang=zh-CN")).await;
         assert_eq!(told["label"], zh_label);
 
-        let html = site.html(&path).await;
+        let html = fixture.html(&path).await;
         assert!(html.contains(&format!(r#"data-state="{state}""#)), "{html}");
         assert!(html.contains(&format!(r#"<p class="label">{label}</p>"#)), "{html}");
         assert_eq!(html.contains("role=\"img\""), state == "pending");
@@ -211,33 +211,33 @@ async fn every_state_has_its_page_and_its_json() {
 
 #[tokio::test]
 async fn a_failure_is_explained_with_what_to_do_next() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     let mut seen = HashSet::new();
     for reason in
         ["INSUFFICIENT_FUNDS", "RISK_DECLINED", "CHANNEL_CONFIGURATION", "ALREADY_CLOSED", "DECLINED"]
     {
-        let path = site.checkout(failed(reason));
+        let path = fixture.checkout(failed(reason));
         for language in ["en", "zh-CN"] {
-            let told = site.json(&format!("{path}/state?lang={language}")).await;
+            let told = fixture.json(&format!("{path}/state?lang={language}")).await;
             let detail = told["detail"].as_str().unwrap().to_owned();
-            let html = site.html(&format!("{path}?lang={language}")).await;
+            let html = fixture.html(&format!("{path}?lang={language}")).await;
             assert!(html.contains(&detail.replace('\'', "&#x27;")), "{html}");
             assert!(!html.contains("SECRET_CODE"), "the channel's own words are not for buyers");
             assert!(seen.insert(detail), "{reason} in {language} says nothing of its own");
         }
     }
     // A reason of tomorrow is a plain decline today.
-    let path = site.checkout(failed("BLUE_MOON"));
-    let told = site.json(&format!("{path}/state?lang=en")).await;
+    let path = fixture.checkout(failed("BLUE_MOON"));
+    let told = fixture.json(&format!("{path}/state?lang=en")).await;
     assert!(!seen.insert(told["detail"].as_str().unwrap().to_owned()));
 }
 
 #[tokio::test]
 async fn the_state_is_exactly_this_json() {
-    let site = Site::start().await;
-    let path = site.checkout(pending());
+    let fixture = Fixture::start().await;
+    let path = fixture.checkout(pending());
     assert_eq!(
-        site.json(&format!("{path}/state?lang=en")).await,
+        fixture.json(&format!("{path}/state?lang=en")).await,
         json!({
             "state": "pending",
             "final": false,
@@ -249,16 +249,19 @@ async fn the_state_is_exactly_this_json() {
 
 #[tokio::test]
 async fn an_unknown_payment_is_a_page_that_says_so() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     let (unknown, other_kind) = (PaymentId::new().to_string(), OrderId::new().to_string());
     let refused = PaymentId::new().to_string();
-    site.payment.script.checkout(&refused, Err(Status::invalid_argument("payment_id is bad: <internals>")));
+    fixture
+        .payment
+        .script
+        .checkout(&refused, Err(Status::invalid_argument("payment_id is bad: <internals>")));
     for id in [&unknown, &other_kind, &refused, "x", "pay_", "%FF", "..%2f..%2fetc", "<script>"] {
-        let response = site.get(&format!("/checkout/{id}?lang=zh-CN")).send().await.unwrap();
+        let response = fixture.get(&format!("/checkout/{id}?lang=zh-CN")).send().await.unwrap();
         assert_eq!(response.status(), 404, "{id}");
         let html = response.text().await.unwrap();
         assert!(html.contains("找不到这笔付款") && !html.contains("internals"), "{html}");
-        let response = site.get(&format!("/checkout/{id}/state")).send().await.unwrap();
+        let response = fixture.get(&format!("/checkout/{id}/state")).send().await.unwrap();
         assert_eq!(response.status(), 404, "{id}");
         assert_eq!(response.json::<Value>().await.unwrap(), json!({ "error": "not_found" }));
     }
@@ -266,7 +269,7 @@ async fn an_unknown_payment_is_a_page_that_says_so() {
 
 #[tokio::test]
 async fn what_can_t_be_shown_now_is_said_without_internals() {
-    let site = Site::start().await;
+    let fixture = Fixture::start().await;
     let broken = [
         Err(Status::internal("relation does not exist")),
         Ok(GetCheckoutResponse { amount: None, ..pending() }),
@@ -276,13 +279,13 @@ async fn what_can_t_be_shown_now_is_said_without_internals() {
     ];
     for reply in broken {
         let id = PaymentId::new().to_string();
-        site.payment.script.checkout(&id, reply);
-        let response = site.get(&format!("/checkout/{id}?lang=en")).send().await.unwrap();
+        fixture.payment.script.checkout(&id, reply);
+        let response = fixture.get(&format!("/checkout/{id}?lang=en")).send().await.unwrap();
         assert_eq!(response.status(), 503);
         let html = response.text().await.unwrap();
         assert!(html.contains("This page can&#x27;t be shown right now"), "{html}");
         assert!(!html.contains("relation"));
-        let response = site.get(&format!("/checkout/{id}/state")).send().await.unwrap();
+        let response = fixture.get(&format!("/checkout/{id}/state")).send().await.unwrap();
         assert_eq!(response.status(), 503);
         assert_eq!(response.json::<Value>().await.unwrap(), json!({ "error": "unavailable" }));
     }

@@ -1,19 +1,19 @@
 use tael_gateway::Limits;
 use tael_testkit::eventually;
 
-use crate::{Site, gateway};
+use crate::{Fixture, gateway};
 
 #[tokio::test]
 async fn it_is_ready_while_the_payment_service_is() {
-    let mut site = Site::start().await;
-    assert_eq!(site.get("/healthz").send().await.unwrap().status(), 200);
+    let mut fixture = Fixture::start().await;
+    assert_eq!(fixture.get("/healthz").send().await.unwrap().status(), 200);
     eventually("readiness", async || {
-        (site.get("/readyz").send().await.unwrap().status() == 200).then_some(())
+        (fixture.get("/readyz").send().await.unwrap().status() == 200).then_some(())
     })
     .await;
-    site.payment.stop().await;
-    assert_eq!(site.get("/readyz").send().await.unwrap().status(), 503);
-    assert_eq!(site.get("/healthz").send().await.unwrap().status(), 200, "alive all the same");
+    fixture.payment.stop().await;
+    assert_eq!(fixture.get("/readyz").send().await.unwrap().status(), 503);
+    assert_eq!(fixture.get("/healthz").send().await.unwrap().status(), 200, "alive all the same");
 }
 
 #[tokio::test]

@@ -20,13 +20,13 @@ use tael_gateway::{App, Config, Limits};
 use tael_testkit::Running;
 
 /// A gateway and the payment service behind it.
-struct Site {
+struct Fixture {
     payment: Payment,
     gateway: Running,
     browser: Client,
 }
 
-impl Site {
+impl Fixture {
     async fn start() -> Self {
         Self::with(Limits::default()).await
     }

@@ -2,22 +2,27 @@ use opentelemetry::trace::SpanId;
 use tael_ids::{ChannelAccountId, PaymentId};
 use tael_testkit::{Spans, attribute, is_error};
 
-use crate::Site;
+use crate::Fixture;
 
 #[tokio::test]
 async fn requests_are_spans_named_by_route_and_health_is_none() {
     let spans = Spans::record();
-    let site = Site::start().await;
-    site.payment.script.answer(200, "text/plain", b"success");
+    let fixture = Fixture::start().await;
+    fixture.payment.script.answer(200, "text/plain", b"success");
     let (account, payment) = (ChannelAccountId::new(), PaymentId::new());
-    site.post(&format!("/callbacks/alipay/{account}?token=secret")).body("sign=secret").send().await.unwrap();
-    site.get(&format!("/checkout/{payment}")).send().await.unwrap();
+    fixture
+        .post(&format!("/callbacks/alipay/{account}?token=secret"))
+        .body("sign=secret")
+        .send()
+        .await
+        .unwrap();
+    fixture.get(&format!("/checkout/{payment}")).send().await.unwrap();
     // Asked every two seconds by an open page: in no trace at all.
-    site.get(&format!("/checkout/{payment}/state")).send().await.unwrap();
-    site.get("/checkout/not-an-id").send().await.unwrap();
-    site.get("/nowhere/secret").send().await.unwrap();
-    site.get("/healthz").send().await.unwrap();
-    site.get("/readyz").send().await.unwrap();
+    fixture.get(&format!("/checkout/{payment}/state")).send().await.unwrap();
+    fixture.get("/checkout/not-an-id").send().await.unwrap();
+    fixture.get("/nowhere/secret").send().await.unwrap();
+    fixture.get("/healthz").send().await.unwrap();
+    fixture.get("/readyz").send().await.unwrap();
 
     // Beside the calls that the gateway makes for them.
     let ended: Vec<_> = spans.ended().into_iter().filter(|span| span.name.contains(' ')).collect();
@@ -47,13 +52,13 @@ async fn requests_are_spans_named_by_route_and_health_is_none() {
 #[tokio::test]
 async fn a_stranger_chooses_neither_the_trace_nor_that_there_is_none() {
     let spans = Spans::record();
-    let site = Site::start().await;
-    site.payment.script.answer(200, "text/plain", b"success");
+    let fixture = Fixture::start().await;
+    fixture.payment.script.answer(200, "text/plain", b"success");
     let path = format!("/callbacks/alipay/{}", ChannelAccountId::new());
     let theirs = "0af7651916cd43dd8448eb211c80319c";
     for flags in ["00", "01", "01"] {
         let traceparent = format!("00-{theirs}-b7ad6b7169203331-{flags}");
-        site.post(&path).header("traceparent", traceparent).body("a=1").send().await.unwrap();
+        fixture.post(&path).header("traceparent", traceparent).body("a=1").send().await.unwrap();
     }
 
     let ended = spans.ended();

@@ -1,4 +1,4 @@
-//! What is told of a request: its span, and how long it took.
+//! What is observed of a request: its span, and how long it took.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use opentelemetry::metrics::Histogram;
 use tokio::time::Instant;
 use tracing::{Span, field};
 
-use crate::routes;
+use crate::paths;
 
 /// What stands for a path that leads nowhere.
 const NO_ROUTE: &str = "(no route)";
@@ -21,10 +21,10 @@ static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     )
 });
 
-/// A request to be told of. Named by method and route, never by the path itself: a payment's id in it is what opens its
-/// page.
+/// The span and duration of one request. Named by method and route, never by the path itself: a payment's id in it is what
+/// opens its page.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct RequestObservation {
     span: Span,
     method: &'static str,
     route: &'static str,
@@ -32,10 +32,10 @@ pub(crate) struct Told {
     ended: bool,
 }
 
-impl Told {
+impl RequestObservation {
     pub(crate) fn begin(request: &Request, route: Option<&str>) -> Self {
         let method = method(request.method());
-        let route = route.and_then(routes::known).unwrap_or(NO_ROUTE);
+        let route = route.and_then(paths::known).unwrap_or(NO_ROUTE);
         let span = tracing::info_span!(
             parent: None,
             "http",
@@ -49,7 +49,7 @@ impl Told {
             tael.channel_account_id = field::Empty,
             tael.payment_id = field::Empty,
         );
-        if route == routes::CHECKOUT_STATE {
+        if route == paths::CHECKOUT_STATE {
             // An open page asks every two seconds, and each time it is the same story.
             tael_telemetry::leave_out(&span);
         } else {
@@ -83,7 +83,7 @@ impl Told {
     }
 }
 
-impl Drop for Told {
+impl Drop for RequestObservation {
     fn drop(&mut self) {
         if !self.ended {
             self.measure(None);

@@ -94,51 +94,51 @@ fn english(state: &State, wallet: Wallet) -> (&'static str, &'static str) {
     }
 }
 
-/// The words that are on the page whatever its state.
+/// What is on the page whatever its state.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Words {
+pub(crate) struct Messages {
     pub(crate) amount: &'static str,
     pub(crate) qr_label: &'static str,
     pub(crate) open: &'static str,
     pub(crate) hint: &'static str,
     pub(crate) not_found: &'static str,
     pub(crate) not_found_detail: &'static str,
-    pub(crate) not_now: &'static str,
-    pub(crate) not_now_detail: &'static str,
+    pub(crate) unavailable: &'static str,
+    pub(crate) unavailable_detail: &'static str,
     pub(crate) other_language: &'static str,
     pub(crate) other_language_tag: &'static str,
 }
 
-/// Returns the words of a language.
-pub(crate) fn words(language: Language) -> &'static Words {
+/// Returns the messages of a language.
+pub(crate) fn messages(language: Language) -> &'static Messages {
     match language {
         Language::ZhCn => &CHINESE,
         Language::En => &ENGLISH,
     }
 }
 
-const CHINESE: Words = Words {
+const CHINESE: Messages = Messages {
     amount: "应付金额",
     qr_label: "付款二维码",
     open: "在手机上打开钱包付款",
     hint: "付款前请核对商品和金额。",
     not_found: "找不到这笔付款",
     not_found_detail: "请检查链接是否完整，或回到商家页面重新打开。",
-    not_now: "暂时无法显示",
-    not_now_detail: "请稍后刷新此页面。如果您已经付款，款项不会丢失。",
+    unavailable: "暂时无法显示",
+    unavailable_detail: "请稍后刷新此页面。如果您已经付款，款项不会丢失。",
     other_language: "English",
     other_language_tag: "en",
 };
 
-const ENGLISH: Words = Words {
+const ENGLISH: Messages = Messages {
     amount: "Amount due",
     qr_label: "QR code for the payment",
     open: "Pay on this phone",
     hint: "Check what you are paying for, and how much, before you pay.",
     not_found: "There is no such payment",
     not_found_detail: "Check that the link is complete, or open it again from the shop.",
-    not_now: "This page can't be shown right now",
-    not_now_detail: "Reload it in a moment. If you have paid already, your money is not lost.",
+    unavailable: "This page can't be shown right now",
+    unavailable_detail: "Reload it in a moment. If you have paid already, your money is not lost.",
     other_language: "中文",
     other_language_tag: "zh-CN",
 };
