@@ -175,7 +175,7 @@ fn processor_time_ms() -> Result<u64, Error> {
 }
 
 async fn postings(clients: &mut Clients) -> Result<u64, Error> {
-    Ok(clients.settlement.check_ledger(CheckLedgerRequest {}).await?.into_inner().transfer_count)
+    Ok(clients.ledger.check_ledger(CheckLedgerRequest {}).await?.into_inner().transfer_count)
 }
 
 /// Waits until the ledger has what the journeys moved: how long that takes after the load shows whether it keeps up.

@@ -12,8 +12,11 @@ use tael_proto::notification::v1::webhook_endpoint_service_client::WebhookEndpoi
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
+use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
+use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
 use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
-use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
+use tael_proto::settlement::v1::reconciliation_service_client::ReconciliationServiceClient;
+use tael_proto::settlement::v1::settlement_batch_service_client::SettlementBatchServiceClient;
 use tael_sandbox::ControlClient;
 use tonic::Request;
 
@@ -34,7 +37,13 @@ pub struct Clients {
     /// Refunds.
     pub refund: RefundServiceClient<Channel>,
     /// The ledger.
-    pub settlement: SettlementServiceClient<Channel>,
+    pub ledger: LedgerServiceClient<Channel>,
+    /// Fee schedules.
+    pub fee_schedules: FeeScheduleServiceClient<Channel>,
+    /// Settlement batches.
+    pub batches: SettlementBatchServiceClient<Channel>,
+    /// Comparisons with the channels' statements.
+    pub reconciliations: ReconciliationServiceClient<Channel>,
     /// The money audit.
     pub audit: MoneyAuditServiceClient<Channel>,
     /// Where webhooks go.
@@ -69,7 +78,10 @@ impl Clients {
             order: OrderServiceClient::new(channel(addresses.order)?),
             payment: PaymentServiceClient::new(channel(addresses.payment)?),
             refund: RefundServiceClient::new(channel(addresses.refund)?),
-            settlement: SettlementServiceClient::new(channel(addresses.settlement)?),
+            ledger: LedgerServiceClient::new(channel(addresses.settlement)?),
+            fee_schedules: FeeScheduleServiceClient::new(channel(addresses.settlement)?),
+            batches: SettlementBatchServiceClient::new(channel(addresses.settlement)?),
+            reconciliations: ReconciliationServiceClient::new(channel(addresses.settlement)?),
             audit: MoneyAuditServiceClient::new(channel(addresses.settlement)?),
             webhook_endpoints: WebhookEndpointServiceClient::new(channel(addresses.notification)?),
             deliveries: DeliveryServiceClient::new(channel(addresses.notification)?),

@@ -78,7 +78,7 @@ impl Shop {
                 channel_rate: CHANNEL_RATE.to_owned(),
             }),
         };
-        clients.settlement.set_fee_schedule(keyed(fees)).await?;
+        clients.fee_schedules.set_fee_schedule(keyed(fees)).await?;
         Ok(Self { merchant, channel_account, app })
     }
 

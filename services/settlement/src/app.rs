@@ -13,8 +13,11 @@ use tael_grpc::client::Connector;
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
 use tael_proto::audit::v1::audit_service_client::AuditServiceClient;
+use tael_proto::settlement::v1::fee_schedule_service_server::FeeScheduleServiceServer;
+use tael_proto::settlement::v1::ledger_service_server::LedgerServiceServer;
 use tael_proto::settlement::v1::money_audit_service_server::MoneyAuditServiceServer;
-use tael_proto::settlement::v1::settlement_service_server::SettlementServiceServer;
+use tael_proto::settlement::v1::reconciliation_service_server::ReconciliationServiceServer;
+use tael_proto::settlement::v1::settlement_batch_service_server::SettlementBatchServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -23,11 +26,11 @@ use tonic::service::Routes;
 use crate::authorization::RPC_ACCESS;
 use crate::clients::Clients;
 use crate::config::Config;
-use crate::events::{OrderLog, PaymentLog};
+use crate::consumers::{OrderLog, PaymentLog};
 use crate::facts::LedgerFacts;
-use crate::rpc::{AuditRpc, Rpc};
+use crate::rpc::{AuditRpc, FeeScheduleRpc, LedgerRpc, ReconciliationRpc, SettlementBatchRpc};
 use crate::usecase::audit::{MoneyAudit, Peers};
-use crate::usecase::{Settlement, told};
+use crate::usecase::{Settlement, metrics};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 const SCHEMA: Schema = Schema { migrator: &MIGRATOR, grants: include_str!("../grants.sql") };
@@ -125,9 +128,16 @@ impl Service for App {
             draining,
         } = self;
         let clock = audit.clock.clone();
-        let rpc = Rpc::new(settlement, idempotency.clone());
         let audit = AuditRpc { audit, draining: draining.clone() };
-        let routes = Routes::new(SettlementServiceServer::new(rpc))
+        let fee_schedules =
+            FeeScheduleRpc { settlement: settlement.clone(), idempotency: idempotency.clone() };
+        let batches = SettlementBatchRpc { settlement: settlement.clone(), idempotency: idempotency.clone() };
+        let reconciliations =
+            ReconciliationRpc { settlement: settlement.clone(), idempotency: idempotency.clone() };
+        let routes = Routes::new(LedgerServiceServer::new(LedgerRpc { settlement }))
+            .add_service(FeeScheduleServiceServer::new(fee_schedules))
+            .add_service(SettlementBatchServiceServer::new(batches))
+            .add_service(ReconciliationServiceServer::new(reconciliations))
             .add_service(MoneyAuditServiceServer::new(audit))
             .add_service(facts.server())
             .add_service(log.server())
@@ -136,7 +146,7 @@ impl Service for App {
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn("retention", log.prune(shutdown.clone()));
         if tael_telemetry::is_exporting() {
-            tasks.spawn("told", told::run(pool.clone(), clock, news, shutdown.clone()));
+            tasks.spawn("metrics", metrics::run(pool.clone(), clock, news, shutdown.clone()));
         }
         tasks.spawn("payment log", payments.run(shutdown.clone()));
         tasks.spawn("order log", orders.run(shutdown.clone()));

@@ -7,18 +7,24 @@ use tael_grpc::server::RpcAccess;
 /// Who may call each method that this service serves.
 #[rustfmt::skip] // a table: one line for each call
 pub const RPC_ACCESS: RpcAccess = &[
-    ("tael.settlement.v1.SettlementService", &[
-        ("SetFeeSchedule", &[Operator]),
-        ("GetFeeSchedules", &[Backend, Operator]),
+    ("tael.settlement.v1.LedgerService", &[
         ("ListAccounts", &[Backend, Operator]),
         ("ListTransfers", &[Backend, Operator]),
+        ("CheckLedger", &[Operator]),
+    ]),
+    ("tael.settlement.v1.FeeScheduleService", &[
+        ("SetFeeSchedule", &[Operator]),
+        ("GetFeeSchedules", &[Backend, Operator]),
+    ]),
+    ("tael.settlement.v1.SettlementBatchService", &[
         ("CloseBatch", &[Backend, Operator]),
         ("GetBatch", &[Backend, Operator]),
         ("ListBatches", &[Backend, Operator]),
         ("GetStatement", &[Backend, Operator]),
+    ]),
+    ("tael.settlement.v1.ReconciliationService", &[
         ("Reconcile", &[Backend, Operator]),
         ("GetReconciliation", &[Backend, Operator]),
-        ("CheckLedger", &[Operator]),
     ]),
     ("tael.settlement.v1.MoneyAuditService", &[("AuditMoney", &[Operator])]),
     ("tael.event.v1.EventLogService", &[

@@ -1,4 +1,4 @@
-//! The services that settlement asks: `merchant` for time zones, `payment` for channel accounts and bills.
+//! The services that settlement asks: `merchant` for time zones, `payment` for channel accounts and statements.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use tael_proto::r#type::v1::{Channel as WireChannel, Money as WireMoney};
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::domain::channel::Channel;
-use crate::domain::reconciliation::{BillLine, BillLineKind};
+use crate::domain::reconciliation::{ChannelStatementLine, ChannelStatementLineKind};
 
 const MERCHANT: &str = "merchant";
 const PAYMENT: &str = "payment";
 
-/// How long a bill may take to be read when the caller has no nearer deadline.
-const BILL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a statement may take to be read when the caller has no nearer deadline.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Clients of the other services. They are only asked, so calls that they could not take are repeated. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,8 +44,8 @@ pub(crate) enum ClientError {
     MerchantNotFound,
     #[error("the merchant has no such channel account")]
     ChannelAccountNotFound,
-    #[error("the channel has no bill for that day, or not yet")]
-    BillNotAvailable,
+    #[error("the channel has no statement for that day, or not yet")]
+    StatementNotAvailable,
     #[error("{peer} failed")]
     Failed { peer: &'static str, source: Box<Status> },
     #[error("{peer} answered without a usable {what}")]
@@ -106,39 +106,39 @@ impl Clients {
             .ok_or(ClientError::Malformed { peer: PAYMENT, what: "channel" })
     }
 
-    /// Begins to read a bill.
-    pub(crate) async fn read_bill(
+    /// Begins to read a channel's statement.
+    pub(crate) async fn read_statement(
         &self,
         merchant_id: MerchantId,
         id: ChannelAccountId,
         date: Date,
-    ) -> Result<Bill, ClientError> {
+    ) -> Result<ChannelStatement, ClientError> {
         let message = ReadBillRequest {
             merchant_id: merchant_id.to_string(),
             channel_account_id: id.to_string(),
             bill_date: date.to_string(),
         };
-        // Only until the bill begins: what was read of it is not read again.
+        // Only until the statement begins: what was read of it is not read again.
         let answer = repeat(&self.payment_budget, || {
             let (mut payment, mut request) = (self.payment.clone(), Request::new(message.clone()));
-            request.set_timeout(deadline::remaining(BILL_TIMEOUT));
+            request.set_timeout(deadline::remaining(STATEMENT_TIMEOUT));
             async move { payment.read_bill(request).await }
         });
-        Ok(Bill(answer.await.map_err(payment_error)?.into_inner()))
+        Ok(ChannelStatement(answer.await.map_err(payment_error)?.into_inner()))
     }
 }
 
-/// A bill that is being read, part by part.
-pub(crate) struct Bill(Streaming<ReadBillResponse>);
+/// A channel's statement that is being read, part by part.
+pub(crate) struct ChannelStatement(Streaming<ReadBillResponse>);
 
-impl Bill {
-    /// The next lines; none at the end of the bill.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<BillLine>>, ClientError> {
+impl ChannelStatement {
+    /// The next lines; none at the end of the statement.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<ChannelStatementLine>>, ClientError> {
         let Some(part) = self.0.message().await.map_err(payment_error)? else { return Ok(None) };
-        let lines = part.lines.into_iter().map(bill_line);
+        let lines = part.lines.into_iter().map(statement_line);
         let lines = lines
             .collect::<Option<_>>()
-            .ok_or(ClientError::Malformed { peer: PAYMENT, what: "bill line" })?;
+            .ok_or(ClientError::Malformed { peer: PAYMENT, what: "statement line" })?;
         Ok(Some(lines))
     }
 }
@@ -163,10 +163,10 @@ pub(crate) fn timestamp(wire: Option<&prost_types::Timestamp>) -> Option<Timesta
     Timestamp::new(wire.seconds, wire.nanos).ok()
 }
 
-fn bill_line(line: wire::BillLine) -> Option<BillLine> {
+fn statement_line(line: wire::BillLine) -> Option<ChannelStatementLine> {
     let (kind, number) = match wire::BillLineKind::try_from(line.kind) {
-        Ok(wire::BillLineKind::Payment) => (BillLineKind::Payment, line.merchant_number),
-        Ok(wire::BillLineKind::Refund) => (BillLineKind::Refund, line.refund_number),
+        Ok(wire::BillLineKind::Payment) => (ChannelStatementLineKind::Payment, line.merchant_number),
+        Ok(wire::BillLineKind::Refund) => (ChannelStatementLineKind::Refund, line.refund_number),
         Ok(wire::BillLineKind::Unspecified | wire::BillLineKind::Unreadable) | Err(_) => return None,
     };
     let amount = money(line.amount.as_ref())?;
@@ -174,7 +174,7 @@ fn bill_line(line: wire::BillLine) -> Option<BillLine> {
     if amount.currency() != fee.currency() {
         return None;
     }
-    Some(BillLine {
+    Some(ChannelStatementLine {
         kind,
         number,
         channel_transaction_id: line.channel_transaction_id,
@@ -191,7 +191,7 @@ fn payment_error(error: Status) -> ClientError {
     if is(ErrorReason::ChannelAccountNotFound) {
         ClientError::ChannelAccountNotFound
     } else if is(ErrorReason::BillNotAvailable) {
-        ClientError::BillNotAvailable
+        ClientError::StatementNotAvailable
     } else {
         failed(PAYMENT, error)
     }

@@ -1,9 +1,7 @@
 //! What exists and how it moves: no I/O here.
 
-pub(crate) mod account;
-pub(crate) mod batch;
 pub(crate) mod channel;
-pub(crate) mod fees;
-pub(crate) mod posting;
+pub(crate) mod fee_schedule;
+pub(crate) mod ledger;
 pub(crate) mod reconciliation;
-pub(crate) mod transfer;
+pub(crate) mod settlement_batch;

@@ -8,6 +8,7 @@ mod app;
 mod authorization;
 mod clients;
 mod config;
+mod consumers;
 pub mod crash_points;
 mod domain;
 mod events;

@@ -3,15 +3,14 @@
 //! Pages are cut by `id < coalesce(after, the last id of all)` and not by `after is null or …`, because the index can be
 //! entered at the former under any plan.
 
-pub(crate) mod accounts;
 pub(crate) mod audit;
-pub(crate) mod batches;
-pub(crate) mod check;
+pub(crate) mod audit_runs;
 pub(crate) mod facts;
-pub(crate) mod fees;
-pub(crate) mod reconciliations;
-pub(crate) mod told;
-pub(crate) mod transfers;
+pub(crate) mod fee_schedule;
+pub(crate) mod ledger;
+pub(crate) mod metrics;
+pub(crate) mod reconciliation;
+pub(crate) mod settlement_batch;
 
 use tael_money::{Currency, Money};
 use tael_postgres::InconsistentRow;

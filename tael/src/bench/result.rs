@@ -43,7 +43,7 @@ impl Outcome {
         let (mut receivable, mut cost, mut channel) = (0, 0, 0);
         for shop in shops {
             let accounts =
-                clients.settlement.list_accounts(ListAccountsRequest { merchant_id: shop.id() }).await?;
+                clients.ledger.list_accounts(ListAccountsRequest { merchant_id: shop.id() }).await?;
             for account in accounts.into_inner().accounts {
                 let minor = |sum: &Option<Money>| sum.as_ref().map_or(0, |m| m.minor);
                 let balance = minor(&account.debits) - minor(&account.credits);
@@ -57,7 +57,7 @@ impl Outcome {
             channel += movements.iter().map(|movement| movement.amount_minor).sum::<i64>();
         }
         let net = timings.paid_minor - timings.refunded_minor;
-        let whole = clients.settlement.check_ledger(CheckLedgerRequest {}).await?.into_inner();
+        let whole = clients.ledger.check_ledger(CheckLedgerRequest {}).await?.into_inner();
         let request = AuditMoneyRequest { bills_so_far: true, ..AuditMoneyRequest::default() };
         let mut first = None;
         let audited = audit::ask(clients.audit.clone(), request, |found| {

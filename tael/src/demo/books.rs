@@ -22,7 +22,7 @@ pub(crate) async fn show_postings(
     kind: TransferKind,
 ) -> Result<(), Error> {
     let transfer = eventually("the posting", || {
-        let mut client = clients.settlement.clone();
+        let mut client = clients.ledger.clone();
         let list = ListTransfersRequest {
             merchant_id: shop.id(),
             payment_id: payment_id.to_owned(),
@@ -63,7 +63,7 @@ pub(crate) async fn settle(report: &mut Report, clients: &mut Clients, shop: &Sh
     let expected: usize = 3;
     // All postings are there: two payments and a refund.
     eventually("all postings", || {
-        let mut client = clients.settlement.clone();
+        let mut client = clients.ledger.clone();
         let list = ListTransfersRequest { merchant_id: shop.id(), ..ListTransfersRequest::default() };
         async move {
             let transfers = client.list_transfers(list).await?.into_inner().transfers;
@@ -77,7 +77,7 @@ pub(crate) async fn settle(report: &mut Report, clients: &mut Clients, shop: &Sh
         currency: "CNY".to_owned(),
         cut_off_time: Some(tael_grpc::convert::timestamp(now)),
     };
-    let batch = answer(clients.settlement.close_batch(keyed(close)).await?.into_inner().batch)?;
+    let batch = answer(clients.batches.close_batch(keyed(close)).await?.into_inner().batch)?;
     show("batch", &batch.batch_id);
     show_amount(&format!("{} payments", batch.payment_count), batch.gross.as_ref());
     show_amount(&format!("{} refund", batch.refund_count), batch.refunds.as_ref());
@@ -89,7 +89,7 @@ pub(crate) async fn settle(report: &mut Report, clients: &mut Clients, shop: &Sh
         batch_id: batch.batch_id.clone(),
         ..GetStatementRequest::default()
     };
-    let statement = clients.settlement.get_statement(statement).await?.into_inner();
+    let statement = clients.batches.get_statement(statement).await?.into_inner();
     for line in &statement.lines {
         let kind = line.kind().as_str_name().trim_start_matches("TRANSFER_KIND_").to_lowercase();
         show_amount(&format!("  {kind} {}", line.payment_id), line.net.as_ref());
@@ -101,24 +101,24 @@ pub(crate) async fn settle(report: &mut Report, clients: &mut Clients, shop: &Sh
     let reconcile = ReconcileRequest {
         merchant_id: shop.id(),
         channel_account_id: shop.channel_account.channel_account_id.clone(),
-        bill_date: today.clone(),
+        statement_date: today.clone(),
     };
-    let done = clients.settlement.reconcile(keyed(reconcile)).await?.into_inner();
+    let done = clients.reconciliations.reconcile(keyed(reconcile)).await?.into_inner();
     let done = answer(done.reconciliation)?;
-    show("Alipay's bill of the day", format!("{today}, {} lines", done.bill_lines));
+    show("Alipay's bill of the day", format!("{today}, {} lines", done.statement_lines));
     show("matched in amount and fee", done.matched);
     for difference in &done.breaks {
         show("break", format!("{difference:?}"));
     }
     report.check("every line agrees with the ledger", done.matched == 3 && done.break_count == 0);
 
-    let accounts = clients.settlement.list_accounts(ListAccountsRequest { merchant_id: shop.id() }).await?;
+    let accounts = clients.ledger.list_accounts(ListAccountsRequest { merchant_id: shop.id() }).await?;
     for account in accounts.into_inner().accounts {
         let name = account_name(account.kind());
         let (debits, credits) = (display(account.debits.as_ref()), display(account.credits.as_ref()));
         show(&name, format!("{debits:>16} debit {credits:>16} credit"));
     }
-    let ledger = clients.settlement.check_ledger(CheckLedgerRequest {}).await?.into_inner();
+    let ledger = clients.ledger.check_ledger(CheckLedgerRequest {}).await?.into_inner();
     for sum in &ledger.sums {
         let (debits, credits) = (display(sum.debits.as_ref()), display(sum.credits.as_ref()));
         show("the whole ledger", format!("{debits:>16} debit {credits:>16} credit"));

@@ -90,7 +90,7 @@ impl Books {
             let page =
                 caller
                     .ask("ListTransfers", None, list, |mut c, r| async move {
-                        c.settlement.list_transfers(r).await
+                        c.ledger.list_transfers(r).await
                     })
                     .await?;
             Ok((page.transfers, page.next_page_token))
@@ -121,7 +121,7 @@ impl Books {
         .await?;
         let list = ListAccountsRequest { merchant_id: merchant_id.clone() };
         let accounts = caller
-            .ask("ListAccounts", None, list, |mut c, r| async move { c.settlement.list_accounts(r).await })
+            .ask("ListAccounts", None, list, |mut c, r| async move { c.ledger.list_accounts(r).await })
             .await?
             .accounts;
         let mut movements = BTreeMap::<String, Vec<MovementView>>::new();

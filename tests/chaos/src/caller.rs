@@ -17,7 +17,10 @@ use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
 use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
-use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
+use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
+use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
+use tael_proto::settlement::v1::settlement_batch_service_client::SettlementBatchServiceClient;
+use tael_proto::settlement::v1::reconciliation_service_client::ReconciliationServiceClient;
 use tael_sandbox::ControlClient;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -61,7 +64,13 @@ pub struct Caller {
     /// Refunds.
     pub refund: RefundServiceClient<Channel>,
     /// The ledger.
-    pub settlement: SettlementServiceClient<Channel>,
+    pub ledger: LedgerServiceClient<Channel>,
+    /// Fee schedules.
+    pub fee_schedules: FeeScheduleServiceClient<Channel>,
+    /// Settlement batches.
+    pub batches: SettlementBatchServiceClient<Channel>,
+    /// Comparisons with the channels' statements.
+    pub reconciliations: ReconciliationServiceClient<Channel>,
     /// Where webhooks go.
     pub webhook_endpoints: WebhookEndpointServiceClient<Channel>,
     /// What became of webhooks.
@@ -153,7 +162,10 @@ impl Caller {
             order: OrderServiceClient::new(of(Service::Order)),
             payment: PaymentServiceClient::new(of(Service::Payment)),
             refund: RefundServiceClient::new(of(Service::Refund)),
-            settlement: SettlementServiceClient::new(of(Service::Settlement)),
+            ledger: LedgerServiceClient::new(of(Service::Settlement)),
+            fee_schedules: FeeScheduleServiceClient::new(of(Service::Settlement)),
+            batches: SettlementBatchServiceClient::new(of(Service::Settlement)),
+            reconciliations: ReconciliationServiceClient::new(of(Service::Settlement)),
             webhook_endpoints: WebhookEndpointServiceClient::new(of(Service::Notification)),
             deliveries: DeliveryServiceClient::new(of(Service::Notification)),
             payer: ControlClient::new(&format!("http://{}", addresses.sandbox))?,

@@ -108,7 +108,7 @@ impl Shop {
         };
         caller
             .ask("SetFeeSchedule", Some(&key("fees")), fees, |mut c, r| async move {
-                c.settlement.set_fee_schedule(r).await
+                c.fee_schedules.set_fee_schedule(r).await
             })
             .await?;
 

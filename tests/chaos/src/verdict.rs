@@ -198,7 +198,7 @@ impl Verdict {
     async fn sums(&mut self, caller: &Caller) -> Result<(), Error> {
         let ledger = caller
             .ask("CheckLedger", None, CheckLedgerRequest {}, |mut c, r| async move {
-                c.settlement.check_ledger(r).await
+                c.ledger.check_ledger(r).await
             })
             .await?;
         for sum in &ledger.sums {

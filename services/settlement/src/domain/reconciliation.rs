@@ -1,4 +1,4 @@
-//! Comparisons of a channel's bill with the ledger.
+//! Comparisons of a channel's statement with the ledger.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -6,10 +6,10 @@ use jiff::{Timestamp, ToSpan as _};
 use tael_ids::{ChannelAccountId, MerchantId, ReconciliationId};
 use tael_money::Money;
 
-/// One line of a channel's bill.
+/// One line of a channel's statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BillLine {
-    pub(crate) kind: BillLineKind,
+pub(crate) struct ChannelStatementLine {
+    pub(crate) kind: ChannelStatementLineKind,
     /// The number that the channel was given: an attempt's or a refund's, if it is ours.
     pub(crate) number: String,
     pub(crate) channel_transaction_id: String,
@@ -20,14 +20,14 @@ pub(crate) struct BillLine {
     pub(crate) finish_time: Option<Timestamp>,
 }
 
-/// What a line of a bill tells of.
+/// What a line of a statement tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BillLineKind {
+pub(crate) enum ChannelStatementLineKind {
     Payment,
     Refund,
 }
 
-impl BillLineKind {
+impl ChannelStatementLineKind {
     /// The name by which it is stored.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -37,10 +37,10 @@ impl BillLineKind {
     }
 }
 
-/// A bill's day by the channel's calendar, with its neighbours: a movement near midnight may stand in the bill of the
+/// A statement's day by the channel's calendar, with its neighbours: a movement near midnight may stand in the statement of the
 /// next day, or of the day before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BillDay {
+pub(crate) struct StatementDay {
     pub(crate) date: Date,
     pub(crate) yesterday: Timestamp,
     pub(crate) begin: Timestamp,
@@ -48,7 +48,7 @@ pub(crate) struct BillDay {
     pub(crate) tomorrow_end: Timestamp,
 }
 
-impl BillDay {
+impl StatementDay {
     /// Cuts the day. Fails at the ends of the calendar only.
     pub(crate) fn new(date: Date, zone: &TimeZone) -> Result<Self, jiff::Error> {
         let begin_of = |days: i32| -> Result<Timestamp, jiff::Error> {
@@ -70,7 +70,7 @@ pub(crate) struct Reconciliation {
     pub(crate) id: ReconciliationId,
     pub(crate) merchant_id: MerchantId,
     pub(crate) channel_account_id: ChannelAccountId,
-    pub(crate) bill_date: Date,
+    pub(crate) statement_date: Date,
     pub(crate) create_time: Timestamp,
     pub(crate) counts: Counts,
     /// The first breaks; there may be more.
@@ -80,12 +80,12 @@ pub(crate) struct Reconciliation {
 /// What a comparison found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
-    pub(crate) bill_lines: u32,
+    pub(crate) statement_lines: u32,
     pub(crate) matched: u32,
     pub(crate) breaks: u32,
 }
 
-/// A difference between the bill and the ledger.
+/// A difference between the statement and the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Break {
     pub(crate) number: String,
@@ -95,14 +95,14 @@ pub(crate) struct Break {
 /// How they differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
-    /// The bill has it, the ledger has not.
-    MissingInLedger { bill: Side },
-    /// The ledger has it, the bill has not.
-    MissingInBill { ledger: Side },
+    /// The statement has it, the ledger has not.
+    MissingInLedger { statement: Side },
+    /// The ledger has it, the statement has not.
+    MissingInStatement { ledger: Side },
     /// Other amounts.
-    Amount { ledger: Side, bill: Side },
+    Amount { ledger: Side, statement: Side },
     /// One amount, another fee of the channel.
-    Fee { ledger: Side, bill: Side },
+    Fee { ledger: Side, statement: Side },
 }
 
 /// What one side says.
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn days_are_cut_by_the_channels_calendar() {
-        let day = BillDay::new("2026-11-21".parse().unwrap(), &Channel::Alipay.calendar()).unwrap();
+        let day = StatementDay::new("2026-11-21".parse().unwrap(), &Channel::Alipay.calendar()).unwrap();
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         assert_eq!(day.yesterday, at("2026-11-19T16:00:00Z"));
         assert_eq!(day.begin, at("2026-11-20T16:00:00Z"));
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_calendar_are_errors() {
-        assert!(BillDay::new(Date::MAX, &TimeZone::UTC).is_err());
-        assert!(BillDay::new(Date::MIN, &TimeZone::UTC).is_err());
+        assert!(StatementDay::new(Date::MAX, &TimeZone::UTC).is_err());
+        assert!(StatementDay::new(Date::MIN, &TimeZone::UTC).is_err());
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, Span};
 
-use super::request;
+use super::parse;
 use crate::store::audit::Found;
 use crate::usecase::audit::{MoneyAudit, Scope, Summary};
 
@@ -111,7 +111,7 @@ impl AuditRpc {
 /// Reads a day that may be absent: the outer option is none when it is bad.
 #[expect(clippy::option_option, reason = "bad, absent and given are three cases")]
 fn date(fields: &mut Fields, field: &str, text: &str) -> Option<Option<Date>> {
-    if text.is_empty() { Some(None) } else { request::date(fields, field, text).map(Some) }
+    if text.is_empty() { Some(None) } else { parse::date(fields, field, text).map(Some) }
 }
 
 async fn run(audit: &MoneyAudit, scope: &Scope, answers: &mpsc::Sender<Result<AuditMoneyResponse, Status>>) {

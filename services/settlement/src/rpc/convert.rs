@@ -6,13 +6,13 @@ use tael_proto::settlement::v1 as wire;
 use tael_proto::r#type::v1::Channel as WireChannel;
 use tonic::Status;
 
-use crate::domain::account::{Account, AccountKind, Direction};
-use crate::domain::batch::{Batch, StatementLine};
 use crate::domain::channel::Channel;
-use crate::domain::fees::FeeSchedule;
+use crate::domain::fee_schedule::FeeSchedule;
+use crate::domain::ledger::account::{Account, AccountKind, Direction};
+use crate::domain::ledger::transfer::{Entry, Transfer, TransferKind};
 use crate::domain::reconciliation::{Break, Difference, Reconciliation};
-use crate::domain::transfer::{Entry, Transfer, TransferKind};
-use crate::store::check::{CurrencySum, LedgerCheck};
+use crate::domain::settlement_batch::{Batch, StatementLine};
+use crate::store::ledger::check::{CurrencySum, LedgerCheck};
 
 fn to_channel(channel: Channel) -> WireChannel {
     match channel {
@@ -131,8 +131,8 @@ pub(super) fn to_reconciliation(reconciliation: Reconciliation) -> wire::Reconci
         reconciliation_id: reconciliation.id.to_string(),
         merchant_id: reconciliation.merchant_id.to_string(),
         channel_account_id: reconciliation.channel_account_id.to_string(),
-        bill_date: reconciliation.bill_date.to_string(),
-        bill_lines: reconciliation.counts.bill_lines,
+        statement_date: reconciliation.statement_date.to_string(),
+        statement_lines: reconciliation.counts.statement_lines,
         matched: reconciliation.counts.matched,
         breaks: reconciliation.breaks.into_iter().map(to_break).collect(),
         break_count: reconciliation.counts.breaks,
@@ -141,19 +141,23 @@ pub(super) fn to_reconciliation(reconciliation: Reconciliation) -> wire::Reconci
 }
 
 fn to_break(found: Break) -> wire::Break {
-    let (kind, ledger, bill) = match found.difference {
-        Difference::MissingInLedger { bill } => (wire::BreakKind::MissingInLedger, None, Some(bill)),
-        Difference::MissingInBill { ledger } => (wire::BreakKind::MissingInBill, Some(ledger), None),
-        Difference::Amount { ledger, bill } => (wire::BreakKind::Amount, Some(ledger), Some(bill)),
-        Difference::Fee { ledger, bill } => (wire::BreakKind::Fee, Some(ledger), Some(bill)),
+    let (kind, ledger, statement) = match found.difference {
+        Difference::MissingInLedger { statement } => {
+            (wire::BreakKind::MissingInLedger, None, Some(statement))
+        }
+        Difference::MissingInStatement { ledger } => {
+            (wire::BreakKind::MissingInStatement, Some(ledger), None)
+        }
+        Difference::Amount { ledger, statement } => (wire::BreakKind::Amount, Some(ledger), Some(statement)),
+        Difference::Fee { ledger, statement } => (wire::BreakKind::Fee, Some(ledger), Some(statement)),
     };
     wire::Break {
         kind: kind.into(),
         number: found.number,
         ledger_amount: ledger.map(|side| money(side.amount)),
-        bill_amount: bill.map(|side| money(side.amount)),
+        statement_amount: statement.map(|side| money(side.amount)),
         ledger_fee: ledger.map(|side| money(side.fee)),
-        bill_fee: bill.map(|side| money(side.fee)),
+        statement_fee: statement.map(|side| money(side.fee)),
     }
 }
 

@@ -17,7 +17,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Row as _};
 use tael_proto::audit::v1::{Fact, FactKind};
 use tael_proto::settlement::v1::DisagreementKind;
 
-use crate::domain::reconciliation::{BillDay, BillLine};
+use crate::domain::reconciliation::{ChannelStatementLine, StatementDay};
 
 /// A channel account whose bills are to be read.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl Session {
     pub(crate) async fn stage_bill(
         &mut self,
         account: &BilledAccount,
-        lines: &[BillLine],
+        lines: &[ChannelStatementLine],
     ) -> Result<(), sqlx::Error> {
         let mut rows = tables::Rows::default();
         for line in lines {
@@ -113,7 +113,7 @@ impl Session {
     pub(crate) async fn bill_read(
         &mut self,
         account: &BilledAccount,
-        day: &BillDay,
+        day: &StatementDay,
         complete: bool,
     ) -> Result<(), sqlx::Error> {
         sqlx::query("insert into audit_bill_day values ($1, $2, $3, $4, $5)")

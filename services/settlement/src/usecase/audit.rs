@@ -27,14 +27,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use tonic::{Request, Status};
 
-use super::Error;
 use crate::clients::{ClientError, Clients};
 use crate::domain::channel::Channel;
-use crate::domain::reconciliation::BillDay;
+use crate::domain::reconciliation::StatementDay;
 use crate::facts::LedgerFacts;
 use crate::store;
 use crate::store::audit::{BilledAccount, Found, Session};
-use crate::store::told::Audited;
+use crate::store::audit_runs::AuditRun;
 
 /// How many facts are held at a time.
 const PAGE: u32 = 2000;
@@ -67,6 +66,17 @@ pub(crate) struct Scope {
     /// Whether this is an audit of everything. Only how such a one ended is told to those who watch: a narrower one that
     /// finds nothing would end an alert about what it did not look at.
     pub(crate) is_whole: bool,
+}
+
+/// Why an audit came to no end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuditError {
+    #[error("a day could not be cut")]
+    Calendar(#[from] jiff::Error),
+    #[error("another service gave no usable answer")]
+    Peer(#[source] ClientError),
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
 }
 
 /// What an audit looked at and found.
@@ -162,7 +172,7 @@ impl MoneyAudit {
         &self,
         scope: &Scope,
         report: &mpsc::Sender<Found>,
-    ) -> Result<Option<Summary>, Error> {
+    ) -> Result<Option<Summary>, AuditError> {
         let mut session = Session::open(&self.pool, scope.stuck_before).await?;
         let summary = self.compare(&mut session, scope).await?;
         let mut disagreements: BTreeMap<i32, u64> = BTreeMap::new();
@@ -189,15 +199,15 @@ impl MoneyAudit {
             .into_iter()
             .map(|(kind, count)| (kind_name(DisagreementKind::try_from(kind).unwrap_or_default()), count))
             .collect();
-        let audited = Audited { end_time: self.clock.now(), disagreements };
-        match store::told::insert_audit(&self.pool, EventId::new().uuid(), &audited).await {
+        let run = AuditRun { end_time: self.clock.now(), disagreements };
+        match store::audit_runs::insert(&self.pool, EventId::new().uuid(), &run).await {
             Ok(()) => self.news.notify_one(),
             Err(error) => tracing::warn!(error = %Chain(&error), "how an audit ended could not be kept"),
         }
     }
 
     /// Looks until nothing disagrees or the patience is over; the candidates of the session are what is left.
-    async fn compare(&self, session: &mut Session, scope: &Scope) -> Result<Summary, Error> {
+    async fn compare(&self, session: &mut Session, scope: &Scope) -> Result<Summary, AuditError> {
         let begin = Instant::now();
         let mut rest = FIRST_REST;
         let mut summary = Summary::default();
@@ -217,7 +227,12 @@ impl MoneyAudit {
     }
 
     /// Reads all facts and bills, compares them, and returns how many disagreements there are.
-    async fn pass(&self, session: &mut Session, scope: &Scope, summary: &mut Summary) -> Result<u64, Error> {
+    async fn pass(
+        &self,
+        session: &mut Session,
+        scope: &Scope,
+        summary: &mut Summary,
+    ) -> Result<u64, AuditError> {
         *summary = Summary { passes: summary.passes + 1, ..Summary::default() };
         session.clear().await?;
         for owner in Owner::ALL {
@@ -241,7 +256,7 @@ impl MoneyAudit {
         scope: &Scope,
         owner: Owner,
         kind: FactKind,
-    ) -> Result<u64, Error> {
+    ) -> Result<u64, AuditError> {
         let merchant_id = scope.merchant_id.map(|id| id.to_string()).unwrap_or_default();
         let mut request = ReadFactsRequest {
             kind: kind.into(),
@@ -252,7 +267,7 @@ impl MoneyAudit {
         let mut count = 0;
         loop {
             let mut page = self.read(owner, request.clone()).await.map_err(|status| {
-                Error::Peer(ClientError::Failed { peer: owner.name(), source: Box::new(status) })
+                AuditError::Peer(ClientError::Failed { peer: owner.name(), source: Box::new(status) })
             })?;
             // Some facts have no merchant, and dead letters are told for all.
             page.facts.retain(|fact| {
@@ -288,7 +303,7 @@ impl MoneyAudit {
         session: &mut Session,
         scope: &Scope,
         summary: &mut Summary,
-    ) -> Result<(), Error> {
+    ) -> Result<(), AuditError> {
         let mut after = String::new();
         loop {
             let accounts = session.channel_accounts(&after, ACCOUNTS).await?;
@@ -306,8 +321,8 @@ impl MoneyAudit {
         scope: &Scope,
         account: &BilledAccount,
         summary: &mut Summary,
-    ) -> Result<(), Error> {
-        let malformed = |what| Error::Peer(ClientError::Malformed { peer: "payment", what });
+    ) -> Result<(), AuditError> {
+        let malformed = |what| AuditError::Peer(ClientError::Malformed { peer: "payment", what });
         let channel = Channel::from_name(&account.channel).ok_or_else(|| malformed("channel"))?;
         let merchant_id: MerchantId = account.merchant_id.parse().map_err(|_| malformed("merchant_id"))?;
         let id: ChannelAccountId =
@@ -320,14 +335,16 @@ impl MoneyAudit {
             None => today.checked_sub(BILL_DAYS.days())?,
         };
         while date <= last {
-            let day = BillDay::new(date, &channel.calendar())?;
+            let day = StatementDay::new(date, &channel.calendar())?;
             match self.stage_bill(session, merchant_id, id, account, date).await {
                 Ok(lines) => {
                     summary.bill_lines += lines;
                     summary.bill_days += 1;
                     session.bill_read(account, &day, scope.bills_so_far || day.end <= now).await?;
                 }
-                Err(Error::Peer(ClientError::BillNotAvailable)) => summary.bill_days_not_available += 1,
+                Err(AuditError::Peer(ClientError::StatementNotAvailable)) => {
+                    summary.bill_days_not_available += 1;
+                }
                 Err(error) => return Err(error),
             }
             date = date.checked_add(1.days())?;
@@ -342,10 +359,10 @@ impl MoneyAudit {
         id: ChannelAccountId,
         account: &BilledAccount,
         date: Date,
-    ) -> Result<u64, Error> {
-        let mut bill = self.clients.read_bill(merchant_id, id, date).await.map_err(Error::Peer)?;
+    ) -> Result<u64, AuditError> {
+        let mut bill = self.clients.read_statement(merchant_id, id, date).await.map_err(AuditError::Peer)?;
         let mut count = 0;
-        while let Some(lines) = bill.next().await.map_err(Error::Peer)? {
+        while let Some(lines) = bill.next().await.map_err(AuditError::Peer)? {
             session.stage_bill(account, &lines).await?;
             count += lines.len() as u64;
         }

@@ -1,18 +1,27 @@
-//! Reading the ledger.
+//! Reading the ledger, and posting to it.
+
+pub(crate) mod posting;
 
 use tael_ids::{MerchantId, PaymentId};
 use uuid::Uuid;
 
-use super::{Error, Settlement};
-use crate::domain::account::Account;
-use crate::domain::transfer::Transfer;
+use super::Settlement;
+use crate::domain::ledger::account::Account;
+use crate::domain::ledger::transfer::Transfer;
 use crate::store;
-use crate::store::check::LedgerCheck;
+use crate::store::ledger::check::LedgerCheck;
+
+/// Why the ledger could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+}
 
 impl Settlement {
     /// All of a merchant's accounts, by kind, channel and currency.
-    pub(crate) async fn accounts(&self, merchant_id: MerchantId) -> Result<Vec<Account>, Error> {
-        let mut accounts = store::accounts::of_merchant(&self.pool, merchant_id).await?;
+    pub(crate) async fn accounts(&self, merchant_id: MerchantId) -> Result<Vec<Account>, LedgerError> {
+        let mut accounts = store::ledger::accounts::of_merchant(&self.pool, merchant_id).await?;
         accounts.sort_by_key(|account| (account.key.kind, account.key.channel, account.key.currency));
         Ok(accounts)
     }
@@ -24,18 +33,20 @@ impl Settlement {
         payment_id: Option<PaymentId>,
         after: Option<Uuid>,
         limit: i64,
-    ) -> Result<Vec<Transfer>, Error> {
+    ) -> Result<Vec<Transfer>, LedgerError> {
         let transfers = match payment_id {
-            Some(id) => store::transfers::of_payment(&self.pool, merchant_id, id, after, limit).await?,
-            None => store::transfers::of_merchant(&self.pool, merchant_id, after, limit).await?,
+            Some(id) => {
+                store::ledger::transfers::of_payment(&self.pool, merchant_id, id, after, limit).await?
+            }
+            None => store::ledger::transfers::of_merchant(&self.pool, merchant_id, after, limit).await?,
         };
         Ok(transfers)
     }
 
     /// Adds up the whole ledger.
-    pub(crate) async fn check_ledger(&self) -> Result<LedgerCheck, Error> {
+    pub(crate) async fn check_ledger(&self) -> Result<LedgerCheck, LedgerError> {
         let mut tx = self.pool.begin().await?;
-        let check = store::check::check(&mut tx).await?;
+        let check = store::ledger::check::check(&mut tx).await?;
         tx.commit().await?;
         Ok(check)
     }

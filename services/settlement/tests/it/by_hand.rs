@@ -4,17 +4,17 @@ use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::support::{Shop, World, start};
+use crate::fixture::{Fixture, Shop, start};
 
 /// One posted payment with its refund, closed into a batch.
-pub(crate) async fn world_with_postings() -> (World, Shop) {
-    let world = start().await;
-    let shop = world.shop_with_rates("0.006", "0.0038").await;
+pub(crate) async fn fixture_with_postings() -> (Fixture, Shop) {
+    let fixture = start().await;
+    let shop = fixture.shop_with_rates("0.006", "0.0038").await;
     let paid = shop.paid(10_000);
-    world.happen([paid.event(), paid.refunded(1_000, 1_000).event()]).await;
-    world.close(&shop, None).await.unwrap();
-    world.happen([shop.paid(5_000).event()]).await;
-    (world, shop)
+    fixture.happen([paid.event(), paid.refunded(1_000, 1_000).event()]).await;
+    fixture.close(&shop, None).await.unwrap();
+    fixture.happen([shop.paid(5_000).event()]).await;
+    (fixture, shop)
 }
 
 pub(crate) async fn run(pool: &PgPool, sql: &str) -> Result<u64, sqlx::Error> {

@@ -3,11 +3,11 @@
 use sqlx::AssertSqlSafe;
 use tael_postgres::violated_constraint;
 
-use crate::by_hand::{ENTRIES, ITEMS, SUMS, code, run, run_all, world_with_postings};
+use crate::by_hand::{ENTRIES, ITEMS, SUMS, code, fixture_with_postings, run, run_all};
 
 #[tokio::test]
 async fn what_was_posted_is_never_changed_or_removed() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     for sql in [
         "update transfer set gross_minor = gross_minor + 1",
         "update transfer set occur_time = now() where false",
@@ -35,10 +35,10 @@ async fn what_was_posted_is_never_changed_or_removed() {
         "truncate unproven",
         "insert into transfer select * from transfer on conflict (merchant_id, transfer_id) do update set number = ''",
     ] {
-        let error = run(&world.pool, sql).await.expect_err(sql);
+        let error = run(&fixture.pool, sql).await.expect_err(sql);
         assert_eq!(code(&error), "23001", "{sql}: {error}");
     }
-    world.checked().await;
+    fixture.checked().await;
 }
 
 /// A refund of the payment of 10 000, of which 1 000 was refunded, by hand.
@@ -55,7 +55,7 @@ fn refund_by_hand(gross: i64, fee: i64, total: i64) -> String {
 
 #[tokio::test]
 async fn refunds_never_exceed_their_payment() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     let ceiling = Some("transfer_refund_ceiling");
     for (gross, fee, total, expected) in [
         (9_001, 0, 10_000, ceiling),
@@ -63,23 +63,23 @@ async fn refunds_never_exceed_their_payment() {
         (100, 55, 1_100, ceiling), // the fee was 60, of which 6 went back
         (500, 0, 1_000, Some("transfer_refunds_of_payment")),
     ] {
-        let error = run(&world.pool, &refund_by_hand(gross, fee, total)).await.unwrap_err();
+        let error = run(&fixture.pool, &refund_by_hand(gross, fee, total)).await.unwrap_err();
         assert_eq!(violated_constraint(&error), expected, "{gross} {fee} {total}: {error}");
     }
     let orphan = refund_by_hand(5, 0, 5).replace("0, payment_id,", "0, gen_random_uuid(),");
-    let error = run(&world.pool, &orphan).await.unwrap_err();
+    let error = run(&fixture.pool, &orphan).await.unwrap_err();
     assert_eq!(violated_constraint(&error), ceiling, "{error}");
-    let mut tx = world.pool.begin().await.unwrap();
+    let mut tx = fixture.pool.begin().await.unwrap();
     run_all(&mut tx, &[&refund_by_hand(9_000, 54, 10_000), ITEMS, ENTRIES, SUMS]).await.unwrap();
     tx.commit().await.unwrap();
-    world.checked().await;
+    fixture.checked().await;
 }
 
 #[tokio::test]
 async fn refunds_of_one_payment_at_once_count_each_other() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     // Each alone would fit; both together exceed the payment.
-    let (mut first, mut second) = (world.pool.begin().await.unwrap(), world.pool.begin().await.unwrap());
+    let (mut first, mut second) = (fixture.pool.begin().await.unwrap(), fixture.pool.begin().await.unwrap());
     sqlx::query(AssertSqlSafe(refund_by_hand(5_000, 0, 6_000))).execute(&mut *first).await.unwrap();
     let waiting = tokio::spawn(async move {
         let result = sqlx::query(AssertSqlSafe(refund_by_hand(5_000, 0, 9_000))).execute(&mut *second).await;
@@ -90,7 +90,7 @@ async fn refunds_of_one_payment_at_once_count_each_other() {
             "select exists (select from pg_stat_activity
                             where datname = current_database() and wait_event_type = 'Lock')",
         );
-        waits.fetch_one(&world.pool).await.unwrap().then_some(())
+        waits.fetch_one(&fixture.pool).await.unwrap().then_some(())
     })
     .await;
     run_all(&mut first, &[ITEMS, ENTRIES, SUMS]).await.unwrap();
@@ -101,7 +101,7 @@ async fn refunds_of_one_payment_at_once_count_each_other() {
 
 #[tokio::test]
 async fn a_comparison_that_was_made_stays() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     let made = [
         "insert into reconciliation (merchant_id, reconciliation_id, channel_account_id, bill_date, state, create_time,
              bill_lines, matched, break_count, idempotency_key, fingerprint)
@@ -112,7 +112,7 @@ async fn a_comparison_that_was_made_stays() {
          select merchant_id, reconciliation_id, 1, 'missing_in_ledger', 'x', 'CNY', 1, 0 from reconciliation",
     ];
     for sql in made {
-        assert_eq!(run(&world.pool, sql).await.unwrap(), 1);
+        assert_eq!(run(&fixture.pool, sql).await.unwrap(), 1);
     }
     for sql in [
         "update reconciliation set break_count = 0, matched = 1",
@@ -122,7 +122,7 @@ async fn a_comparison_that_was_made_stays() {
         "update reconciliation_break set bill_amount_minor = 2",
         "delete from reconciliation_break",
     ] {
-        assert_eq!(code(&run(&world.pool, sql).await.unwrap_err()), "23001", "{sql}");
+        assert_eq!(code(&run(&fixture.pool, sql).await.unwrap_err()), "23001", "{sql}");
     }
 }
 
@@ -157,7 +157,7 @@ fn suspend_by_hand(kind: &str, otherwise: &[(&str, &str)]) -> String {
 
 #[tokio::test]
 async fn a_payment_is_held_once_and_released_once_in_the_same_amount() {
-    let (world, shop) = world_with_postings().await;
+    let (fixture, shop) = fixture_with_postings().await;
     let facts = Some("transfer_facts");
     let ceiling = Some("transfer_release_ceiling");
     let table: [(&str, &[(&str, &str)], _); 11] = [
@@ -174,12 +174,12 @@ async fn a_payment_is_held_once_and_released_once_in_the_same_amount() {
         ("release", &[], ceiling),
     ];
     for (kind, otherwise, expected) in table {
-        let error = run(&world.pool, &suspend_by_hand(kind, otherwise)).await.unwrap_err();
+        let error = run(&fixture.pool, &suspend_by_hand(kind, otherwise)).await.unwrap_err();
         assert_eq!(violated_constraint(&error), expected, "{kind} {otherwise:?}: {error}");
     }
 
     let late = shop.paid(5_001);
-    world.orders_tell([late.held()]).await;
+    fixture.orders_tell([late.held()]).await;
     let of_late = format!("'{}'", late.payment_id.uuid());
     let of_late = ("payment_id", of_late.as_str());
     for (kind, otherwise, expected) in [
@@ -189,18 +189,18 @@ async fn a_payment_is_held_once_and_released_once_in_the_same_amount() {
         ("release", vec![of_late, ("gross_minor", "5001"), ("currency", "'USD'")], ceiling),
         ("release", vec![of_late, ("gross_minor", "5001"), ("merchant_id", "gen_random_uuid()")], ceiling),
     ] {
-        let error = run(&world.pool, &suspend_by_hand(kind, &otherwise)).await.unwrap_err();
+        let error = run(&fixture.pool, &suspend_by_hand(kind, &otherwise)).await.unwrap_err();
         assert_eq!(violated_constraint(&error), expected, "{kind} {otherwise:?}: {error}");
     }
-    world.orders_tell([late.released(true)]).await;
+    fixture.orders_tell([late.released(true)]).await;
     let again = suspend_by_hand("release", &[of_late, ("gross_minor", "5001")]);
-    let error = run(&world.pool, &again).await.unwrap_err();
+    let error = run(&fixture.pool, &again).await.unwrap_err();
     assert_eq!(violated_constraint(&error), Some("transfer_release"), "{error}");
 }
 
 #[tokio::test]
 async fn the_check_finds_what_was_tampered_with() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     // Whoever owns the tables can switch triggers off.
     for sql in [
         "alter table account disable trigger all",
@@ -210,9 +210,9 @@ async fn the_check_finds_what_was_tampered_with() {
         "update entry set amount_minor = amount_minor + 1 where direction = 'credit' and amount_minor = 9940",
         "alter table entry enable trigger all",
     ] {
-        run(&world.pool, sql).await.unwrap();
+        run(&fixture.pool, sql).await.unwrap();
     }
-    let check = world.client.clone().check_ledger(tael_proto::settlement::v1::CheckLedgerRequest {}).await;
+    let check = fixture.ledger.clone().check_ledger(tael_proto::settlement::v1::CheckLedgerRequest {}).await;
     let check = check.unwrap().into_inner();
     assert_eq!(check.unbalanced_transfer_ids.len(), 1);
     assert_eq!(check.wrong_account_ids.len(), 2);

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use tael_postgres::violated_constraint;
 use uuid::Uuid;
 
-use crate::by_hand::{ENTRIES, ITEMS, SUMS, pay_by_hand, run, run_all, world_with_postings};
+use crate::by_hand::{ENTRIES, ITEMS, SUMS, fixture_with_postings, pay_by_hand, run, run_all};
 
 /// Inserts entries of a transfer.
 async fn enter_by_hand(tx: &mut PgConnection, id: Uuid, entries: &str) -> Result<(), sqlx::Error> {
@@ -21,7 +21,7 @@ async fn enter_by_hand(tx: &mut PgConnection, id: Uuid, entries: &str) -> Result
 
 #[tokio::test]
 async fn entries_balance_and_are_what_their_transfer_says() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     let right = "('channel_receivable', 'debit', 4981, 'CNY'), ('channel_cost', 'debit', 19, 'CNY'),
                  ('merchant_payable', 'credit', 4970, 'CNY'), ('fee_income', 'credit', 30, 'CNY')";
     let swapped = right.replace("4970", "0000").replace("30", "4970").replace("0000", "30");
@@ -69,7 +69,7 @@ async fn entries_balance_and_are_what_their_transfer_says() {
         (&to_payout, Some("entry_facts")),
     ];
     for (entries, expected) in table {
-        let mut tx = world.pool.begin().await.unwrap();
+        let mut tx = fixture.pool.begin().await.unwrap();
         let id = pay_by_hand(&mut tx).await;
         match (enter_by_hand(&mut tx, id, entries).await, expected) {
             (Ok(()), None) => {}
@@ -83,7 +83,7 @@ async fn entries_balance_and_are_what_their_transfer_says() {
 
 #[tokio::test]
 async fn nothing_is_added_to_what_was_posted() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     // Balanced by itself, on an account that the batch's transfer leaves alone.
     for other in ["fee_income", "channel_cost"] {
         let more = format!(
@@ -93,17 +93,17 @@ async fn nothing_is_added_to_what_was_posted() {
              from transfer t join account a using (merchant_id)
              where t.kind = 'batch' and a.kind in ('{other}', 'channel_receivable')"
         );
-        let error = run(&world.pool, &more).await.unwrap_err();
+        let error = run(&fixture.pool, &more).await.unwrap_err();
         assert_eq!(violated_constraint(&error), Some("entry_facts"), "{error}");
     }
     let again = "insert into entry select merchant_id, transfer_id, account_id, direction, amount_minor, currency from entry";
-    let error = run(&world.pool, again).await.unwrap_err();
+    let error = run(&fixture.pool, again).await.unwrap_err();
     assert_eq!(violated_constraint(&error), Some("entry_pkey"), "{error}");
 }
 
 #[tokio::test]
 async fn a_posting_is_whole_when_it_is_committed() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     let table: [(&[&str], Option<&str>); 7] = [
         (&[ITEMS, ENTRIES, SUMS], None),
         (&[SUMS, ENTRIES, ITEMS, SUMS], None),
@@ -122,7 +122,7 @@ async fn a_posting_is_whole_when_it_is_committed() {
         (&[ITEMS, "set constraints all immediate", ENTRIES, SUMS], Some("unproven_transfer")),
     ];
     for (statements, expected) in table {
-        let mut tx = world.pool.begin().await.unwrap();
+        let mut tx = fixture.pool.begin().await.unwrap();
         pay_by_hand(&mut tx).await;
         let done = match run_all(&mut tx, statements).await {
             Ok(()) => tx.commit().await,
@@ -131,14 +131,15 @@ async fn a_posting_is_whole_when_it_is_committed() {
         let refused_by = done.as_ref().err().and_then(violated_constraint);
         assert_eq!(refused_by, expected, "{statements:?}: {done:?}");
     }
-    world.checked().await;
-    let left: i64 = sqlx::query_scalar("select count(*) from unproven").fetch_one(&world.pool).await.unwrap();
+    fixture.checked().await;
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from unproven").fetch_one(&fixture.pool).await.unwrap();
     assert_eq!(left, 0);
 }
 
 #[tokio::test]
 async fn an_accounts_sums_are_those_of_its_entries() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     for (sql, expected) in [
         (
             "update account set debits_minor = debits_minor + 1 where kind = 'channel_cost'",
@@ -151,23 +152,23 @@ async fn an_accounts_sums_are_those_of_its_entries() {
             "account_begins_empty",
         ),
     ] {
-        let error = run(&world.pool, sql).await.unwrap_err();
+        let error = run(&fixture.pool, sql).await.unwrap_err();
         assert_eq!(violated_constraint(&error), Some(expected), "{sql}: {error}");
     }
     // What evens out within a transaction has changed nothing.
-    let mut tx = world.pool.begin().await.unwrap();
+    let mut tx = fixture.pool.begin().await.unwrap();
     let there = "update account set debits_minor = debits_minor + 1";
     let back = "update account set debits_minor = debits_minor - 1";
     run_all(&mut tx, &[there, back]).await.unwrap();
     tx.commit().await.unwrap();
-    world.checked().await;
+    fixture.checked().await;
 }
 
 #[tokio::test]
 async fn one_statement_may_not_lean_on_the_next() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     // Debit and credit in two statements of one transaction: refused at the first, not at the commit.
-    let mut tx = world.pool.begin().await.unwrap();
+    let mut tx = fixture.pool.begin().await.unwrap();
     let half =
         "insert into entry select e.merchant_id, t.transfer_id, e.account_id, e.direction, 7, e.currency
                 from entry e join transfer t on t.merchant_id = e.merchant_id and t.kind = 'batch'
@@ -178,13 +179,13 @@ async fn one_statement_may_not_lean_on_the_next() {
 
 #[tokio::test]
 async fn an_entry_needs_its_transfer_and_its_account() {
-    let (world, _) = world_with_postings().await;
+    let (fixture, _) = fixture_with_postings().await;
     let no_transfer = "insert into entry select merchant_id, gen_random_uuid(), account_id, direction, amount_minor, currency
                        from entry where transfer_id = (select transfer_id from transfer where kind = 'batch')";
-    let error = run(&world.pool, no_transfer).await.unwrap_err();
+    let error = run(&fixture.pool, no_transfer).await.unwrap_err();
     assert_eq!(violated_constraint(&error), Some("entry_transfer"), "{error}");
     let no_account = "insert into entry select merchant_id, transfer_id, gen_random_uuid(), direction, amount_minor, currency
                       from entry where transfer_id = (select transfer_id from transfer where kind = 'batch')";
-    let error = run(&world.pool, no_account).await.unwrap_err();
+    let error = run(&fixture.pool, no_account).await.unwrap_err();
     assert_eq!(violated_constraint(&error), Some("entry_account"), "{error}");
 }

@@ -7,14 +7,14 @@ use tael_proto::audit::v1::DeadLetterFact;
 use tael_proto::payment::v1::BillLine;
 use tael_proto::settlement::v1::DisagreementKind as Kind;
 
-use crate::books::{Books, time};
-use crate::support::cny;
+use crate::audit_facts::{AuditFacts, time};
+use crate::fixture::cny;
 
 /// One fault.
 pub(crate) struct Fault {
     pub(crate) kind: Kind,
     /// Makes the books wrong and returns ids that must be named.
-    pub(crate) plant: fn(&mut Books) -> Vec<String>,
+    pub(crate) plant: fn(&mut AuditFacts) -> Vec<String>,
 }
 
 /// In all books the first order and payment are the held ones, the second those of the sale.
@@ -472,7 +472,7 @@ pub(crate) const FAULTS: &[Fault] = &[
 ];
 
 /// Takes the first event of a kind out of its log, and returns what it spoke of.
-fn lose(books: &mut Books, kind: &str) -> Vec<String> {
+fn lose(books: &mut AuditFacts, kind: &str) -> Vec<String> {
     let (_, event) = books.events.remove(books.event(kind));
     vec![if event.refund_id.is_empty() { event.payment_id } else { event.refund_id }]
 }

@@ -3,20 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod audit;
-mod batches;
-mod books;
+mod audit_facts;
 mod by_hand;
 mod constraints;
 mod constraints_batches;
 mod constraints_entries;
 mod faults;
-mod fees;
+mod fee_schedule;
+mod fixture;
 mod idempotency;
 mod ledger;
 mod peers;
 mod posting;
 mod properties;
 mod reconcile;
+mod settlement_batch;
 mod statement;
-mod support;
 mod suspense;

@@ -24,7 +24,7 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
-use crate::books::Shelf;
+use crate::audit_facts::ScriptedFacts;
 
 /// A server that ends with its value.
 #[derive(Debug)]
@@ -44,12 +44,12 @@ impl Serving {
     }
 
     /// Serves the order service's log and facts.
-    pub(crate) async fn of_orders(log: &ScriptedLog, books: &Shelf) -> Self {
+    pub(crate) async fn of_orders(log: &ScriptedLog, books: &ScriptedFacts) -> Self {
         Self::start(Routes::new(log.server()).add_service(books.server("order"))).await
     }
 
     /// Serves nothing but a service's facts.
-    pub(crate) async fn of_facts(books: &Shelf, service: &'static str) -> Self {
+    pub(crate) async fn of_facts(books: &ScriptedFacts, service: &'static str) -> Self {
         Self::start(Routes::new(books.server(service))).await
     }
 
@@ -88,7 +88,7 @@ pub(crate) enum Bill {
 }
 
 impl FakePayment {
-    pub(crate) async fn serve(&self, books: &Shelf) -> Serving {
+    pub(crate) async fn serve(&self, books: &ScriptedFacts) -> Serving {
         let routes = Routes::new(self.0.log.server()).add_service(PaymentServiceServer::new(self.clone()));
         Serving::start(routes.add_service(books.server("payment"))).await
     }

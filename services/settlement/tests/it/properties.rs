@@ -7,8 +7,8 @@ use tael_proto::event::v1::Event;
 use tael_proto::settlement::v1::{AccountKind, CloseBatchRequest};
 use tael_testkit::keyed;
 
+use crate::fixture::{Fixture, Shop, money, start};
 use crate::statement::lines;
-use crate::support::{Shop, World, money, start};
 
 /// What the order did with a payment's money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +61,13 @@ fn history() -> impl Strategy<Value = History> {
 
 #[tokio::test]
 async fn every_history_adds_up() {
-    let world = start().await;
+    let fixture = start().await;
     let mut runner = TestRunner::deterministic();
     let mut played = Vec::new();
     let (mut paid, mut ordered) = (Vec::new(), Vec::new());
     for _ in 0..40 {
         let history = history().new_tree(&mut runner).unwrap().current();
-        let shop = world.shop_with_rates(&history.rate, &history.channel_rate).await;
+        let shop = fixture.shop_with_rates(&history.rate, &history.channel_rate).await;
         happenings(&shop, &history, &mut paid, &mut ordered);
         played.push((shop, history));
     }
@@ -78,22 +78,22 @@ async fn every_history_adds_up() {
     while !payment_log.is_empty() || !order_log.is_empty() {
         let (payments, later_payments) = payment_log.split_at(size().min(payment_log.len()));
         let (orders, later_orders) = order_log.split_at(size().min(order_log.len()));
-        futures::join!(world.happen(payments.iter().cloned()), world.orders_tell(orders.iter().cloned()));
+        futures::join!(fixture.happen(payments.iter().cloned()), fixture.orders_tell(orders.iter().cloned()));
         (payment_log, order_log) = (later_payments, later_orders);
     }
-    assert_eq!(world.dead_letters().await, Vec::<String>::new());
-    assert_eq!(world.checked().await.transfer_count, (paid.len() + ordered.len()) as u64);
+    assert_eq!(fixture.dead_letters().await, Vec::<String>::new());
+    assert_eq!(fixture.checked().await.transfer_count, (paid.len() + ordered.len()) as u64);
 
     for (shop, history) in &played {
-        let [receivable, payable, income, cost, suspense] = balances(&world, shop, history).await;
+        let [receivable, payable, income, cost, suspense] = balances(&fixture, shop, history).await;
         let held = history.payments.iter().filter(|(_, _, order)| *order == Order::Holds);
         assert_eq!(-suspense, held.map(|(amount, _, _)| amount).sum::<i64>(), "{history:?}");
         if history.refunded_in_full {
             assert_eq!([receivable, payable + suspense, income, cost], [0; 4], "{history:?}");
         }
-        settle(&world, shop, history).await;
+        settle(&fixture, shop, history).await;
     }
-    assert_eq!(world.checked().await.sums.len(), 3);
+    assert_eq!(fixture.checked().await.sums.len(), 3);
 }
 
 /// The events of a history, in the order of their logs.
@@ -113,7 +113,7 @@ fn happenings(shop: &Shop, history: &History, payments: &mut Vec<Event>, orders:
 }
 
 /// The balances that all but batches move.
-async fn balances(world: &World, shop: &Shop, history: &History) -> [i64; 5] {
+async fn balances(fixture: &Fixture, shop: &Shop, history: &History) -> [i64; 5] {
     let mut balances = [0; 5];
     let kinds = [
         AccountKind::ChannelReceivable,
@@ -123,26 +123,27 @@ async fn balances(world: &World, shop: &Shop, history: &History) -> [i64; 5] {
         AccountKind::Suspense,
     ];
     for (balance, kind) in balances.iter_mut().zip(kinds) {
-        *balance = world.balance(shop, kind, history.currency).await;
+        *balance = fixture.balance(shop, kind, history.currency).await;
     }
     assert_eq!(balances.iter().sum::<i64>(), 0);
     balances
 }
 
 /// Closes the batch and compares it with its statement and with the accounts.
-async fn settle(world: &World, shop: &Shop, history: &History) {
-    let payable = world.balance(shop, AccountKind::MerchantPayable, history.currency).await;
+async fn settle(fixture: &Fixture, shop: &Shop, history: &History) {
+    let payable = fixture.balance(shop, AccountKind::MerchantPayable, history.currency).await;
     let request = CloseBatchRequest {
         merchant_id: shop.merchant_id.clone(),
         currency: history.currency.to_owned(),
         cut_off_time: None,
     };
-    let batch = world.client.clone().close_batch(keyed(request)).await.unwrap().into_inner().batch.unwrap();
+    let batch =
+        fixture.batches.clone().close_batch(keyed(request)).await.unwrap().into_inner().batch.unwrap();
     let net = batch.net.unwrap().minor;
     assert_eq!(net, -payable);
-    assert_eq!(world.balance(shop, AccountKind::MerchantPayable, history.currency).await, 0);
-    assert_eq!(world.balance(shop, AccountKind::PayoutPayable, history.currency).await, -net);
-    let lines = lines(world, shop, &batch.batch_id, 4).await;
+    assert_eq!(fixture.balance(shop, AccountKind::MerchantPayable, history.currency).await, 0);
+    assert_eq!(fixture.balance(shop, AccountKind::PayoutPayable, history.currency).await, -net);
+    let lines = lines(fixture, shop, &batch.batch_id, 4).await;
     let of = |wanted: Order| history.payments.iter().filter(|(_, _, order)| *order == wanted).count();
     let suspensions = of(Order::Holds) + 2 * of(Order::HeldAndReleased);
     assert_eq!(lines.len(), (batch.payment_count + batch.refund_count) as usize + suspensions);

@@ -3,10 +3,15 @@ use tael_ids::BatchId;
 use tael_proto::settlement::v1::{GetStatementRequest, StatementLine, TransferKind};
 use tonic::Code;
 
-use crate::support::{Shop, World, cny, start};
+use crate::fixture::{Fixture, Shop, cny, start};
 
 /// All lines of a statement, page by page.
-pub(crate) async fn lines(world: &World, shop: &Shop, batch_id: &str, page_size: u32) -> Vec<StatementLine> {
+pub(crate) async fn lines(
+    fixture: &Fixture,
+    shop: &Shop,
+    batch_id: &str,
+    page_size: u32,
+) -> Vec<StatementLine> {
     let mut lines = Vec::new();
     let mut page_token = String::new();
     loop {
@@ -16,7 +21,7 @@ pub(crate) async fn lines(world: &World, shop: &Shop, batch_id: &str, page_size:
             page_size,
             page_token,
         };
-        let page = world.client.clone().get_statement(request).await.unwrap().into_inner();
+        let page = fixture.batches.clone().get_statement(request).await.unwrap().into_inner();
         assert_eq!(page.batch.unwrap().batch_id, batch_id);
         assert!(page_size == 0 || page.lines.len() <= page_size as usize);
         lines.extend(page.lines);
@@ -29,18 +34,18 @@ pub(crate) async fn lines(world: &World, shop: &Shop, batch_id: &str, page_size:
 
 #[tokio::test]
 async fn a_statement_tells_what_the_merchant_reads_oldest_first() {
-    let world = start().await;
-    let shop = world.shop_with_rates("0.006", "0.0038").await;
+    let fixture = start().await;
+    let shop = fixture.shop_with_rates("0.006", "0.0038").await;
     let second = shop.paid_at(cny(10_000), "2026-11-20T03:00:00Z");
     let first = shop.paid_at(cny(500), "2026-11-20T02:00:00Z");
     let refund = second.refunded(2_500, 2_500);
     // Posted in another order than they happened.
-    world.happen([second.event(), refund.event()]).await;
-    world.happen([first.event()]).await;
-    let batch = world.close(&shop, None).await.unwrap();
+    fixture.happen([second.event(), refund.event()]).await;
+    fixture.happen([first.event()]).await;
+    let batch = fixture.close(&shop, None).await.unwrap();
 
     for page_size in [0, 1, 2, 1_000] {
-        let lines = lines(&world, &shop, &batch.batch_id, page_size).await;
+        let lines = lines(&fixture, &shop, &batch.batch_id, page_size).await;
         let told: Vec<_> = lines
             .iter()
             .map(|line| {
@@ -71,12 +76,12 @@ async fn a_statement_tells_what_the_merchant_reads_oldest_first() {
 
 #[tokio::test]
 async fn movements_of_one_moment_are_told_once_each() {
-    let world = start().await;
-    let shop = world.shop();
-    world.happen((0..10).map(|_| shop.paid(1).event())).await; // all at one time
-    let batch = world.close(&shop, None).await.unwrap();
+    let fixture = start().await;
+    let shop = fixture.shop();
+    fixture.happen((0..10).map(|_| shop.paid(1).event())).await; // all at one time
+    let batch = fixture.close(&shop, None).await.unwrap();
     let mut ids: Vec<_> =
-        lines(&world, &shop, &batch.batch_id, 3).await.into_iter().map(|line| line.transfer_id).collect();
+        lines(&fixture, &shop, &batch.batch_id, 3).await.into_iter().map(|line| line.transfer_id).collect();
     assert_eq!(ids.len(), 10);
     ids.dedup();
     assert_eq!(ids.len(), 10);
@@ -84,10 +89,10 @@ async fn movements_of_one_moment_are_told_once_each() {
 
 #[tokio::test]
 async fn what_is_bad_or_unknown_is_said() {
-    let mut world = start().await;
-    let (shop, other) = (world.shop(), world.shop());
-    world.happen([shop.paid(1).event(), shop.paid(2).event()]).await;
-    let batch = world.close(&shop, None).await.unwrap();
+    let mut fixture = start().await;
+    let (shop, other) = (fixture.shop(), fixture.shop());
+    fixture.happen([shop.paid(1).event(), shop.paid(2).event()]).await;
+    let batch = fixture.close(&shop, None).await.unwrap();
     let good = GetStatementRequest {
         merchant_id: shop.merchant_id.clone(),
         batch_id: batch.batch_id.clone(),
@@ -97,11 +102,11 @@ async fn what_is_bad_or_unknown_is_said() {
         GetStatementRequest { batch_id: BatchId::new().to_string(), ..good.clone() },
         GetStatementRequest { merchant_id: other.merchant_id.clone(), ..good.clone() },
     ] {
-        let error = world.client.get_statement(request).await.unwrap_err();
+        let error = fixture.batches.get_statement(request).await.unwrap_err();
         assert_eq!((error.code(), reason(&error).as_deref()), (Code::NotFound, Some("BATCH_NOT_FOUND")));
     }
     let first = GetStatementRequest { page_size: 1, ..good.clone() };
-    let token = world.client.get_statement(first).await.unwrap().into_inner().next_page_token;
+    let token = fixture.batches.get_statement(first).await.unwrap().into_inner().next_page_token;
     let table = [
         (GetStatementRequest { merchant_id: "x".to_owned(), ..good.clone() }, "merchant_id"),
         (GetStatementRequest { batch_id: "bat_".to_owned(), ..good.clone() }, "batch_id"),
@@ -112,7 +117,7 @@ async fn what_is_bad_or_unknown_is_said() {
         ),
     ];
     for (request, field) in table {
-        let error = world.client.get_statement(request).await.unwrap_err();
+        let error = fixture.batches.get_statement(request).await.unwrap_err();
         assert_eq!(bad_fields(&error), [field]);
     }
 }

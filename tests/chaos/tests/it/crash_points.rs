@@ -159,7 +159,7 @@ async fn settle_batch(caller: &Caller, shop: &Shop, key: &str, played_out: &Canc
         };
         let key = format!("{key}-batch-{number}");
         let closed = caller
-            .ask("CloseBatch", Some(&key), close, |mut c, r| async move { c.settlement.close_batch(r).await })
+            .ask("CloseBatch", Some(&key), close, |mut c, r| async move { c.batches.close_batch(r).await })
             .await;
         match closed {
             Ok(_) => break,
@@ -176,11 +176,11 @@ async fn settle_batch(caller: &Caller, shop: &Shop, key: &str, played_out: &Canc
     let reconcile = ReconcileRequest {
         merchant_id: shop.merchant_id.clone(),
         channel_account_id: shop.channel_account_id.clone(),
-        bill_date: clock.now().to_zoned(zone).date().to_string(),
+        statement_date: clock.now().to_zoned(zone).date().to_string(),
     };
     caller
         .ask("Reconcile", Some(&format!("{key}-bill")), reconcile, |mut c, r| async move {
-            c.settlement.reconcile(r).await
+            c.reconciliations.reconcile(r).await
         })
         .await
         .unwrap_or_else(|status| panic!("no reconciliation: {}", words(&status)));

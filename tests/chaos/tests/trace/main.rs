@@ -119,9 +119,9 @@ async fn reconcile(caller: &Caller, shop: &Shop, key: &str) {
     let reconcile = ReconcileRequest {
         merchant_id: shop.merchant_id.clone(),
         channel_account_id: shop.channel_account_id.clone(),
-        bill_date: today.to_string(),
+        statement_date: today.to_string(),
     };
-    let ask = async |mut c: Caller, r| c.settlement.reconcile(r).await;
+    let ask = async |mut c: Caller, r| c.reconciliations.reconcile(r).await;
     caller.ask("Reconcile", Some(key), reconcile, ask).await.expect("there is a bill");
 }
 

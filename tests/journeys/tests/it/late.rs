@@ -42,7 +42,7 @@ fn held(order: &Order) -> Option<&HeldPayment> {
 /// Waits until all that went through suspense, and what is still there, are as expected, in fen.
 async fn suspense_is(seller: &Seller, through: i64, left: i64) {
     eventually(&format!("{through} fen through suspense, {left} left"), || {
-        let mut client = seller.clients.settlement.clone();
+        let mut client = seller.clients.ledger.clone();
         let list = ListAccountsRequest { merchant_id: seller.shop.id() };
         async move {
             let accounts = client.list_accounts(list).await.unwrap().into_inner().accounts;

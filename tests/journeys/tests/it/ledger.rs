@@ -23,7 +23,7 @@ async fn a_payment_and_its_full_refund_leave_nothing_behind_and_the_bill_agrees(
     seller.clients.refund.create_refund(keyed(create)).await.unwrap();
 
     let accounts = eventually("both postings", || {
-        let mut client = seller.clients.settlement.clone();
+        let mut client = seller.clients.ledger.clone();
         let list = ListAccountsRequest { merchant_id: seller.shop.id() };
         async move {
             let accounts = client.list_accounts(list).await.unwrap().into_inner().accounts;
@@ -40,7 +40,7 @@ async fn a_payment_and_its_full_refund_leave_nothing_behind_and_the_bill_agrees(
         cut_off_time: Some(tael_grpc::convert::timestamp(now)),
     };
     let batch =
-        seller.clients.settlement.close_batch(keyed(close)).await.unwrap().into_inner().batch.unwrap();
+        seller.clients.batches.close_batch(keyed(close)).await.unwrap().into_inner().batch.unwrap();
     assert_eq!((batch.payment_count, batch.refund_count), (1, 1));
     assert_eq!(batch.net.as_ref().unwrap().minor, 0);
     assert_eq!(batch.gross, batch.refunds);
@@ -49,13 +49,13 @@ async fn a_payment_and_its_full_refund_leave_nothing_behind_and_the_bill_agrees(
     let reconcile = ReconcileRequest {
         merchant_id: seller.shop.id(),
         channel_account_id: seller.shop.channel_account.channel_account_id.clone(),
-        bill_date: now.to_zoned(jiff::tz::TimeZone::get("Asia/Shanghai").unwrap()).date().to_string(),
+        statement_date: now.to_zoned(jiff::tz::TimeZone::get("Asia/Shanghai").unwrap()).date().to_string(),
     };
-    let found = seller.clients.settlement.reconcile(keyed(reconcile)).await.unwrap().into_inner();
+    let found = seller.clients.reconciliations.reconcile(keyed(reconcile)).await.unwrap().into_inner();
     let found = found.reconciliation.unwrap();
-    assert_eq!((found.bill_lines, found.matched, found.break_count), (2, 2, 0), "{:?}", found.breaks);
+    assert_eq!((found.statement_lines, found.matched, found.break_count), (2, 2, 0), "{:?}", found.breaks);
 
-    let ledger = seller.clients.settlement.check_ledger(CheckLedgerRequest {}).await.unwrap().into_inner();
+    let ledger = seller.clients.ledger.check_ledger(CheckLedgerRequest {}).await.unwrap().into_inner();
     assert!(ledger.sums.iter().all(|sum| sum.debits == sum.credits));
     assert!(ledger.unbalanced_transfer_ids.is_empty() && ledger.wrong_account_ids.is_empty());
 }

@@ -34,7 +34,7 @@ async fn a_repeated_notification_changes_nothing() {
     .await;
     let list = ListTransfersRequest { merchant_id: seller.shop.id(), ..ListTransfersRequest::default() };
     let transfers = eventually("the posting", || {
-        let (mut client, list) = (seller.clients.settlement.clone(), list.clone());
+        let (mut client, list) = (seller.clients.ledger.clone(), list.clone());
         async move {
             let transfers = client.list_transfers(list).await.unwrap().into_inner().transfers;
             (!transfers.is_empty()).then_some(transfers)

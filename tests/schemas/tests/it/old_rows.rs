@@ -9,7 +9,7 @@ use tael_config::Env;
 use tael_ids::MerchantId;
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::order::v1::{HeldReason, HeldState, ListHeldPaymentsRequest};
-use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
+use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
 use tael_proto::settlement::v1::{AccountKind, CheckLedgerRequest, ListAccountsRequest};
 use tael_runtime::Service;
 use tael_testkit::{Running, TestDatabase, redis_url};
@@ -59,7 +59,7 @@ async fn settlement_keeps_the_books_that_the_build_before_the_guards_wrote() {
     let rows = include_str!("../fixtures/settlement-0002.sql");
     let (database, _pool) = left_at::<tael_settlement::App>(2, rows).await;
     let running = start::<tael_settlement::App>(&database).await;
-    let mut client = SettlementServiceClient::new(running.channel());
+    let mut client = LedgerServiceClient::new(running.channel());
     let check = client.check_ledger(CheckLedgerRequest {}).await.unwrap().into_inner();
     assert_eq!(check.transfer_count, 16);
     assert_eq!((check.unbalanced_transfer_ids, check.wrong_account_ids), (vec![], vec![]));

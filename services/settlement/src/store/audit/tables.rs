@@ -8,7 +8,7 @@ use tael_proto::audit::v1::{EventFact, Fact as MerchantFact, FactKind};
 use tael_proto::r#type::v1::Money;
 
 use crate::clients::timestamp;
-use crate::domain::reconciliation::BillLine;
+use crate::domain::reconciliation::ChannelStatementLine;
 
 /// Makes the tables. `audit_found` is what a pass found, `audit_candidate` what all passes so far did.
 pub(super) const CREATE: &str = r#"
@@ -211,7 +211,12 @@ impl Rows {
     }
 
     /// Writes a line of a channel's bill.
-    pub(super) fn bill_line(&mut self, merchant_id: &str, channel_account_id: &str, line: &BillLine) {
+    pub(super) fn bill_line(
+        &mut self,
+        merchant_id: &str,
+        channel_account_id: &str,
+        line: &ChannelStatementLine,
+    ) {
         self.id(merchant_id).id(channel_account_id).text(line.kind.name()).text(&line.number);
         self.text(&line.channel_transaction_id).text(line.amount.currency().code());
         self.number(line.amount.minor());

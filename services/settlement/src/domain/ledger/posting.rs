@@ -4,34 +4,34 @@ use jiff::Timestamp;
 use tael_ids::{AttemptId, BatchId, EventId, MerchantId, PaymentId, RefundId, TransferId};
 use tael_money::{Money, MoneyError, SplitError, prorate_cumulative};
 
-use crate::domain::account::{AccountKey, Direction};
-use crate::domain::fees::{Fees, Rates};
-use crate::domain::transfer::{Cause, NewEntry, NewTransfer, Source};
+use crate::domain::fee_schedule::{Fees, Rates};
+use crate::domain::ledger::account::{AccountKey, Direction};
+use crate::domain::ledger::transfer::{ChannelRef, NewEntry, NewTransfer, TransferReason};
 
 /// The channel took a payer's money.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PaymentTaken {
+pub(crate) struct PaymentCaptured {
     pub(crate) merchant_id: MerchantId,
     pub(crate) payment_id: PaymentId,
     pub(crate) attempt_id: AttemptId,
     pub(crate) amount: Money,
-    pub(crate) source: Source,
+    pub(crate) channel_ref: ChannelRef,
     pub(crate) occur_time: Timestamp,
 }
 
 /// The channel gave money back.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RefundMade {
+pub(crate) struct RefundCompleted {
     pub(crate) merchant_id: MerchantId,
     pub(crate) payment_id: PaymentId,
     pub(crate) refund_id: RefundId,
-    /// As in [`Cause::Refund`].
+    /// As in [`TransferReason::Refund`].
     pub(crate) reversed_attempt: Option<AttemptId>,
     pub(crate) amount: Money,
     /// The sum of the payment's refunds, this one included. Shares of fees go by it and not by what was posted
     /// before, so that they add up in whatever order refunds arrive.
     pub(crate) refunded_total: Money,
-    pub(crate) source: Source,
+    pub(crate) channel_ref: ChannelRef,
     pub(crate) occur_time: Timestamp,
 }
 
@@ -70,20 +70,20 @@ pub(crate) enum PostingError {
 
 /// Posts a payment of P with the fee F and the channel's expected fee C: the channel owes P − C, the channel's fee cost
 /// C, the merchant is owed P − F, the fee brought F.
-pub(crate) fn payment(taken: &PaymentTaken, rates: Rates) -> Result<NewTransfer, PostingError> {
+pub(crate) fn payment(taken: &PaymentCaptured, rates: Rates) -> Result<NewTransfer, PostingError> {
     if !taken.amount.is_positive() {
         return Err(PostingError::NoAmount(taken.payment_id));
     }
     let fees = rates.of(taken.amount);
-    let accounts = Accounts::of(taken.merchant_id, taken.source, taken.amount);
+    let accounts = Accounts::of(taken.merchant_id, taken.channel_ref, taken.amount);
     Ok(NewTransfer {
         id: TransferId::new(),
         merchant_id: taken.merchant_id,
-        cause: Cause::Payment {
+        reason: TransferReason::Payment {
             payment_id: taken.payment_id,
             attempt_id: taken.attempt_id,
             rates,
-            source: taken.source,
+            channel_ref: taken.channel_ref,
         },
         gross: taken.amount,
         fees,
@@ -99,7 +99,7 @@ pub(crate) fn payment(taken: &PaymentTaken, rates: Rates) -> Result<NewTransfer,
 
 /// Posts a refund of R: what its payment posted, turned round, for R and its shares of the payment's fees. Once all of
 /// the payment is refunded, all of both fees has been given back, however many refunds it took.
-pub(crate) fn refund(made: &RefundMade, of: &PostedPayment) -> Result<NewTransfer, PostingError> {
+pub(crate) fn refund(made: &RefundCompleted, of: &PostedPayment) -> Result<NewTransfer, PostingError> {
     if !made.amount.is_positive() {
         return Err(PostingError::NoRefundAmount(made.refund_id));
     }
@@ -116,16 +116,16 @@ pub(crate) fn refund(made: &RefundMade, of: &PostedPayment) -> Result<NewTransfe
         )
     };
     let fees = Fees { fee: share(of.fees.fee)?, channel_fee: share(of.fees.channel_fee)? };
-    let accounts = Accounts::of(made.merchant_id, made.source, made.amount);
+    let accounts = Accounts::of(made.merchant_id, made.channel_ref, made.amount);
     Ok(NewTransfer {
         id: TransferId::new(),
         merchant_id: made.merchant_id,
-        cause: Cause::Refund {
+        reason: TransferReason::Refund {
             payment_id: made.payment_id,
             refund_id: made.refund_id,
             reversed_attempt: made.reversed_attempt,
             refunded_total: made.refunded_total,
-            source: made.source,
+            channel_ref: made.channel_ref,
         },
         gross: made.amount,
         fees,
@@ -158,7 +158,7 @@ pub(crate) fn batch(
     Ok(Some(NewTransfer {
         id: TransferId::new(),
         merchant_id,
-        cause: Cause::Batch { batch_id },
+        reason: TransferReason::Batch { batch_id },
         gross: amount,
         fees: Fees { fee: nothing, channel_fee: nothing },
         occur_time: close_time,
@@ -172,7 +172,7 @@ pub(crate) fn hold(held: &Suspension) -> Result<NewTransfer, PostingError> {
     let Suspension { payment_id, event_id, .. } = *held;
     let payable = AccountKey::merchant_payable(held.merchant_id, held.amount.currency());
     let suspense = AccountKey::suspense(held.merchant_id, held.amount.currency());
-    suspension(held, Cause::Hold { payment_id, event_id }, payable, suspense)
+    suspension(held, TransferReason::Hold { payment_id, event_id }, payable, suspense)
 }
 
 /// Posts the end of a hold: the money is owed to the merchant as if it never had been held. When the payer gets it
@@ -181,12 +181,12 @@ pub(crate) fn release(released: &Suspension) -> Result<NewTransfer, PostingError
     let Suspension { payment_id, event_id, .. } = *released;
     let payable = AccountKey::merchant_payable(released.merchant_id, released.amount.currency());
     let suspense = AccountKey::suspense(released.merchant_id, released.amount.currency());
-    suspension(released, Cause::Release { payment_id, event_id }, suspense, payable)
+    suspension(released, TransferReason::Release { payment_id, event_id }, suspense, payable)
 }
 
 fn suspension(
     moved: &Suspension,
-    cause: Cause,
+    reason: TransferReason,
     from: AccountKey,
     to: AccountKey,
 ) -> Result<NewTransfer, PostingError> {
@@ -197,7 +197,7 @@ fn suspension(
     Ok(NewTransfer {
         id: TransferId::new(),
         merchant_id: moved.merchant_id,
-        cause,
+        reason,
         gross: moved.amount,
         fees: Fees { fee: nothing, channel_fee: nothing },
         occur_time: moved.occur_time,
@@ -217,11 +217,11 @@ struct Accounts {
 }
 
 impl Accounts {
-    fn of(merchant_id: MerchantId, source: Source, amount: Money) -> Self {
+    fn of(merchant_id: MerchantId, channel_ref: ChannelRef, amount: Money) -> Self {
         let currency = amount.currency();
         Self {
-            receivable: AccountKey::channel_receivable(merchant_id, source.channel, currency),
-            cost: AccountKey::channel_cost(merchant_id, source.channel, currency),
+            receivable: AccountKey::channel_receivable(merchant_id, channel_ref.channel, currency),
+            cost: AccountKey::channel_cost(merchant_id, channel_ref.channel, currency),
             payable: AccountKey::merchant_payable(merchant_id, currency),
             income: AccountKey::fee_income(merchant_id, currency),
         }

@@ -14,14 +14,14 @@ use tael_proto::payment::v1::BillLine;
 use tael_proto::r#type::v1::Money;
 use tonic::{Request, Response, Status};
 
-use crate::support::{Paid, Refunded, Shop, cny};
+use crate::fixture::{Paid, Refunded, Shop, cny};
 
 /// So small that every kind takes several pages.
 const PAGE: usize = 2;
 
 /// All facts of a merchant that other services tell, and the channel's bill of one day.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Books {
+pub(crate) struct AuditFacts {
     pub(crate) merchant_id: String,
     pub(crate) orders: Vec<OrderFact>,
     pub(crate) held: Vec<HeldPaymentFact>,
@@ -47,7 +47,7 @@ pub(crate) fn time(text: &str) -> Option<prost_types::Timestamp> {
     Some(tael_grpc::convert::timestamp(text.parse().unwrap()))
 }
 
-impl Books {
+impl AuditFacts {
     /// A merchant that wants to be told of everything and has sold nothing.
     pub(crate) fn of(shop: &Shop) -> Self {
         Self {
@@ -241,10 +241,10 @@ impl Books {
 
 /// What every look finds, one after another; the last one stays.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shelf(Arc<Mutex<Books>>);
+pub(crate) struct ScriptedFacts(Arc<Mutex<AuditFacts>>);
 
-impl Shelf {
-    pub(crate) fn put(&self, books: Books) {
+impl ScriptedFacts {
+    pub(crate) fn put(&self, books: AuditFacts) {
         *self.books() = books;
     }
 
@@ -253,7 +253,7 @@ impl Shelf {
         AuditServiceServer::new(Clerk { service, shelf: self.clone() })
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn books(&self) -> MutexGuard<'_, AuditFacts> {
         self.0.lock().expect("nothing panics while it holds the books")
     }
 }
@@ -262,7 +262,7 @@ impl Shelf {
 #[derive(Clone, Debug)]
 pub(crate) struct Clerk {
     service: &'static str,
-    shelf: Shelf,
+    shelf: ScriptedFacts,
 }
 
 #[tonic::async_trait]

@@ -10,11 +10,11 @@ use tael_money::Money;
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
 
-use super::{inconsistent, money};
-use crate::domain::account::{AccountKey, AccountKind, Direction};
-use crate::domain::fees::Fees;
-use crate::domain::posting::PostedPayment;
-use crate::domain::transfer::{Entry, NewTransfer, Source, Transfer, TransferKind};
+use crate::domain::fee_schedule::Fees;
+use crate::domain::ledger::account::{AccountKey, AccountKind, Direction};
+use crate::domain::ledger::posting::PostedPayment;
+use crate::domain::ledger::transfer::{ChannelRef, Entry, NewTransfer, Transfer, TransferKind};
+use crate::store::{inconsistent, money};
 
 /// Inserts transfers, but for those that were posted before, and puts all but batches among what waits for a
 /// batch. Returns the ids of the transfers that are new.
@@ -29,26 +29,27 @@ pub(crate) async fn insert(
     };
     let merchants: Vec<Uuid> = transfers.iter().map(|t| t.merchant_id.uuid()).collect();
     let ids: Vec<Uuid> = transfers.iter().map(|t| t.id.uuid()).collect();
-    let kinds: Vec<&str> = transfers.iter().map(|t| t.cause.kind().name()).collect();
+    let kinds: Vec<&str> = transfers.iter().map(|t| t.reason.kind().name()).collect();
     let currencies: Vec<&str> = transfers.iter().map(|t| t.gross.currency().code()).collect();
     let gross: Vec<i64> = transfers.iter().map(|t| t.gross.minor()).collect();
     let fees: Vec<i64> = transfers.iter().map(|t| t.fees.fee.minor()).collect();
     let channel_fees: Vec<i64> = transfers.iter().map(|t| t.fees.channel_fee.minor()).collect();
-    let payments = column(|t| t.cause.payment_id().map(PaymentId::uuid));
-    let refunds = column(|t| t.cause.refund_id().map(RefundId::uuid));
-    let batches = column(|t| t.cause.batch_id().map(BatchId::uuid));
+    let payments = column(|t| t.reason.payment_id().map(PaymentId::uuid));
+    let refunds = column(|t| t.reason.refund_id().map(RefundId::uuid));
+    let batches = column(|t| t.reason.batch_id().map(BatchId::uuid));
     let channels: Vec<Option<&str>> =
-        transfers.iter().map(|t| t.cause.source().map(|s| s.channel.name())).collect();
-    let channel_accounts = column(|t| t.cause.source().map(|s: Source| s.channel_account_id.uuid()));
-    let numbers: Vec<Option<String>> = transfers.iter().map(|t| t.cause.number()).collect();
+        transfers.iter().map(|t| t.reason.channel_ref().map(|s| s.channel.name())).collect();
+    let channel_accounts =
+        column(|t| t.reason.channel_ref().map(|s: ChannelRef| s.channel_account_id.uuid()));
+    let numbers: Vec<Option<String>> = transfers.iter().map(|t| t.reason.number()).collect();
     let fee_rates: Vec<Option<String>> =
-        transfers.iter().map(|t| t.cause.rates().map(|r| r.fee.to_string())).collect();
+        transfers.iter().map(|t| t.reason.rates().map(|r| r.fee.to_string())).collect();
     let channel_rates: Vec<Option<String>> =
-        transfers.iter().map(|t| t.cause.rates().map(|r| r.channel.to_string())).collect();
+        transfers.iter().map(|t| t.reason.rates().map(|r| r.channel.to_string())).collect();
     let refunded_totals: Vec<Option<i64>> =
-        transfers.iter().map(|t| t.cause.refunded_total().map(Money::minor)).collect();
+        transfers.iter().map(|t| t.reason.refunded_total().map(Money::minor)).collect();
     let occur_times: Vec<_> = transfers.iter().map(|t| t.occur_time.to_sqlx()).collect();
-    let events = column(|t| t.cause.event_id().map(EventId::uuid));
+    let events = column(|t| t.reason.event_id().map(EventId::uuid));
     let posted = sqlx::query_scalar!(
         "with posted as (
              insert into transfer (merchant_id, transfer_id, kind, currency, gross_minor, fee_minor, channel_fee_minor,
@@ -104,14 +105,14 @@ pub(crate) async fn first_different(
 ) -> Result<Option<TransferId>, sqlx::Error> {
     let merchants: Vec<Uuid> = transfers.iter().map(|t| t.merchant_id.uuid()).collect();
     let ids: Vec<Uuid> = transfers.iter().map(|t| t.id.uuid()).collect();
-    let kinds: Vec<&str> = transfers.iter().map(|t| t.cause.kind().name()).collect();
+    let kinds: Vec<&str> = transfers.iter().map(|t| t.reason.kind().name()).collect();
     let payments: Vec<Option<Uuid>> =
-        transfers.iter().map(|t| t.cause.payment_id().map(PaymentId::uuid)).collect();
+        transfers.iter().map(|t| t.reason.payment_id().map(PaymentId::uuid)).collect();
     let refunds: Vec<Option<Uuid>> =
-        transfers.iter().map(|t| t.cause.refund_id().map(RefundId::uuid)).collect();
+        transfers.iter().map(|t| t.reason.refund_id().map(RefundId::uuid)).collect();
     let currencies: Vec<&str> = transfers.iter().map(|t| t.gross.currency().code()).collect();
     let gross: Vec<i64> = transfers.iter().map(|t| t.gross.minor()).collect();
-    let numbers: Vec<Option<String>> = transfers.iter().map(|t| t.cause.number()).collect();
+    let numbers: Vec<Option<String>> = transfers.iter().map(|t| t.reason.number()).collect();
     let different = sqlx::query_scalar!(
         r#"select n.transfer_id as "transfer_id!"
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::bigint[],

@@ -10,13 +10,15 @@ use sqlx::PgConnection;
 use tael_ids::{AccountId, MerchantId, PaymentId, TransferId};
 use tael_money::MoneyError;
 
-use crate::domain::account::{AccountKey, Direction};
 use crate::domain::channel::Channel;
-use crate::domain::fees::Rates;
-use crate::domain::posting::{self, PaymentTaken, PostedPayment, PostingError, RefundMade, Suspension};
-use crate::domain::transfer::{NewTransfer, TransferKind};
+use crate::domain::fee_schedule::Rates;
+use crate::domain::ledger::account::{AccountKey, Direction};
+use crate::domain::ledger::posting::{
+    self, PaymentCaptured, PostedPayment, PostingError, RefundCompleted, Suspension,
+};
+use crate::domain::ledger::transfer::{NewTransfer, TransferKind};
 use crate::store;
-use crate::store::accounts::Sums;
+use crate::store::ledger::accounts::Sums;
 
 /// Why movements were not posted.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +38,8 @@ pub(crate) enum PostError {
 #[tracing::instrument(name = "ledger.post", skip_all, fields(tael.payments = payments.len(), tael.refunds = refunds.len()))]
 pub(crate) async fn post_movements(
     conn: &mut PgConnection,
-    payments: &[PaymentTaken],
-    refunds: &[RefundMade],
+    payments: &[PaymentCaptured],
+    refunds: &[RefundCompleted],
     now: Timestamp,
 ) -> Result<(), PostError> {
     if payments.is_empty() && refunds.is_empty() {
@@ -55,7 +57,8 @@ pub(crate) async fn post_movements(
             })
             .collect();
         let before =
-            store::transfers::posted_payments(conn, &distinct(refunds.iter().map(payment_of))).await?;
+            store::ledger::transfers::posted_payments(conn, &distinct(refunds.iter().map(payment_of)))
+                .await?;
         for refund in refunds {
             let key = payment_of(refund);
             // What the ledger has counts before what this batch says: the rates may have changed in between.
@@ -73,8 +76,8 @@ pub(crate) async fn post_movements(
     let new = post(conn, &transfers, now).await?;
     let mut posted_now = transfers
         .iter()
-        .filter(|t| t.cause.kind() == TransferKind::Payment && new.contains(&t.id))
-        .filter_map(|t| Some((t.merchant_id, t.cause.payment_id()?)));
+        .filter(|t| t.reason.kind() == TransferKind::Payment && new.contains(&t.id))
+        .filter_map(|t| Some((t.merchant_id, t.reason.payment_id()?)));
     let posted_now: HashSet<_> = posted_now.by_ref().collect();
     if leaned_on.is_subset(&posted_now) { Ok(()) } else { Err(PostError::Outrun) }
 }
@@ -99,21 +102,22 @@ pub(crate) async fn post_suspensions(
 
 async fn payment_transfers(
     conn: &mut PgConnection,
-    payments: &[PaymentTaken],
+    payments: &[PaymentCaptured],
 ) -> Result<Vec<NewTransfer>, PostError> {
     if payments.is_empty() {
         return Ok(Vec::new());
     }
-    let at =
-        |payment: &PaymentTaken| -> (MerchantId, Channel) { (payment.merchant_id, payment.source.channel) };
-    let rates = store::fees::rates_in_force(conn, &distinct(payments.iter().map(at))).await?;
+    let at = |payment: &PaymentCaptured| -> (MerchantId, Channel) {
+        (payment.merchant_id, payment.channel_ref.channel)
+    };
+    let rates = store::fee_schedule::rates_in_force(conn, &distinct(payments.iter().map(at))).await?;
     let transfers = payments
         .iter()
         .map(|payment| posting::payment(payment, rates.get(&at(payment)).copied().unwrap_or(Rates::NONE)));
     Ok(transfers.collect::<Result<_, _>>()?)
 }
 
-fn payment_of(refund: &RefundMade) -> (MerchantId, PaymentId) {
+fn payment_of(refund: &RefundCompleted) -> (MerchantId, PaymentId) {
     (refund.merchant_id, refund.payment_id)
 }
 
@@ -125,22 +129,22 @@ pub(crate) async fn post(
 ) -> Result<HashSet<TransferId>, PostError> {
     let keys = distinct(transfers.iter().flat_map(|t| &t.entries).map(|entry| entry.account));
     let accounts = ensure_accounts(conn, &keys).await?;
-    let new = store::transfers::insert(conn, transfers, now).await?;
+    let new = store::ledger::transfers::insert(conn, transfers, now).await?;
     let (inserted, repeated): (Vec<&NewTransfer>, Vec<_>) =
         transfers.iter().partition(|t| new.contains(&t.id));
     if !repeated.is_empty()
-        && let Some(different) = store::transfers::first_different(conn, &repeated).await?
+        && let Some(different) = store::ledger::transfers::first_different(conn, &repeated).await?
     {
         return Err(PostError::PostedDifferently(different));
     }
     if inserted.is_empty() {
         return Ok(new);
     }
-    store::transfers::insert_entries(conn, &inserted, &accounts).await?;
+    store::ledger::transfers::insert_entries(conn, &inserted, &accounts).await?;
     let sums = sums(&inserted, &accounts)?;
     let ids: Vec<_> = sums.iter().map(|s| (s.merchant_id, s.account_id)).collect();
-    store::accounts::lock(conn, &ids).await?;
-    store::accounts::add(conn, &sums).await?;
+    store::ledger::accounts::lock(conn, &ids).await?;
+    store::ledger::accounts::add(conn, &sums).await?;
     Ok(new)
 }
 
@@ -149,13 +153,13 @@ pub(crate) async fn ensure_accounts(
     conn: &mut PgConnection,
     keys: &[AccountKey],
 ) -> Result<HashMap<AccountKey, AccountId>, sqlx::Error> {
-    let found = store::accounts::find(conn, keys).await?;
+    let found = store::ledger::accounts::find(conn, keys).await?;
     if found.len() == keys.len() {
         return Ok(found);
     }
     let missing: Vec<_> = keys.iter().copied().filter(|key| !found.contains_key(key)).collect();
-    store::accounts::create(conn, &missing).await?;
-    store::accounts::find(conn, keys).await
+    store::ledger::accounts::create(conn, &missing).await?;
+    store::ledger::accounts::find(conn, keys).await
 }
 
 /// Adds up what the entries bring to each account.

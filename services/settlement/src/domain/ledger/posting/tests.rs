@@ -3,34 +3,38 @@ use tael_ids::{ChannelAccountId, EventId};
 use tael_money::{Currency, Rate};
 
 use super::*;
-use crate::domain::account::AccountKind;
 use crate::domain::channel::Channel;
-use crate::domain::transfer::TransferKind;
+use crate::domain::ledger::account::AccountKind;
+use crate::domain::ledger::transfer::TransferKind;
 
-fn source() -> Source {
-    Source { channel: Channel::Alipay, channel_account_id: ChannelAccountId::new(), event_id: EventId::new() }
+fn channel_ref() -> ChannelRef {
+    ChannelRef {
+        channel: Channel::Alipay,
+        channel_account_id: ChannelAccountId::new(),
+        event_id: EventId::new(),
+    }
 }
 
-fn taken(amount: Money) -> PaymentTaken {
-    PaymentTaken {
+fn taken(amount: Money) -> PaymentCaptured {
+    PaymentCaptured {
         merchant_id: MerchantId::new(),
         payment_id: PaymentId::new(),
         attempt_id: AttemptId::new(),
         amount,
-        source: source(),
+        channel_ref: channel_ref(),
         occur_time: Timestamp::UNIX_EPOCH,
     }
 }
 
-fn made(of: &PaymentTaken, amount: Money, refunded_total: Money) -> RefundMade {
-    RefundMade {
+fn made(of: &PaymentCaptured, amount: Money, refunded_total: Money) -> RefundCompleted {
+    RefundCompleted {
         merchant_id: of.merchant_id,
         payment_id: of.payment_id,
         refund_id: RefundId::new(),
         reversed_attempt: None,
         amount,
         refunded_total,
-        source: source(),
+        channel_ref: channel_ref(),
         occur_time: Timestamp::UNIX_EPOCH,
     }
 }
@@ -112,7 +116,7 @@ fn a_batch_moves_its_net_amount_either_way_or_not_at_all() {
     assert_eq!(close(0), None);
 }
 
-fn suspension_of(taken: &PaymentTaken) -> Suspension {
+fn suspension_of(taken: &PaymentCaptured) -> Suspension {
     Suspension {
         merchant_id: taken.merchant_id,
         payment_id: taken.payment_id,
@@ -132,9 +136,9 @@ fn a_hold_takes_all_into_suspense_and_a_release_gives_it_back() {
     for transfer in [held, released] {
         assert_eq!(transfer.gross, cny(10_000));
         assert_eq!((transfer.fees.fee, transfer.fees.channel_fee), (cny(0), cny(0)));
-        assert_eq!((transfer.cause.source(), transfer.cause.number()), (None, None));
-        assert_eq!(transfer.cause.event_id(), Some(suspension.event_id));
-        assert_eq!(transfer.cause.payment_id(), Some(suspension.payment_id));
+        assert_eq!((transfer.reason.channel_ref(), transfer.reason.number()), (None, None));
+        assert_eq!(transfer.reason.event_id(), Some(suspension.event_id));
+        assert_eq!(transfer.reason.payment_id(), Some(suspension.payment_id));
     }
 }
 
@@ -240,7 +244,7 @@ proptest! {
         // Of each payment, two logs: what the channel did with its money, and what the order did.
         let mut logs = Vec::new();
         for (amount, refunded, held, released) in histories {
-            let taken = PaymentTaken { merchant_id, ..taken(Money::new(amount, currency)) };
+            let taken = PaymentCaptured { merchant_id, ..taken(Money::new(amount, currency)) };
             let paid = payment(&taken, Rates { fee, channel: Rate::ZERO }).unwrap();
             let refund = refund(&made(&taken, taken.amount, taken.amount), &posted(&paid)).unwrap();
             logs.push(if refunded { vec![paid, refund] } else { vec![paid] });
@@ -265,7 +269,7 @@ proptest! {
             let log = pick.index(logs.len());
             let transfer = logs[log].remove(0);
             let gross = i128::from(transfer.gross.minor());
-            match transfer.cause.kind() {
+            match transfer.reason.kind() {
                 TransferKind::Hold => held_and_not_released += gross,
                 TransferKind::Release => held_and_not_released -= gross,
                 TransferKind::Payment | TransferKind::Refund | TransferKind::Batch => {}

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use tael_ids::{BatchId, MerchantId, PaymentId, RefundId, TransferId};
 use tael_money::{Money, MoneyError};
 
-use crate::domain::transfer::TransferKind;
+use crate::domain::ledger::transfer::TransferKind;
 
 /// What one settlement owes a merchant: `gross` − `refunds` − `fees` + `fees_returned` − `held` + `released` = `net`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,9 @@
-//! How the last comparisons and audits ended.
+//! How the last comparisons ended, for those who watch.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::domain::channel::Channel;
 
@@ -21,7 +20,7 @@ pub(crate) struct Compared {
 
 /// Counts the differences of the last comparison of each bill of this day or later: those of a day stay until its bill is
 /// compared anew, whatever that of the next one says. Every channel and kind of difference is told, also if there is none.
-#[tracing::instrument(name = "db.reconciliation.told", level = "debug", skip_all)]
+#[tracing::instrument(name = "db.reconciliation.metrics", level = "debug", skip_all)]
 pub(crate) async fn compared(pool: &PgPool, from: Date) -> Result<Vec<Compared>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with last as (
@@ -58,54 +57,6 @@ pub(crate) async fn compared(pool: &PgPool, from: Date) -> Result<Vec<Compared>,
             breaks: row.breaks.unsigned_abs(),
         })
         .collect())
-}
-
-/// How an audit of everything ended.
-#[derive(Clone, Debug)]
-pub(crate) struct Audited {
-    pub(crate) end_time: Timestamp,
-    /// A kind of disagreement, and how many there were; empty when all agreed.
-    pub(crate) disagreements: Vec<(String, u64)>,
-}
-
-/// Keeps how an audit ended.
-#[tracing::instrument(name = "db.money_audit.insert", skip_all)]
-pub(crate) async fn insert_audit(pool: &PgPool, id: Uuid, audited: &Audited) -> Result<(), sqlx::Error> {
-    let (kinds, counts): (Vec<String>, Vec<i64>) = audited
-        .disagreements
-        .iter()
-        .map(|(kind, count)| (kind.clone(), i64::try_from(*count).unwrap_or(i64::MAX)))
-        .unzip();
-    sqlx::query!(
-        "insert into money_audit (money_audit_id, end_time, kinds, disagreements) values ($1, $2, $3, $4)",
-        id,
-        audited.end_time.to_sqlx() as _,
-        &kinds,
-        &counts,
-    )
-    .execute(pool)
-    .await?;
-    Ok(())
-}
-
-/// Returns how the last audit ended, and when the last one ended at which all agreed.
-#[tracing::instrument(name = "db.money_audit.last", level = "debug", skip_all)]
-pub(crate) async fn last_audit(pool: &PgPool) -> Result<Option<(Audited, Option<Timestamp>)>, sqlx::Error> {
-    let row = sqlx::query!(
-        "select end_time, kinds, disagreements,
-                (select max(end_time) from money_audit where kinds = '{}') as last_clean
-         from money_audit order by end_time desc limit 1"
-    )
-    .fetch_optional(pool)
-    .await?;
-    Ok(row.map(|row| {
-        let counts = row.disagreements.into_iter().map(i64::unsigned_abs);
-        let audited = Audited {
-            end_time: row.end_time.to_jiff(),
-            disagreements: row.kinds.into_iter().zip(counts).collect(),
-        };
-        (audited, row.last_clean.map(jiff_sqlx::Timestamp::to_jiff))
-    }))
 }
 
 #[cfg(test)]
@@ -194,21 +145,5 @@ mod tests {
         assert_eq!(told(&pool).await, expected(5, Some(at(500))));
         compare(&pool, one, "2026-11-19", 600, 0).await;
         assert_eq!(told(&pool).await, expected(2, Some(at(600))));
-    }
-
-    #[tokio::test]
-    async fn the_last_audit_is_told_and_when_the_last_clean_one_was() {
-        let (_database, pool) = database().await;
-        assert!(last_audit(&pool).await.unwrap().is_none());
-
-        let found = vec![("order_without_money".to_owned(), 2), ("orphan".to_owned(), 1)];
-        let audits = [(100, found.clone(), None), (200, vec![], Some(200)), (300, found, Some(200))];
-        for (end, disagreements, clean) in audits {
-            let audited = Audited { end_time: at(end), disagreements: disagreements.clone() };
-            insert_audit(&pool, ReconciliationId::new().uuid(), &audited).await.unwrap();
-            let (last, last_clean) = last_audit(&pool).await.unwrap().unwrap();
-            assert_eq!((last.end_time, last.disagreements), (at(end), disagreements));
-            assert_eq!(last_clean, clean.map(at));
-        }
     }
 }

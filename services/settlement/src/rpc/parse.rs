@@ -1,4 +1,4 @@
-//! Fields that only this service has.
+//! Fields of requests that only this service has.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -8,7 +8,7 @@ use tael_proto::settlement::v1 as wire;
 use tael_proto::r#type::v1::Channel as WireChannel;
 
 use crate::clients::channel;
-use crate::domain::fees::{FeeSchedule, Rates};
+use crate::domain::fee_schedule::{FeeSchedule, Rates};
 
 pub(super) fn fee_schedule(fields: &mut Fields, schedule: Option<&wire::FeeSchedule>) -> Option<FeeSchedule> {
     let Some(schedule) = schedule else {
@@ -49,11 +49,11 @@ pub(super) fn cut_off_time(
 }
 
 /// Reads a day such as "2026-11-21", in exactly this form.
-pub(super) fn bill_date(fields: &mut Fields, text: &str) -> Option<Date> {
+pub(super) fn statement_date(fields: &mut Fields, text: &str) -> Option<Date> {
     if text.is_empty() {
-        return fields.bad("bill_date", "is missing");
+        return fields.bad("statement_date", "is missing");
     }
-    date(fields, "bill_date", text)
+    date(fields, "statement_date", text)
 }
 
 /// Reads a day of any field, in exactly that form.

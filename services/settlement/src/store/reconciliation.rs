@@ -1,4 +1,4 @@
-//! Reconciliations: the bill as it was read, and what it differs in from the ledger.
+//! Reconciliations: the statement as it was read, and what it differs in from the ledger.
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::{count, inconsistent, parse_currency};
 use crate::domain::channel::Channel;
-use crate::domain::reconciliation::{BillDay, BillLine, Break, Counts, Difference, Reconciliation, Side};
+use crate::domain::reconciliation::{
+    Break, ChannelStatementLine, Counts, Difference, Reconciliation, Side, StatementDay,
+};
 
 /// A comparison that was begun.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +21,11 @@ pub(crate) struct Reading {
     pub(crate) id: ReconciliationId,
     pub(crate) channel_account_id: ChannelAccountId,
     pub(crate) channel: Channel,
-    pub(crate) day: BillDay,
+    pub(crate) day: StatementDay,
     pub(crate) create_time: Timestamp,
 }
 
-/// Stores that a bill is being read.
+/// Stores that a statement is being read.
 #[tracing::instrument(name = "db.reconciliation.insert", skip_all)]
 pub(crate) async fn begin(pool: &PgPool, reading: &Reading) -> Result<(), sqlx::Error> {
     sqlx::query!(
@@ -42,13 +44,13 @@ pub(crate) async fn begin(pool: &PgPool, reading: &Reading) -> Result<(), sqlx::
     Ok(())
 }
 
-/// Stores the next lines of a bill; the first of them is the bill's line number `first`.
+/// Stores the next lines of a statement; the first of them is its line number `first`.
 #[tracing::instrument(name = "db.bill_line.insert", skip_all, fields(tael.count = lines.len()))]
 pub(crate) async fn insert_lines(
     pool: &PgPool,
     reading: &Reading,
     first: i64,
-    lines: &[BillLine],
+    lines: &[ChannelStatementLine],
 ) -> Result<(), sqlx::Error> {
     let kinds: Vec<&str> = lines.iter().map(|line| line.kind.name()).collect();
     let numbers: Vec<&str> = lines.iter().map(|line| line.number.as_str()).collect();
@@ -81,11 +83,11 @@ pub(crate) async fn insert_lines(
     Ok(())
 }
 
-/// Compares the bill that was read with the ledger, stores what differs and counts.
+/// Compares the statement that was read with the ledger, stores what differs and counts.
 ///
-/// A line is matched by its number with the movements of its day and of both neighbours. What the bill has not is
-/// missing only when it moved on the bill's day and no compared bill of a neighbouring day has it. A number that the
-/// bill has twice is in the ledger once.
+/// A line is matched by its number with the movements of its day and of both neighbours. What the statement has not
+/// is missing only when it moved on its day and no compared statement of a neighbouring day has it. A number that the
+/// statement has twice is in the ledger once.
 #[tracing::instrument(name = "db.reconciliation.compare", skip_all)]
 pub(crate) async fn compare(conn: &mut PgConnection, reading: &Reading) -> Result<Counts, sqlx::Error> {
     let row = sqlx::query!(
@@ -147,7 +149,7 @@ pub(crate) async fn compare(conn: &mut PgConnection, reading: &Reading) -> Resul
     .await?;
     let count = |column, value| count("reconciliation", column, reading.id.uuid(), value);
     Ok(Counts {
-        bill_lines: count("bill_lines", row.bill_lines)?,
+        statement_lines: count("bill_lines", row.bill_lines)?,
         matched: count("matched", row.matched)?,
         breaks: count("break_count", row.breaks)?,
     })
@@ -168,7 +170,7 @@ pub(crate) async fn finish(
          where merchant_id = $1 and reconciliation_id = $2 and state = 'reading'",
         reading.merchant_id.uuid(),
         reading.id.uuid(),
-        i64::from(counts.bill_lines),
+        i64::from(counts.statement_lines),
         i64::from(counts.matched),
         i64::from(counts.breaks),
         guard.key,
@@ -254,10 +256,10 @@ pub(crate) async fn by_id(
         id,
         merchant_id,
         channel_account_id: ChannelAccountId::from_uuid(row.channel_account_id),
-        bill_date: row.bill_date.to_jiff(),
+        statement_date: row.bill_date.to_jiff(),
         create_time: row.create_time.to_jiff(),
         counts: Counts {
-            bill_lines: count("bill_lines", row.bill_lines)?,
+            statement_lines: count("bill_lines", row.bill_lines)?,
             matched: count("matched", row.matched)?,
             breaks: count("break_count", row.break_count)?,
         },
@@ -285,12 +287,12 @@ async fn breaks(
     rows.into_iter()
         .map(|row| {
             let ledger = side(id.uuid(), row.ledger_currency, row.ledger_amount_minor, row.ledger_fee_minor)?;
-            let bill = side(id.uuid(), row.bill_currency, row.bill_amount_minor, row.bill_fee_minor)?;
-            let difference = match (row.kind.as_str(), ledger, bill) {
-                ("missing_in_ledger", None, Some(bill)) => Difference::MissingInLedger { bill },
-                ("missing_in_bill", Some(ledger), None) => Difference::MissingInBill { ledger },
-                ("amount", Some(ledger), Some(bill)) => Difference::Amount { ledger, bill },
-                ("fee", Some(ledger), Some(bill)) => Difference::Fee { ledger, bill },
+            let statement = side(id.uuid(), row.bill_currency, row.bill_amount_minor, row.bill_fee_minor)?;
+            let difference = match (row.kind.as_str(), ledger, statement) {
+                ("missing_in_ledger", None, Some(statement)) => Difference::MissingInLedger { statement },
+                ("missing_in_bill", Some(ledger), None) => Difference::MissingInStatement { ledger },
+                ("amount", Some(ledger), Some(statement)) => Difference::Amount { ledger, statement },
+                ("fee", Some(ledger), Some(statement)) => Difference::Fee { ledger, statement },
                 (kind, _, _) => {
                     return Err(inconsistent("reconciliation_break", "kind", id.uuid(), kind).into());
                 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::inconsistent;
 use crate::domain::channel::Channel;
-use crate::domain::fees::{FeeSchedule, Rates};
+use crate::domain::fee_schedule::{FeeSchedule, Rates};
 
 struct FeeScheduleRow {
     merchant_id: Uuid,

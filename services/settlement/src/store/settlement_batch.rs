@@ -10,8 +10,8 @@ use tael_postgres::InconsistentRow;
 use uuid::Uuid;
 
 use super::{count, inconsistent, money};
-use crate::domain::batch::{Batch, StatementLine};
-use crate::domain::transfer::TransferKind;
+use crate::domain::ledger::transfer::TransferKind;
+use crate::domain::settlement_batch::{Batch, StatementLine};
 
 struct BatchRow {
     merchant_id: Uuid,

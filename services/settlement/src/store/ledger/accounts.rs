@@ -12,9 +12,9 @@ use tael_money::Money;
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
 
-use super::{inconsistent, parse_currency};
-use crate::domain::account::{Account, AccountKey, AccountKind};
 use crate::domain::channel::Channel;
+use crate::domain::ledger::account::{Account, AccountKey, AccountKind};
+use crate::store::{inconsistent, parse_currency};
 
 /// What a batch of postings adds to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,10 @@ use tael_proto::event::v1::{
     Event, OrderPaymentHeld, OrderPaymentReleased, Payload, PaymentRefunded, PaymentSucceeded,
 };
 use tael_proto::payment::v1::{BillLine, BillLineKind};
-use tael_proto::settlement::v1::settlement_service_client::SettlementServiceClient;
+use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
+use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
+use tael_proto::settlement::v1::reconciliation_service_client::ReconciliationServiceClient;
+use tael_proto::settlement::v1::settlement_batch_service_client::SettlementBatchServiceClient;
 use tael_proto::settlement::v1::{
     AccountKind, Batch, CheckLedgerRequest, CheckLedgerResponse, CloseBatchRequest, FeeSchedule,
     ListAccountsRequest, ListTransfersRequest, SetFeeScheduleRequest, Transfer,
@@ -21,19 +24,22 @@ use tael_settlement::{App, Config};
 use tael_testkit::{Running, ScriptedLog, TestDatabase, keyed};
 use tonic::Status;
 
-use crate::books::Shelf;
+use crate::audit_facts::ScriptedFacts;
 use crate::peers::{FakeMerchants, FakePayment, Serving};
 
 /// Noon of 2026-11-21 in Shanghai.
 pub(crate) const NOW: &str = "2026-11-21T04:00:00Z";
 
-pub(crate) struct World {
-    pub(crate) client: SettlementServiceClient<Transport>,
+pub(crate) struct Fixture {
+    pub(crate) ledger: LedgerServiceClient<Transport>,
+    pub(crate) fee_schedules: FeeScheduleServiceClient<Transport>,
+    pub(crate) batches: SettlementBatchServiceClient<Transport>,
+    pub(crate) reconciliations: ReconciliationServiceClient<Transport>,
     pub(crate) payment: FakePayment,
     /// The order service's log.
     pub(crate) orders: ScriptedLog,
     /// What the other services show to the money audit.
-    pub(crate) books: Shelf,
+    pub(crate) books: ScriptedFacts,
     pub(crate) merchants: FakeMerchants,
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
@@ -43,15 +49,15 @@ pub(crate) struct World {
     _database: TestDatabase,
 }
 
-pub(crate) async fn start() -> World {
+pub(crate) async fn start() -> Fixture {
     start_with_redis(tael_testkit::redis_url()).await
 }
 
-pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
+pub(crate) async fn start_with_redis(redis_url: SecretString) -> Fixture {
     let database = TestDatabase::create().await;
     let (payment, merchants) = (FakePayment::default(), FakeMerchants::default());
     let orders = ScriptedLog::default();
-    let books = Shelf::default();
+    let books = ScriptedFacts::default();
     let peers = [
         payment.serve(&books).await,
         merchants.serve().await,
@@ -79,8 +85,11 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
     };
     let clock = Clock::manual(NOW.parse().unwrap());
     let running = tael_testkit::run::<App>(config.clone(), clock.clone()).await;
-    World {
-        client: SettlementServiceClient::new(running.channel()),
+    Fixture {
+        ledger: LedgerServiceClient::new(running.channel()),
+        fee_schedules: FeeScheduleServiceClient::new(running.channel()),
+        batches: SettlementBatchServiceClient::new(running.channel()),
+        reconciliations: ReconciliationServiceClient::new(running.channel()),
         payment,
         orders,
         books,
@@ -94,7 +103,7 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> World {
     }
 }
 
-impl World {
+impl Fixture {
     /// A merchant in this time zone with an account at Alipay.
     pub(crate) fn shop_in(&self, time_zone: &str) -> Shop {
         let shop = Shop {
@@ -122,7 +131,7 @@ impl World {
             merchant_id: shop.merchant_id.clone(),
             fee_schedule: Some(schedule(rate, channel_rate)),
         };
-        self.client.clone().set_fee_schedule(keyed(request)).await.unwrap();
+        self.fee_schedules.clone().set_fee_schedule(keyed(request)).await.unwrap();
     }
 
     /// Lets events happen and waits until the service has been through them.
@@ -150,7 +159,7 @@ impl World {
     /// Debits minus credits of an account; zero when there is none.
     pub(crate) async fn balance(&self, shop: &Shop, kind: AccountKind, currency: &str) -> i64 {
         let request = ListAccountsRequest { merchant_id: shop.merchant_id.clone() };
-        let accounts = self.client.clone().list_accounts(request).await.unwrap().into_inner().accounts;
+        let accounts = self.ledger.clone().list_accounts(request).await.unwrap().into_inner().accounts;
         let sums = accounts.into_iter().map(|a| (a.kind(), a.debits.unwrap(), a.credits.unwrap()));
         sums.filter(|(k, debits, _)| *k == kind && debits.currency == currency)
             .map(|(_, debits, credits)| debits.minor - credits.minor)
@@ -174,12 +183,12 @@ impl World {
             page_size: 100,
             ..ListTransfersRequest::default()
         };
-        self.client.clone().list_transfers(request).await.unwrap().into_inner().transfers
+        self.ledger.clone().list_transfers(request).await.unwrap().into_inner().transfers
     }
 
     /// The ledger's sums, after making sure that they are right.
     pub(crate) async fn checked(&self) -> CheckLedgerResponse {
-        let check = self.client.clone().check_ledger(CheckLedgerRequest {}).await.unwrap().into_inner();
+        let check = self.ledger.clone().check_ledger(CheckLedgerRequest {}).await.unwrap().into_inner();
         assert_eq!(check.unbalanced_transfer_ids, Vec::<String>::new());
         assert_eq!(check.wrong_account_ids, Vec::<String>::new());
         for sum in &check.sums {
@@ -197,7 +206,7 @@ impl World {
     }
 
     pub(crate) async fn close(&self, shop: &Shop, cut_off: Option<&str>) -> Result<Batch, Status> {
-        let answer = self.client.clone().close_batch(keyed(closing(shop, cut_off))).await?;
+        let answer = self.batches.clone().close_batch(keyed(closing(shop, cut_off))).await?;
         Ok(answer.into_inner().batch.unwrap())
     }
 }

@@ -6,16 +6,16 @@ use tael_ids::{
 };
 use tael_money::Money;
 
-use crate::domain::account::{AccountKey, AccountKind, Direction};
 use crate::domain::channel::Channel;
-use crate::domain::fees::{Fees, Rates};
+use crate::domain::fee_schedule::{Fees, Rates};
+use crate::domain::ledger::account::{AccountKey, AccountKind, Direction};
 
 /// A posting to be made. What it says of an account is by the account's key; the store knows ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewTransfer {
     pub(crate) id: TransferId,
     pub(crate) merchant_id: MerchantId,
-    pub(crate) cause: Cause,
+    pub(crate) reason: TransferReason,
     /// What moved; above zero.
     pub(crate) gross: Money,
     pub(crate) fees: Fees,
@@ -25,12 +25,12 @@ pub(crate) struct NewTransfer {
 
 /// Why money moved, and what only that reason has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum TransferReason {
     Payment {
         payment_id: PaymentId,
         attempt_id: AttemptId,
         rates: Rates,
-        source: Source,
+        channel_ref: ChannelRef,
     },
     Refund {
         payment_id: PaymentId,
@@ -38,7 +38,7 @@ pub(crate) enum Cause {
         /// The attempt that the channel gave back by itself, in closing it. The channel was never told of a refund then.
         reversed_attempt: Option<AttemptId>,
         refunded_total: Money,
-        source: Source,
+        channel_ref: ChannelRef,
     },
     Batch {
         batch_id: BatchId,
@@ -57,7 +57,7 @@ pub(crate) enum Cause {
 
 /// Where a movement took place, and the event that told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
+pub(crate) struct ChannelRef {
     pub(crate) channel: Channel,
     pub(crate) channel_account_id: ChannelAccountId,
     pub(crate) event_id: EventId,
@@ -71,7 +71,7 @@ pub(crate) struct NewEntry {
     pub(crate) amount: Money,
 }
 
-impl Cause {
+impl TransferReason {
     pub(crate) fn kind(&self) -> TransferKind {
         match self {
             Self::Payment { .. } => TransferKind::Payment,
@@ -107,9 +107,9 @@ impl Cause {
     }
 
     /// Where it took place; none for what the channel has no part in.
-    pub(crate) fn source(&self) -> Option<Source> {
+    pub(crate) fn channel_ref(&self) -> Option<ChannelRef> {
         match self {
-            Self::Payment { source, .. } | Self::Refund { source, .. } => Some(*source),
+            Self::Payment { channel_ref, .. } | Self::Refund { channel_ref, .. } => Some(*channel_ref),
             Self::Batch { .. } | Self::Hold { .. } | Self::Release { .. } => None,
         }
     }
@@ -117,7 +117,9 @@ impl Cause {
     /// The event that told of it.
     pub(crate) fn event_id(&self) -> Option<EventId> {
         match self {
-            Self::Payment { source, .. } | Self::Refund { source, .. } => Some(source.event_id),
+            Self::Payment { channel_ref, .. } | Self::Refund { channel_ref, .. } => {
+                Some(channel_ref.event_id)
+            }
             Self::Hold { event_id, .. } | Self::Release { event_id, .. } => Some(*event_id),
             Self::Batch { .. } => None,
         }

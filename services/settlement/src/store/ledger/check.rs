@@ -5,7 +5,7 @@ use tael_ids::{AccountId, TransferId};
 use tael_money::{Currency, Money};
 use uuid::Uuid;
 
-use super::parse_currency;
+use crate::store::parse_currency;
 
 /// How many bad ids are reported.
 const LIMIT: i64 = 100;

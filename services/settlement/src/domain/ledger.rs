@@ -1,0 +1,5 @@
+//! The double-entry ledger: accounts, transfers, and how what happened is posted.
+
+pub(crate) mod account;
+pub(crate) mod posting;
+pub(crate) mod transfer;

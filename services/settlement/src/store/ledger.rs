@@ -1,0 +1,5 @@
+//! The ledger's rows.
+
+pub(crate) mod accounts;
+pub(crate) mod check;
+pub(crate) mod transfers;
