@@ -87,12 +87,9 @@ impl Books {
                 page_token,
                 ..ListTransfersRequest::default()
             };
-            let page =
-                caller
-                    .ask("ListTransfers", None, list, |mut c, r| async move {
-                        c.ledger.list_transfers(r).await
-                    })
-                    .await?;
+            let page = caller
+                .ask("ListTransfers", None, list, |mut c, r| async move { c.ledger.list_transfers(r).await })
+                .await?;
             Ok((page.transfers, page.next_page_token))
         })
         .await?;
@@ -103,11 +100,12 @@ impl Books {
                 page_token,
                 ..ListDeliveriesRequest::default()
             };
-            let page = caller
-                .ask("ListDeliveries", None, list, |mut c, r| async move {
-                    c.deliveries.list_deliveries(r).await
-                })
-                .await?;
+            let page =
+                caller
+                    .ask("ListDeliveries", None, list, |mut c, r| async move {
+                        c.deliveries.list_deliveries(r).await
+                    })
+                    .await?;
             Ok((page.deliveries, page.next_page_token))
         })
         .await?;

@@ -16,11 +16,11 @@ use tael_proto::notification::v1::webhook_endpoint_service_client::WebhookEndpoi
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
-use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
-use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
 use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
-use tael_proto::settlement::v1::settlement_batch_service_client::SettlementBatchServiceClient;
+use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
+use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
 use tael_proto::settlement::v1::reconciliation_service_client::ReconciliationServiceClient;
+use tael_proto::settlement::v1::settlement_batch_service_client::SettlementBatchServiceClient;
 use tael_sandbox::ControlClient;
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -39,8 +39,7 @@ async fn a_payment_and_its_full_refund_leave_nothing_behind_and_the_bill_agrees(
         currency: "CNY".to_owned(),
         cut_off_time: Some(tael_grpc::convert::timestamp(now)),
     };
-    let batch =
-        seller.clients.batches.close_batch(keyed(close)).await.unwrap().into_inner().batch.unwrap();
+    let batch = seller.clients.batches.close_batch(keyed(close)).await.unwrap().into_inner().batch.unwrap();
     assert_eq!((batch.payment_count, batch.refund_count), (1, 1));
     assert_eq!(batch.net.as_ref().unwrap().minor, 0);
     assert_eq!(batch.gross, batch.refunds);
