@@ -10,7 +10,9 @@ use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
 use tael_proto::notification::v1::delivery_service_client::DeliveryServiceClient;
 use tael_proto::notification::v1::webhook_endpoint_service_client::WebhookEndpointServiceClient;
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
+use tael_proto::payment::v1::channel_account_service_client::ChannelAccountServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::payment::v1::refund_execution_service_client::RefundExecutionServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
 use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
 use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
@@ -32,8 +34,12 @@ pub struct Clients {
     pub api_key: ApiKeyServiceClient<Channel>,
     /// Orders and vouchers.
     pub order: OrderServiceClient<Channel>,
-    /// Payments and channel accounts.
+    /// Payments.
     pub payment: PaymentServiceClient<Channel>,
+    /// Channel accounts.
+    pub channel_account: ChannelAccountServiceClient<Channel>,
+    /// Refunds as the channel executes them.
+    pub refund_execution: RefundExecutionServiceClient<Channel>,
     /// Refunds.
     pub refund: RefundServiceClient<Channel>,
     /// The ledger.
@@ -77,6 +83,8 @@ impl Clients {
             api_key: ApiKeyServiceClient::new(channel(addresses.merchant)?),
             order: OrderServiceClient::new(channel(addresses.order)?),
             payment: PaymentServiceClient::new(channel(addresses.payment)?),
+            channel_account: ChannelAccountServiceClient::new(channel(addresses.payment)?),
+            refund_execution: RefundExecutionServiceClient::new(channel(addresses.payment)?),
             refund: RefundServiceClient::new(channel(addresses.refund)?),
             ledger: LedgerServiceClient::new(channel(addresses.settlement)?),
             fee_schedules: FeeScheduleServiceClient::new(channel(addresses.settlement)?),

@@ -6,6 +6,7 @@ use tael_grpc::retry::{Budget, repeat};
 use tael_grpc::status::{self, Chain};
 use tael_ids::{EventId, MerchantId, OrderId};
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::payment::v1::refund_execution_service_client::RefundExecutionServiceClient;
 use tael_proto::payment::v1::{
     ClosePaymentRequest, ErrorReason, ListPaymentsRequest, Payment, PaymentRefund, PaymentRefundState,
     PaymentState, RefundPaymentRequest,
@@ -33,12 +34,17 @@ pub(crate) enum Closing {
 #[derive(Clone, Debug)]
 pub(crate) struct Payments {
     client: PaymentServiceClient<Channel>,
+    refunds: RefundExecutionServiceClient<Channel>,
     budget: Budget,
 }
 
 impl Payments {
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { client: PaymentServiceClient::new(channel), budget: Budget::default() }
+        Self {
+            client: PaymentServiceClient::new(channel.clone()),
+            refunds: RefundExecutionServiceClient::new(channel),
+            budget: Budget::default(),
+        }
     }
 
     /// Closes whatever could still pay the order.
@@ -98,7 +104,7 @@ impl Payments {
             reason: REFUND_REASON.to_owned(),
         };
         let answer = repeat(&self.budget, || {
-            let (mut client, request) = (self.client.clone(), keyed(&message.refund_id, message.clone()));
+            let (mut client, request) = (self.refunds.clone(), keyed(&message.refund_id, message.clone()));
             async move { client.refund_payment(request).await }
         });
         match answer.await {
