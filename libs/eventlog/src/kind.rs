@@ -48,6 +48,7 @@ pub fn kind_name(kind: &Kind) -> &'static str {
         Kind::PaymentFailed(_) => "payment.failed",
         Kind::PaymentRefunded(_) => "payment.refunded",
         Kind::PaymentRefundFailed(_) => "payment.refund_failed",
+        // Called as it always was: receivers of webhooks choose events by this name.
         Kind::PaymentIntegrityAlertRaised(_) => "payment.alarm_raised",
         Kind::RefundCreated(_) => "refund.created",
         Kind::RefundSucceeded(_) => "refund.succeeded",

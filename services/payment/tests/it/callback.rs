@@ -144,7 +144,7 @@ async fn a_mismatch_is_an_integrity_alert_and_no_update() {
         assert_eq!((alert.expected.as_str(), alert.actual.as_str()), (expected, actual));
     }
     assert_eq!(fixture.get(&payment).await, payment);
-    let raised = "payment.integrity_alert_raised";
+    let raised = "payment.alarm_raised";
     assert_eq!(fixture.said(4).await, ["payment.created", raised, raised, raised]);
 
     // The alerts do not stand in the way of the truth, and the truth not in the way of a later alert.
@@ -216,10 +216,7 @@ async fn a_closed_trade_closes_and_a_waiting_one_says_nothing() {
     assert_eq!((fixture.get(&payment).await, alerts(&fixture).await.len()), (payment.clone(), 1));
     assert_eq!(told(&fixture, &payment, &[("trade_status", "TRADE_CLOSED")]).await, "success");
     assert_eq!(fixture.get(&payment).await.state(), PaymentState::Closed);
-    assert_eq!(
-        fixture.said(3).await,
-        ["payment.created", "payment.integrity_alert_raised", "payment.closed"]
-    );
+    assert_eq!(fixture.said(3).await, ["payment.created", "payment.alarm_raised", "payment.closed"]);
 }
 
 /// Messages come late and in any order: none moves a state backwards, and money always counts.

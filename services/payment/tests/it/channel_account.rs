@@ -3,8 +3,8 @@
 use futures::future::join_all;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{ChannelAccountId, MerchantId};
-use tael_proto::payment::v1::create_channel_account_request::Account;
 use tael_proto::payment::v1::channel_account_service_client::ChannelAccountServiceClient;
+use tael_proto::payment::v1::create_channel_account_request::Account;
 use tael_proto::payment::v1::{
     AlipayAccount, CreateChannelAccountRequest, GetChannelAccountRequest, ListChannelAccountsRequest,
 };
@@ -107,11 +107,11 @@ async fn bad_fields_are_named_and_secrets_never_echoed() {
 /// Whoever names a gateway names an address that we call.
 #[tokio::test]
 async fn a_gateway_is_a_host_of_the_channel_and_never_inside() {
-    let world = World::start().await;
-    let strict = world.strict_replica().await;
+    let fixture = Fixture::start().await;
+    let strict = fixture.strict_replica().await;
     let accounts = ChannelAccountServiceClient::new(strict.channel());
     let with_gateway = |url: &str| {
-        let mut request = account_request(&world.merchant_id.to_string(), &world.app);
+        let mut request = account_request(&fixture.merchant_id.to_string(), &fixture.app);
         let Some(Account::Alipay(account)) = &mut request.account else { panic!("no account") };
         url.clone_into(&mut account.gateway_url);
         request

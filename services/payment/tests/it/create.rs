@@ -277,7 +277,11 @@ async fn an_unclear_answer_leaves_the_payment_in_doubt() {
         let settled = fixture.eventually(&payment, PaymentState::Pending).await;
         assert_eq!(settled.attempts[0].attempt_id, attempt.attempt_id);
         assert!(!settled.attempts[0].in_doubt);
-        assert_eq!(qr_code(&settled), Some(fixture.trade(&payment).await.action.url().to_owned()), "{fault:?}");
+        assert_eq!(
+            qr_code(&settled),
+            Some(fixture.trade(&payment).await.action.url().to_owned()),
+            "{fault:?}"
+        );
     }
 }
 

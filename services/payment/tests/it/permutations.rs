@@ -130,7 +130,7 @@ async fn in_every_order_money_that_came_and_went_is_recorded_once() {
         ("payment.succeeded", 1),
         ("payment.refunded", 1),
         // One for each field; told again, a mismatch is no other alert.
-        ("payment.integrity_alert_raised", 3),
+        ("payment.alarm_raised", 3),
     ]);
     let events = fixture.events(6 * payments.len()).await;
     assert_eq!(events.len(), 6 * payments.len());
@@ -160,6 +160,6 @@ async fn in_every_order_money_that_came_after_the_end_is_recorded_once() {
         let counts = counts(&events, &payment);
         assert_eq!((counts["payment.created"], counts["payment.succeeded"]), (1, 1), "{order:?}");
         assert_eq!(counts.get("payment.closed"), closed_first.then_some(&1), "{order:?}");
-        assert_eq!(counts["payment.integrity_alert_raised"], 3, "{order:?}");
+        assert_eq!(counts["payment.alarm_raised"], 3, "{order:?}");
     }
 }

@@ -16,8 +16,8 @@ use tael_proto::payment::v1::channel_account_service_server::{
 };
 use tael_proto::payment::v1::statement_service_server::{StatementService, StatementServiceServer};
 use tael_proto::payment::v1::{
-    self as payment, StatementLine, ChannelAccount, GetChannelAccountRequest, GetChannelAccountResponse,
-    ReadStatementRequest, ReadStatementResponse,
+    self as payment, ChannelAccount, GetChannelAccountRequest, GetChannelAccountResponse,
+    ReadStatementRequest, ReadStatementResponse, StatementLine,
 };
 use tael_proto::r#type::v1::Channel;
 use tael_testkit::ScriptedLog;
