@@ -170,7 +170,9 @@ fn statement_line(line: wire::StatementLine) -> Option<ChannelStatementLine> {
     let (kind, number) = match wire::StatementLineKind::try_from(line.kind) {
         Ok(wire::StatementLineKind::Payment) => (ChannelStatementLineKind::Payment, line.merchant_number),
         Ok(wire::StatementLineKind::Refund) => (ChannelStatementLineKind::Refund, line.refund_number),
-        Ok(wire::StatementLineKind::Unspecified | wire::StatementLineKind::Unreadable) | Err(_) => return None,
+        Ok(wire::StatementLineKind::Unspecified | wire::StatementLineKind::Unreadable) | Err(_) => {
+            return None;
+        }
     };
     let amount = money(line.amount.as_ref())?;
     let fee = money(line.fee.as_ref())?;

@@ -5,7 +5,7 @@ use jiff::tz::{TimeZone, offset};
 use tael_clock::Clock;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{AttemptId, MerchantId, RefundId};
-use tael_proto::payment::v1::{BillLine, BillLineKind, ReadBillRequest};
+use tael_proto::payment::v1::{ReadStatementRequest, StatementLine, StatementLineKind};
 use tael_sandbox::alipay::{AppView, RegisterApp};
 use tael_sandbox::control::Fault;
 use tonic::{Code, Status};
