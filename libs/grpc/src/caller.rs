@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::server::Peer;
+
 /// Where the names are: the SPIFFE ID (<https://spiffe.io/docs/latest/spiffe-about/spiffe-concepts/#spiffe-id>) in the
 /// certificate's subject alternative names is `spiffe://tael/<name>`.
 const TRUST_DOMAIN: &str = "spiffe://tael/";
@@ -56,6 +58,11 @@ impl Caller {
             Self::Backend => "backend",
             Self::Operator => "operator",
         }
+    }
+
+    /// Returns who makes a call; none without TLS, where that is not known.
+    pub fn of<T>(request: &tonic::Request<T>) -> Option<Self> {
+        request.extensions().get::<Peer>()?.caller
     }
 
     /// Reads a SPIFFE ID; none when it is no caller's.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use authorization::AuthorizationLayer;
 pub use authorization::{RpcAccess, unlike_contracts};
 pub use health::{Check, LIVE, Readiness};
+pub(crate) use incoming::Peer;
 use incoming::incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};

@@ -13,14 +13,17 @@ use tael_grpc::client::{Channel, Connector};
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
 use tael_proto::order::v1::order_service_server::OrderServiceServer;
+use tael_proto::order::v1::promotion_service_server::PromotionServiceServer;
+use tael_proto::order::v1::unapplied_payment_service_server::UnappliedPaymentServiceServer;
+use tael_proto::order::v1::voucher_service_server::VoucherServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::authorization::RPC_ACCESS;
-use crate::clients::Payments;
+use crate::clients::PaymentClient;
 use crate::config::Config;
-use crate::events::{PaymentEvents, RefundEvents};
+use crate::consumers::{PaymentConsumer, RefundConsumer};
 use crate::facts::OrderFacts;
 use crate::rpc::Rpc;
 use crate::usecase::Orders;
@@ -66,7 +69,7 @@ impl Service for App {
         let draining = CancellationToken::new();
         let log =
             EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);
-        let payments = Payments::new(payment.clone());
+        let payments = PaymentClient::new(payment.clone());
         let orders = Orders { pool: pool.clone(), log: log.clone(), keyring, payments, clock: clock.clone() };
         let bound = config.base.bind(identity, RPC_ACCESS).await?;
         Ok(Self {
@@ -91,17 +94,21 @@ impl Service for App {
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
         let Self { pool, idempotency, log, orders, clock, draining, .. } = self;
         let audit = Auditable::new(pool.clone(), OrderFacts { pool: pool.clone() });
-        let payments = PaymentEvents { log: log.clone(), clock: clock.clone() };
+        let payments = PaymentConsumer { log: log.clone(), clock: clock.clone() };
         let payments = Consumer::new(Self::NAME, "payment", self.payment, pool.clone(), payments);
         let refunds = Consumer::new(
             Self::NAME,
             "refund",
             self.refund,
             pool.clone(),
-            RefundEvents { log: log.clone(), clock },
+            RefundConsumer { log: log.clone(), clock },
         );
         let dead_letters = DeadLetters::new(pool.clone()).with(&payments).with(&refunds);
-        let routes = Routes::new(OrderServiceServer::new(Rpc::new(orders.clone(), idempotency.clone())))
+        let rpc = Rpc::new(orders.clone(), idempotency.clone());
+        let routes = Routes::new(OrderServiceServer::new(rpc.clone()))
+            .add_service(UnappliedPaymentServiceServer::new(rpc.clone()))
+            .add_service(PromotionServiceServer::new(rpc.clone()))
+            .add_service(VoucherServiceServer::new(rpc))
             .add_service(log.server())
             .add_service(dead_letters.server())
             .add_service(audit.server());
@@ -111,7 +118,7 @@ impl Service for App {
         tasks.spawn("payment events", payments.run(shutdown.clone()));
         tasks.spawn("refund events", refunds.run(shutdown.clone()));
         tasks.spawn("expiry", worker::expire(orders.clone(), self.expiry_interval, shutdown.clone()));
-        tasks.spawn("held refunds", worker::refund(orders, self.refund_interval, shutdown.clone()));
+        tasks.spawn("unapplied refunds", worker::refund(orders, self.refund_interval, shutdown.clone()));
         tasks.spawn_fallible("grpc", {
             let readiness = readiness(&pool, &idempotency);
             self.bound.serve(routes, readiness, async move {

@@ -1,4 +1,4 @@
-//! Who may call what. The merchant's back-end sells and redeems; the operator looks, and decides about held money; the
+//! Who may call what. The merchant's back-end sells and redeems; the operator looks, and decides about unapplied payments; the
 //! services of payment and refund look up what was ordered.
 
 use tael_grpc::caller::Caller::{Backend, Notification, Operator, Payment, Refund, Settlement};
@@ -9,16 +9,23 @@ use tael_grpc::server::RpcAccess;
 pub const RPC_ACCESS: RpcAccess = &[
     ("tael.order.v1.OrderService", &[
         ("CreateOrder", &[Backend]),
-        ("GetOrder", &[Payment, Refund, Backend, Operator]),
+        ("GetOrder", &[Backend, Operator]),
+        ("GetPayableOrder", &[Payment, Refund]),
         ("ListOrders", &[Backend, Operator]),
         ("CancelOrder", &[Backend]),
-        ("SetLateMoneyPolicy", &[Backend, Operator]),
-        ("GetLateMoneyPolicy", &[Backend, Operator]),
-        ("ListHeldPayments", &[Backend, Operator]),
-        ("ResolveHeldPayment", &[Backend, Operator]),
+    ]),
+    ("tael.order.v1.UnappliedPaymentService", &[
+        ("SetLatePaymentPolicy", &[Backend, Operator]),
+        ("GetLatePaymentPolicy", &[Backend, Operator]),
+        ("ListUnappliedPayments", &[Backend, Operator]),
+        ("ResolveUnappliedPayment", &[Backend, Operator]),
+    ]),
+    ("tael.order.v1.PromotionService", &[
         ("CreatePromotion", &[Backend]),
         ("ListPromotions", &[Backend, Operator]),
         ("EndPromotion", &[Backend]),
+    ]),
+    ("tael.order.v1.VoucherService", &[
         ("GetVoucher", &[Backend, Operator]),
         ("RedeemVoucher", &[Backend]),
     ]),

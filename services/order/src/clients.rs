@@ -6,15 +6,13 @@ use tael_grpc::retry::{Budget, repeat};
 use tael_grpc::status::{self, Chain};
 use tael_ids::{EventId, MerchantId, OrderId};
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
-use tael_proto::payment::v1::refund_execution_service_client::RefundExecutionServiceClient;
 use tael_proto::payment::v1::{
     ClosePaymentRequest, ErrorReason, ListPaymentsRequest, Payment, PaymentRefund, PaymentRefundState,
     PaymentState, RefundPaymentRequest,
 };
 use tonic::{Code, Request, Status};
 
-use crate::domain::held::Outcome;
-use crate::store::held::DueRefund;
+use crate::domain::unapplied_payment::{DueRefund, RefundOutcome};
 
 /// What the channel shows to the payer.
 const REFUND_REASON: &str = "payment not needed for the order";
@@ -30,25 +28,29 @@ pub(crate) enum Closing {
     InDoubt,
 }
 
+/// The payment service did not answer, or refused.
+#[derive(Debug, thiserror::Error)]
+#[error("the payment service did not answer")]
+pub(crate) struct PaymentUnavailable(#[source] pub(crate) Status);
+
 /// Calls to the payment service, repeated when it could not take them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Payments {
+pub(crate) struct PaymentClient {
     client: PaymentServiceClient<Channel>,
-    refunds: RefundExecutionServiceClient<Channel>,
     budget: Budget,
 }
 
-impl Payments {
+impl PaymentClient {
     pub(crate) fn new(channel: Channel) -> Self {
-        Self {
-            client: PaymentServiceClient::new(channel.clone()),
-            refunds: RefundExecutionServiceClient::new(channel),
-            budget: Budget::default(),
-        }
+        Self { client: PaymentServiceClient::new(channel), budget: Budget::default() }
     }
 
     /// Closes whatever could still pay the order.
-    pub(crate) async fn close(&self, merchant_id: MerchantId, order_id: OrderId) -> Result<Closing, Status> {
+    pub(crate) async fn close(
+        &self,
+        merchant_id: MerchantId,
+        order_id: OrderId,
+    ) -> Result<Closing, PaymentUnavailable> {
         // One page, the newest: the payment service starts no payment while an older one may still bring money.
         let request = ListPaymentsRequest {
             merchant_id: merchant_id.to_string(),
@@ -60,7 +62,7 @@ impl Payments {
             let (mut client, request) = (self.client.clone(), request.clone());
             async move { client.list_payments(request).await }
         });
-        let payments = payments.await?.into_inner().payments;
+        let payments = payments.await.map_err(PaymentUnavailable)?.into_inner().payments;
         let mut closing = Closing::Closed;
         for payment in payments {
             let one = match payment.state() {
@@ -81,7 +83,11 @@ impl Payments {
         Ok(closing)
     }
 
-    async fn close_payment(&self, merchant_id: MerchantId, payment_id: String) -> Result<Closing, Status> {
+    async fn close_payment(
+        &self,
+        merchant_id: MerchantId,
+        payment_id: String,
+    ) -> Result<Closing, PaymentUnavailable> {
         let message = ClosePaymentRequest { merchant_id: merchant_id.to_string(), payment_id };
         // One of its own each time that an order is given up: the answer "in doubt" must not be replayed to the next.
         let key = EventId::new().channel_number();
@@ -89,12 +95,18 @@ impl Payments {
             let (mut client, request) = (self.client.clone(), keyed(&key, message.clone()));
             async move { client.close_payment(request).await }
         });
-        Ok(closed.await?.into_inner().payment.as_ref().map_or(Closing::InDoubt, outcome))
+        Ok(closed
+            .await
+            .map_err(PaymentUnavailable)?
+            .into_inner()
+            .payment
+            .as_ref()
+            .map_or(Closing::InDoubt, outcome))
     }
 
-    /// Asks for a refund of held money. However often it is asked for, it moves money once. None when its outcome is
+    /// Asks for a refund of an unapplied payment. However often it is asked for, it moves money once. None when its outcome is
     /// not known yet.
-    pub(crate) async fn refund(&self, refund: &DueRefund) -> Option<Outcome> {
+    pub(crate) async fn refund(&self, refund: &DueRefund) -> Option<RefundOutcome> {
         let (merchant_id, _, payment_id) = refund.key;
         let message = RefundPaymentRequest {
             merchant_id: merchant_id.to_string(),
@@ -104,7 +116,7 @@ impl Payments {
             reason: REFUND_REASON.to_owned(),
         };
         let answer = repeat(&self.budget, || {
-            let (mut client, request) = (self.refunds.clone(), keyed(&message.refund_id, message.clone()));
+            let (mut client, request) = (self.client.clone(), keyed(&message.refund_id, message.clone()));
             async move { client.refund_payment(request).await }
         });
         match answer.await {
@@ -112,7 +124,7 @@ impl Payments {
             Err(status) => {
                 let outcome = refusal(&status);
                 if outcome.is_none() {
-                    tracing::warn!(error = %Chain(&status), "the outcome of a refund of held money is not known");
+                    tracing::warn!(error = %Chain(&status), "the outcome of a refund of an unapplied payment is not known");
                 }
                 outcome
             }
@@ -126,28 +138,28 @@ fn keyed<T>(key: &str, message: T) -> Request<T> {
     request
 }
 
-fn refund_outcome(refund: &PaymentRefund) -> Option<Outcome> {
+fn refund_outcome(refund: &PaymentRefund) -> Option<RefundOutcome> {
     match refund.state() {
-        PaymentRefundState::Succeeded => Some(Outcome::Refunded),
+        PaymentRefundState::Succeeded => Some(RefundOutcome::Refunded),
         PaymentRefundState::Failed => {
             let reason = refund.failure.as_ref().map_or("DECLINED", |failure| failure.reason.as_str());
-            Some(Outcome::Refused(reason.to_owned()))
+            Some(RefundOutcome::Refused(reason.to_owned()))
         }
         PaymentRefundState::Pending | PaymentRefundState::Unspecified => None,
     }
 }
 
 /// Only an answer by which the payment service itself says that it did nothing is a refusal.
-fn refusal(error: &Status) -> Option<Outcome> {
+fn refusal(error: &Status) -> Option<RefundOutcome> {
     if error.code() == Code::InvalidArgument {
-        return Some(Outcome::Refused("INVALID_REQUEST".to_owned()));
+        return Some(RefundOutcome::Refused("INVALID_REQUEST".to_owned()));
     }
     let reason = status::reason(error)?;
     let final_reasons =
         [ErrorReason::PaymentNotFound, ErrorReason::PaymentState, ErrorReason::RefundExceedsPayment];
     let is_final =
         final_reasons.iter().any(|r| r.as_str_name().strip_prefix("ERROR_REASON_") == Some(&reason));
-    is_final.then_some(Outcome::Refused(reason))
+    is_final.then_some(RefundOutcome::Refused(reason))
 }
 
 fn outcome(payment: &Payment) -> Closing {
@@ -172,7 +184,7 @@ mod tests {
 
     #[test]
     fn only_a_refusal_by_the_payment_service_is_final() {
-        let refused = |reason: &str| Some(Outcome::Refused(reason.to_owned()));
+        let refused = |reason: &str| Some(RefundOutcome::Refused(reason.to_owned()));
         let exceeds = payment_error(Code::FailedPrecondition, ErrorReason::RefundExceedsPayment);
         for (status, expected) in [
             (exceeds, refused("REFUND_EXCEEDS_PAYMENT")),

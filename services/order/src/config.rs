@@ -15,7 +15,7 @@ const REFUND_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Address, database and Redis.
     pub base: ServiceConfig,
-    /// `TAEL_PAYMENT_URL`: the payment service, which closes payments, gives held money back, and whose events pay orders.
+    /// `TAEL_PAYMENT_URL`: the payment service, which closes payments, gives unapplied payments back, and whose events pay orders.
     pub payment_url: String,
     /// `TAEL_REFUND_URL`: the refund service, whose events refund orders.
     pub refund_url: String,
@@ -23,7 +23,7 @@ pub struct Config {
     pub keyring: Arc<Keyring>,
     /// `TAEL_ORDER_EXPIRY_INTERVAL`: how often to look for orders whose time is up; 5 s by default.
     pub expiry_interval: Duration,
-    /// `TAEL_ORDER_REFUND_INTERVAL`: how often to look for held money that is to be given back; 1 s by default.
+    /// `TAEL_ORDER_REFUND_INTERVAL`: how often to look for unapplied payments that are to be given back; 1 s by default.
     pub refund_interval: Duration,
 }
 

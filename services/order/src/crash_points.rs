@@ -14,11 +14,11 @@ pub const CRASH_POINTS: &[&str] = &[
     "order.expire.committed",
     // A voucher was redeemed.
     "order.redeem.committed",
-    // Held money: a person has decided; a worker took its refund, the payment service has answered, and that is recorded.
-    "order.resolve_held.committed",
-    "order.refund_held.claimed",
-    "order.refund_held.called",
-    "order.refund_held.recorded",
+    // An unapplied payment: a person has decided; a worker took its refund, the payment service has answered, and that is recorded.
+    "order.resolve_unapplied.committed",
+    "order.refund_unapplied.claimed",
+    "order.refund_unapplied.called",
+    "order.refund_unapplied.recorded",
 ];
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 pub(crate) mod backoff;
 pub(crate) mod code;
-pub(crate) mod held;
+pub(crate) mod details;
 pub(crate) mod order;
+pub(crate) mod order_balance;
 pub(crate) mod price;
 pub(crate) mod promotion;
+pub(crate) mod unapplied_payment;
 pub(crate) mod voucher;

@@ -6,7 +6,7 @@ use tael_proto::audit::v1::FactKind;
 
 use crate::store;
 
-/// Orders, the money they hold, and the refunds they counted.
+/// Orders, the payments that they could not take, and the refunds they counted.
 #[derive(Clone, Debug)]
 pub(crate) struct OrderFacts {
     pub(crate) pool: PgPool,

@@ -1,15 +1,22 @@
 //! SQL: rows become domain values here and nowhere else.
 
 pub(crate) mod facts;
-pub(crate) mod held;
+pub(crate) mod late_payment_policy;
+pub(crate) mod locked_order;
 pub(crate) mod order;
-pub(crate) mod policy;
 pub(crate) mod promotion;
-pub(crate) mod received;
+pub(crate) mod unapplied_payment;
 pub(crate) mod voucher;
 
+use tael_ids::{MerchantId, OrderId};
 use tael_money::{Currency, Money};
 use tael_postgres::InconsistentRow;
+use uuid::Uuid;
+
+/// Returns the two columns of the orders' key.
+fn columns(orders: &[(MerchantId, OrderId)]) -> (Vec<Uuid>, Vec<Uuid>) {
+    orders.iter().map(|(merchant, order)| (merchant.uuid(), order.uuid())).unzip()
+}
 
 /// Reports a row that can't be what was written.
 fn inconsistent(

@@ -1,12 +1,13 @@
 //! One function per use case; the only place that opens transactions.
 
 pub(crate) mod expiry;
-pub(crate) mod held;
-mod order;
-mod promotion;
-pub(crate) mod received;
-pub(crate) mod refunded;
-mod voucher;
+mod locked_order;
+pub(crate) mod order;
+pub(crate) mod order_refund;
+pub(crate) mod payment_received;
+pub(crate) mod promotion;
+pub(crate) mod unapplied_payment;
+pub(crate) mod voucher;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,10 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_eventlog::EventLog;
-use tael_ids::{OrderId, PaymentId, PromotionId, VoucherId};
+use tael_idempotency::IdempotencyKey;
 use tael_sealed::Keyring;
-use tonic::Status;
 
-use crate::clients::Payments;
+use crate::clients::PaymentClient;
 use crate::domain::code::NoRandomness;
 
 /// How long a worker waits for the database to say what is due, and to write what became of it, before the connection
@@ -33,39 +33,36 @@ pub(crate) struct Orders {
     pub(crate) pool: PgPool,
     pub(crate) log: EventLog,
     pub(crate) keyring: Arc<Keyring>,
-    pub(crate) payments: Payments,
+    pub(crate) payments: PaymentClient,
     pub(crate) clock: Clock,
 }
 
-/// Why a use case did not do its work.
+/// What can fail in every use case, whatever it is about. Each aggregate's error has it as one of its cases.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("the merchant has no order {0}")]
-    OrderNotFound(OrderId),
-    #[error("order {order_id} is {state}")]
-    OrderState { order_id: OrderId, state: &'static str },
-    #[error("order {0} may be paid at this moment, call again")]
-    PaymentInDoubt(OrderId),
-    #[error("order {order_id} has no held money of payment {payment_id}")]
-    HeldPaymentNotFound { order_id: OrderId, payment_id: PaymentId },
-    #[error("this can't be decided about the money of payment {payment_id}: it or its order is {state}")]
-    HeldPaymentState { order_id: OrderId, payment_id: PaymentId, state: &'static str },
-    #[error("nothing is left to pay after the discount")]
-    NothingToPay,
-    #[error("there is no promotion {0}")]
-    PromotionNotFound(PromotionId),
-    #[error("there is no voucher with this code")]
-    VoucherNotFound,
-    #[error("the voucher has {uses_left} uses left")]
-    VoucherUsedUp { voucher_id: VoucherId, uses_left: u32 },
+pub(crate) enum Failure {
     #[error("the idempotency key belongs to another request")]
-    KeyReused(Status),
-    #[error("the payment service did not answer")]
-    Payment(#[source] Status),
+    KeyReused(IdempotencyKey),
     #[error("a row that was just seen is gone")]
     RowVanished,
     #[error("no voucher code could be made")]
-    NoRandomness(#[source] NoRandomness),
+    NoRandomness(#[from] NoRandomness),
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
 }
+
+/// Makes sure that what is stored under a key was made by an equal request.
+fn check_key(key: IdempotencyKey, stored: &[u8]) -> Result<(), Failure> {
+    if key.fingerprint == stored { Ok(()) } else { Err(Failure::KeyReused(key)) }
+}
+
+/// Lets `?` take a use case's error from whatever a [`Failure`] is made of.
+macro_rules! from_failures {
+    ($error:ty: $($cause:ty),+) => {$(
+        impl From<$cause> for $error {
+            fn from(cause: $cause) -> Self {
+                Self::Failure(cause.into())
+            }
+        }
+    )+};
+}
+use from_failures;

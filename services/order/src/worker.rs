@@ -1,12 +1,13 @@
-//! What is done without being asked: giving up orders whose time is up, and giving back money that is not wanted.
+//! What is done without being asked: giving up orders whose time is up, and giving back payments that are not wanted.
 
+use std::error::Error;
 use std::time::Duration;
 
 use tael_grpc::status::Chain;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::usecase::{Error, Orders, expiry, held};
+use crate::usecase::{Orders, expiry, unapplied_payment};
 
 /// Expires orders until `shutdown`; a batch that was begun is ended.
 pub(crate) async fn expire(orders: Orders, interval: Duration, shutdown: CancellationToken) {
@@ -16,10 +17,13 @@ pub(crate) async fn expire(orders: Orders, interval: Duration, shutdown: Cancell
     .await;
 }
 
-/// Gives held money back until `shutdown`; a batch that was begun is ended.
+/// Gives unapplied payments back until `shutdown`; a batch that was begun is ended.
 pub(crate) async fn refund(orders: Orders, interval: Duration, shutdown: CancellationToken) {
-    repeat(interval, held::BATCH, shutdown, || async {
-        orders.refund_due().await.unwrap_or_else(|error| later(&error, "held money could not be given back"))
+    repeat(interval, unapplied_payment::BATCH, shutdown, || async {
+        orders
+            .refund_due()
+            .await
+            .unwrap_or_else(|error| later(&error, "unapplied payments could not be given back"))
     })
     .await;
 }
@@ -42,7 +46,7 @@ async fn repeat<F: Future<Output = usize>>(
     }
 }
 
-fn later(error: &Error, what: &'static str) -> usize {
+fn later(error: &dyn Error, what: &'static str) -> usize {
     tracing::warn!(error = %Chain(error), "{what}");
     0
 }

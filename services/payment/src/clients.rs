@@ -12,7 +12,7 @@ use tael_money::Money;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
 use tael_proto::merchant::v1::{GetMerchantRequest, MerchantState};
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
-use tael_proto::order::v1::{GetOrderRequest, Order, OrderState};
+use tael_proto::order::v1::{GetPayableOrderRequest, OrderState, PayableOrder};
 use tonic::{Code, Status};
 
 /// For so long an approval is believed without asking again. Only approvals are remembered: a merchant who was just
@@ -68,10 +68,10 @@ impl Clients {
         order_id: OrderId,
     ) -> Result<Option<OrderToPay>, ClientError> {
         let request =
-            GetOrderRequest { merchant_id: merchant_id.to_string(), order_id: order_id.to_string() };
+            GetPayableOrderRequest { merchant_id: merchant_id.to_string(), order_id: order_id.to_string() };
         let answer = repeat(&self.order_budget, || {
             let (mut orders, request) = (self.orders.clone(), request.clone());
-            async move { orders.get_order(request).await }
+            async move { orders.get_payable_order(request).await }
         })
         .await;
         match answer {
@@ -108,7 +108,7 @@ impl Clients {
     }
 }
 
-fn read_order(order: Order) -> Result<OrderToPay, Status> {
+fn read_order(order: PayableOrder) -> Result<OrderToPay, Status> {
     let mut fields = Fields::default();
     let total =
         fields.money("order.price.total", order.price.as_ref().and_then(|price| price.total.as_ref()));

@@ -170,7 +170,11 @@ async fn create_order(clients: &mut Clients, shop: &Shop) -> Result<Order, Error
 async fn paid(clients: &mut Clients, shop: &Shop, order: Order) -> Result<Order, Error> {
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
-        let get = GetOrderRequest { merchant_id: shop.id(), order_id: order.order_id.clone() };
+        let get = GetOrderRequest {
+            merchant_id: shop.id(),
+            order_id: order.order_id.clone(),
+            ..Default::default()
+        };
         let order = answer(clients.order.get_order(get).await?.into_inner().order)?;
         if order.state() == OrderState::Paid {
             return Ok(order);

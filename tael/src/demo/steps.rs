@@ -58,7 +58,7 @@ pub(crate) async fn open_shop(
         threshold: Some(cny(200_00)),
         saving: Some(cny(15_00)),
     };
-    clients.order.create_promotion(keyed(promotion)).await?;
+    clients.promotion.create_promotion(keyed(promotion)).await?;
     show("promotion", "满200减15, spend 200 save 15");
     Ok(shop)
 }
@@ -194,7 +194,8 @@ async fn order_when(
 ) -> Result<Order, Error> {
     eventually(what, || {
         let mut client = clients.order.clone();
-        let get = GetOrderRequest { merchant_id: shop.id(), order_id: order_id.to_owned() };
+        let get =
+            GetOrderRequest { merchant_id: shop.id(), order_id: order_id.to_owned(), ..Default::default() };
         async move {
             let order = answer(client.get_order(get).await?.into_inner().order)?;
             Ok(wanted(&order).then_some(order))
@@ -251,10 +252,10 @@ pub(crate) async fn redeem(
         terminal: "till-1".to_owned(),
         operator: "Li".to_owned(),
     };
-    let redeemed = clients.order.redeem_voucher(keyed(redeem.clone())).await?.into_inner();
+    let redeemed = clients.voucher.redeem_voucher(keyed(redeem.clone())).await?.into_inner();
     show("redemption", &redeemed.redemption_id);
     report.check("the voucher has no use left", redeemed.voucher.is_some_and(|v| v.redeemed == v.uses));
-    let again = clients.order.redeem_voucher(keyed(redeem)).await;
+    let again = clients.voucher.redeem_voucher(keyed(redeem)).await;
     report.check(
         "a second redemption is refused",
         again.is_err_and(|status| reason(&status).as_deref() == Some("VOUCHER_USED_UP")),

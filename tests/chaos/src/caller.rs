@@ -14,8 +14,8 @@ use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
 use tael_proto::notification::v1::delivery_service_client::DeliveryServiceClient;
 use tael_proto::notification::v1::webhook_endpoint_service_client::WebhookEndpointServiceClient;
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
-use tael_proto::payment::v1::channel_account_service_client::ChannelAccountServiceClient;
-use tael_proto::payment::v1::integrity_alert_service_client::IntegrityAlertServiceClient;
+use tael_proto::order::v1::unapplied_payment_service_client::UnappliedPaymentServiceClient;
+use tael_proto::order::v1::voucher_service_client::VoucherServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
 use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
@@ -61,12 +61,12 @@ pub struct Caller {
     pub merchant: MerchantServiceClient<Channel>,
     /// Orders.
     pub order: OrderServiceClient<Channel>,
+    /// Vouchers.
+    pub voucher: VoucherServiceClient<Channel>,
+    /// Money that came when an order did not wait for it.
+    pub unapplied_payment: UnappliedPaymentServiceClient<Channel>,
     /// Payments.
     pub payment: PaymentServiceClient<Channel>,
-    /// Channel accounts.
-    pub channel_account: ChannelAccountServiceClient<Channel>,
-    /// What contradicted our record.
-    pub integrity_alert: IntegrityAlertServiceClient<Channel>,
     /// Refunds.
     pub refund: RefundServiceClient<Channel>,
     /// The ledger.
@@ -166,9 +166,9 @@ impl Caller {
         Ok(Self {
             merchant: MerchantServiceClient::new(of(Service::Merchant)),
             order: OrderServiceClient::new(of(Service::Order)),
+            voucher: VoucherServiceClient::new(of(Service::Order)),
+            unapplied_payment: UnappliedPaymentServiceClient::new(of(Service::Order)),
             payment: PaymentServiceClient::new(of(Service::Payment)),
-            channel_account: ChannelAccountServiceClient::new(of(Service::Payment)),
-            integrity_alert: IntegrityAlertServiceClient::new(of(Service::Payment)),
             refund: RefundServiceClient::new(of(Service::Refund)),
             ledger: LedgerServiceClient::new(of(Service::Settlement)),
             fee_schedules: FeeScheduleServiceClient::new(of(Service::Settlement)),

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tael_proto::merchant::v1::{ApproveMerchantRequest, RegisterMerchantRequest};
 use tael_proto::notification::v1::CreateWebhookEndpointRequest;
-use tael_proto::order::v1::{LateMoneyAction, LateMoneyPolicy, SetLateMoneyPolicyRequest};
+use tael_proto::order::v1::{LatePaymentAction, LatePaymentPolicy, SetLatePaymentPolicyRequest};
 use tael_proto::payment::v1::{
     AlipayAccount, AlipayKeys, CreateChannelAccountRequest, create_channel_account_request,
 };
@@ -23,11 +23,11 @@ use crate::receiver::Receiver;
 
 /// What the shops, one after the other, want done with money that comes too late: for a closed order, and beyond the
 /// order's total.
-const LATE_MONEY: [(LateMoneyAction, LateMoneyAction); 4] = [
-    (LateMoneyAction::Hold, LateMoneyAction::Hold),
-    (LateMoneyAction::Accept, LateMoneyAction::Refund),
-    (LateMoneyAction::Refund, LateMoneyAction::Refund),
-    (LateMoneyAction::Accept, LateMoneyAction::Hold),
+const LATE_PAYMENTS: [(LatePaymentAction, LatePaymentAction); 4] = [
+    (LatePaymentAction::Hold, LatePaymentAction::Hold),
+    (LatePaymentAction::Accept, LatePaymentAction::Refund),
+    (LatePaymentAction::Refund, LatePaymentAction::Refund),
+    (LatePaymentAction::Accept, LatePaymentAction::Hold),
 ];
 
 /// A merchant that can sell.
@@ -91,7 +91,7 @@ impl Shop {
         };
         let channel_account_id = caller
             .ask("CreateChannelAccount", Some(&key("account")), account, |mut c, r| async move {
-                c.channel_account.create_channel_account(r).await
+                c.payment.create_channel_account(r).await
             })
             .await?
             .channel_account
@@ -112,14 +112,17 @@ impl Shop {
             })
             .await?;
 
-        let (closed_order, surplus) = LATE_MONEY[number % LATE_MONEY.len()];
-        let policy = SetLateMoneyPolicyRequest {
+        let (closed_order, overpayment) = LATE_PAYMENTS[number % LATE_PAYMENTS.len()];
+        let policy = SetLatePaymentPolicyRequest {
             merchant_id: merchant_id.clone(),
-            policy: Some(LateMoneyPolicy { closed_order: closed_order.into(), surplus: surplus.into() }),
+            policy: Some(LatePaymentPolicy {
+                closed_order: closed_order.into(),
+                overpayment: overpayment.into(),
+            }),
         };
         caller
-            .ask("SetLateMoneyPolicy", Some(&key("late")), policy, |mut c, r| async move {
-                c.order.set_late_money_policy(r).await
+            .ask("SetLatePaymentPolicy", Some(&key("late")), policy, |mut c, r| async move {
+                c.unapplied_payment.set_late_payment_policy(r).await
             })
             .await?;
 

@@ -93,11 +93,8 @@ impl Verdict {
         self.refunds(books);
         self.ledger(books);
         self.webhooks(books, received);
-        for alert in &books.integrity_alerts {
-            self.wrong(format!(
-                "integrity alert {} of {}: {}",
-                alert.integrity_alert_id, alert.payment_id, alert.field
-            ));
+        for alarm in &books.alarms {
+            self.wrong(format!("alarm {} of {}: {}", alarm.alarm_id, alarm.payment_id, alarm.field));
         }
     }
 
@@ -188,7 +185,7 @@ impl Verdict {
             for refund in &books.refunds {
                 // A refund that gives back late money is made by the platform itself.
                 let late = orders.get(refund.order_id.as_str()).is_some_and(|order| {
-                    order.held_payments.iter().any(|held| held.refund_id == refund.refund_id)
+                    order.unapplied_payments.iter().any(|held| held.refund_id == refund.refund_id)
                 });
                 self.expect(late || promised.contains(refund.refund_id.as_str()), || {
                     format!("refund {} of {} was promised to nobody", refund.refund_id, refund.order_id)

@@ -143,7 +143,11 @@ impl Seller {
     pub async fn order_when(&self, order_id: &str, what: &str, wanted: impl Fn(&Order) -> bool) -> Order {
         eventually(&format!("order {order_id} {what}"), || {
             let mut client = self.clients.order.clone();
-            let get = GetOrderRequest { merchant_id: self.shop.id(), order_id: order_id.to_owned() };
+            let get = GetOrderRequest {
+                merchant_id: self.shop.id(),
+                order_id: order_id.to_owned(),
+                ..Default::default()
+            };
             let wanted = &wanted;
             async move {
                 let order = client.get_order(get).await.expect("an order").into_inner().order?;

@@ -1,4 +1,12 @@
 //! Orders and the ways they go.
+//!
+//! ```text
+//!  pending_payment ─▶ paid ◀── late payment accepted ──┐
+//!        ├──────────▶ cancelled ───────────────────────┤
+//!        └──────────▶ expired ─────────────────────────┘
+//! ```
+//!
+//! What was refunded of a paid order is beside its state, not in it.
 
 use std::fmt;
 
@@ -6,9 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use tael_ids::{LineId, MerchantId, OrderId, PaymentId};
 use tael_money::Money;
 
-use super::held::{HeldPayment, Reason};
 use super::price::{Basket, Item, LinePrice, Price};
-use super::voucher::Voucher;
 
 /// What a buyer buys from a merchant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +26,8 @@ pub(crate) struct Order {
     pub(crate) state: State,
     pub(crate) lines: Vec<Line>,
     pub(crate) price: Price,
-    pub(crate) contact: Option<Contact>,
     /// At most the total; above zero only when paid.
     pub(crate) refunded: Money,
-    pub(crate) vouchers: Vec<Voucher>,
-    pub(crate) held_payments: Vec<HeldPayment>,
     pub(crate) create_time: Timestamp,
     pub(crate) expire_time: Timestamp,
 }
@@ -62,13 +65,35 @@ pub(crate) enum Decision {
 
 /// What becomes of money that came for an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Receipt {
+pub(crate) enum Allocation {
     /// It pays the order.
     Pays,
     /// It paid the order before.
     AlreadyApplied,
     /// The order can't take it, for this reason.
-    Late(Reason),
+    Unapplied(UnappliedReason),
+}
+
+/// Why an order could not take money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnappliedReason {
+    /// It was cancelled or had expired.
+    ClosedOrder,
+    /// Another payment had paid it.
+    AlreadyPaid,
+    /// The amount was not its total.
+    Amount,
+}
+
+impl UnappliedReason {
+    /// The name under which it is stored.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ClosedOrder => "closed_order",
+            Self::AlreadyPaid => "already_paid",
+            Self::Amount => "amount",
+        }
+    }
 }
 
 impl State {
@@ -94,17 +119,17 @@ impl State {
     }
 
     /// Decides on money that came for an order with this total.
-    pub(crate) fn receive(self, total: Money, payment: PaymentId, amount: Money) -> Receipt {
+    pub(crate) fn allocate(self, total: Money, payment: PaymentId, amount: Money) -> Allocation {
         match self {
-            Self::PendingPayment if amount == total => Receipt::Pays,
-            Self::Paid { payment_id, .. } if payment_id == payment => Receipt::AlreadyApplied,
-            Self::PendingPayment => Receipt::Late(Reason::Amount),
+            Self::PendingPayment if amount == total => Allocation::Pays,
+            Self::Paid { payment_id, .. } if payment_id == payment => Allocation::AlreadyApplied,
+            Self::PendingPayment => Allocation::Unapplied(UnappliedReason::Amount),
             // A wrong amount stays wrong whatever the order does, and so the reason can be told afterwards, too.
             Self::Paid { .. } | Self::Cancelled | Self::Expired if amount != total => {
-                Receipt::Late(Reason::Amount)
+                Allocation::Unapplied(UnappliedReason::Amount)
             }
-            Self::Paid { .. } => Receipt::Late(Reason::AlreadyPaid),
-            Self::Cancelled | Self::Expired => Receipt::Late(Reason::ClosedOrder),
+            Self::Paid { .. } => Allocation::Unapplied(UnappliedReason::AlreadyPaid),
+            Self::Cancelled | Self::Expired => Allocation::Unapplied(UnappliedReason::ClosedOrder),
         }
     }
 }
@@ -214,10 +239,7 @@ impl NewOrder {
             state: State::PendingPayment,
             lines: lines.collect(),
             price,
-            contact: self.contact,
             refunded: Money::zero(price.total.currency()),
-            vouchers: Vec::new(),
-            held_payments: Vec::new(),
             create_time: now,
             expire_time: now + self.expire_after,
         }
@@ -256,20 +278,20 @@ mod tests {
         let (ours, other) = (PaymentId::new(), PaymentId::new());
         let paid = State::Paid { payment_id: ours, at: Timestamp::UNIX_EPOCH };
         let table = [
-            (State::PendingPayment, ours, total, Receipt::Pays),
-            (State::PendingPayment, ours, less, Receipt::Late(Reason::Amount)),
-            (State::PendingPayment, ours, foreign, Receipt::Late(Reason::Amount)),
-            (paid, ours, total, Receipt::AlreadyApplied),
-            (paid, ours, less, Receipt::AlreadyApplied),
-            (paid, other, total, Receipt::Late(Reason::AlreadyPaid)),
-            (paid, other, less, Receipt::Late(Reason::Amount)),
-            (State::Cancelled, ours, total, Receipt::Late(Reason::ClosedOrder)),
-            (State::Cancelled, ours, less, Receipt::Late(Reason::Amount)),
-            (State::Expired, ours, total, Receipt::Late(Reason::ClosedOrder)),
-            (State::Expired, ours, foreign, Receipt::Late(Reason::Amount)),
+            (State::PendingPayment, ours, total, Allocation::Pays),
+            (State::PendingPayment, ours, less, Allocation::Unapplied(UnappliedReason::Amount)),
+            (State::PendingPayment, ours, foreign, Allocation::Unapplied(UnappliedReason::Amount)),
+            (paid, ours, total, Allocation::AlreadyApplied),
+            (paid, ours, less, Allocation::AlreadyApplied),
+            (paid, other, total, Allocation::Unapplied(UnappliedReason::AlreadyPaid)),
+            (paid, other, less, Allocation::Unapplied(UnappliedReason::Amount)),
+            (State::Cancelled, ours, total, Allocation::Unapplied(UnappliedReason::ClosedOrder)),
+            (State::Cancelled, ours, less, Allocation::Unapplied(UnappliedReason::Amount)),
+            (State::Expired, ours, total, Allocation::Unapplied(UnappliedReason::ClosedOrder)),
+            (State::Expired, ours, foreign, Allocation::Unapplied(UnappliedReason::Amount)),
         ];
         for (state, payment, amount, expected) in table {
-            assert_eq!(state.receive(total, payment, amount), expected, "{state:?} {amount}");
+            assert_eq!(state.allocate(total, payment, amount), expected, "{state:?} {amount}");
         }
     }
 }

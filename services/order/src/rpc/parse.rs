@@ -9,11 +9,11 @@ use tael_proto::order::v1 as wire;
 use tonic::Status;
 
 use crate::domain::code::VoucherCode;
-use crate::domain::held::{Action, Policy, Resolution, SurplusAction};
 use crate::domain::order::{Contact, Fulfilment, NewLine, NewOrder};
 use crate::domain::price::{Basket, Item, Part, Problem};
+use crate::domain::unapplied_payment::{Action, LatePaymentPolicy, OverpaymentAction, Resolution};
 use crate::domain::voucher::NewRedemption;
-use crate::usecase::held::Resolve;
+use crate::usecase::unapplied_payment::Resolve;
 
 const MAX_LINES: usize = 100;
 const MAX_QUANTITY: u32 = 9999;
@@ -163,7 +163,9 @@ pub(super) fn merchant(merchant_id: &str) -> Result<MerchantId, Status> {
     fields.finish(|| merchant_id)
 }
 
-pub(super) fn set_policy(request: &wire::SetLateMoneyPolicyRequest) -> Result<(MerchantId, Policy), Status> {
+pub(super) fn set_late_payment_policy(
+    request: &wire::SetLatePaymentPolicyRequest,
+) -> Result<(MerchantId, LatePaymentPolicy), Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let policy = match request.policy {
@@ -173,42 +175,44 @@ pub(super) fn set_policy(request: &wire::SetLateMoneyPolicyRequest) -> Result<(M
     fields.finish(|| Some((merchant_id?, policy?)))
 }
 
-fn policy(fields: &mut Fields, given: wire::LateMoneyPolicy) -> Option<Policy> {
+fn policy(fields: &mut Fields, given: wire::LatePaymentPolicy) -> Option<LatePaymentPolicy> {
     let closed_order = match fields.choice("policy.closed_order", given.closed_order) {
-        None | Some(wire::LateMoneyAction::Unspecified) => None,
-        Some(wire::LateMoneyAction::Hold) => Some(Action::Hold),
-        Some(wire::LateMoneyAction::Accept) => Some(Action::Accept),
-        Some(wire::LateMoneyAction::Refund) => Some(Action::Refund),
+        None | Some(wire::LatePaymentAction::Unspecified) => None,
+        Some(wire::LatePaymentAction::Hold) => Some(Action::Hold),
+        Some(wire::LatePaymentAction::Accept) => Some(Action::Accept),
+        Some(wire::LatePaymentAction::Refund) => Some(Action::Refund),
     };
-    let surplus = match fields.choice("policy.surplus", given.surplus) {
-        None | Some(wire::LateMoneyAction::Unspecified) => None,
-        Some(wire::LateMoneyAction::Hold) => Some(SurplusAction::Hold),
-        Some(wire::LateMoneyAction::Refund) => Some(SurplusAction::Refund),
-        Some(wire::LateMoneyAction::Accept) => fields.bad("policy.surplus", "must be HOLD or REFUND"),
+    let overpayment = match fields.choice("policy.overpayment", given.overpayment) {
+        None | Some(wire::LatePaymentAction::Unspecified) => None,
+        Some(wire::LatePaymentAction::Hold) => Some(OverpaymentAction::Hold),
+        Some(wire::LatePaymentAction::Refund) => Some(OverpaymentAction::Refund),
+        Some(wire::LatePaymentAction::Accept) => fields.bad("policy.overpayment", "must be HOLD or REFUND"),
     };
-    Some(Policy { closed_order: closed_order?, surplus: surplus? })
+    Some(LatePaymentPolicy { closed_order: closed_order?, overpayment: overpayment? })
 }
 
-pub(super) fn list_held_payments(
-    request: &wire::ListHeldPaymentsRequest,
+pub(super) fn list_unapplied_payments(
+    request: &wire::ListUnappliedPaymentsRequest,
 ) -> Result<(MerchantId, Page), Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
-    let scope = ["ListHeldPayments", &request.merchant_id];
+    let scope = ["ListUnappliedPayments", &request.merchant_id];
     let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
     fields.finish(|| Some((merchant_id?, page?)))
 }
 
-pub(super) fn resolve_held_payment(request: &wire::ResolveHeldPaymentRequest) -> Result<Resolve, Status> {
+pub(super) fn resolve_unapplied_payment(
+    request: &wire::ResolveUnappliedPaymentRequest,
+) -> Result<Resolve, Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let order_id = fields.id::<OrderId>("order_id", &request.order_id);
     let payment_id = fields.id::<PaymentId>("payment_id", &request.payment_id);
     let how = match fields.choice("action", request.action) {
-        None | Some(wire::LateMoneyAction::Unspecified) => None,
-        Some(wire::LateMoneyAction::Accept) => Some(Resolution::Accept),
-        Some(wire::LateMoneyAction::Refund) => Some(Resolution::Refund),
-        Some(wire::LateMoneyAction::Hold) => fields.bad("action", "must be ACCEPT or REFUND"),
+        None | Some(wire::LatePaymentAction::Unspecified) => None,
+        Some(wire::LatePaymentAction::Accept) => Some(Resolution::Accept),
+        Some(wire::LatePaymentAction::Refund) => Some(Resolution::Refund),
+        Some(wire::LatePaymentAction::Hold) => fields.bad("action", "must be ACCEPT or REFUND"),
     };
     let operator = fields.text("operator", &request.operator, 1..=64);
     fields.finish(|| {

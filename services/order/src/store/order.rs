@@ -1,4 +1,4 @@
-//! Orders with their lines, vouchers and held payments.
+//! Orders with their lines, vouchers and unapplied payments.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use tael_money::Money;
 use tael_sealed::Keyring;
 use uuid::Uuid;
 
-use super::received::columns;
-use super::{count, currency, expect_rows, held, inconsistent, rest, voucher};
+use super::{columns, count, currency, expect_rows, inconsistent, rest, unapplied_payment, voucher};
 use crate::contact;
-use crate::domain::order::{Fulfilment, Line, Order, State};
+use crate::domain::details::OrderDetails;
+use crate::domain::order::{Contact, Fulfilment, Line, Order, State};
 use crate::domain::price::{Item, LinePrice, Price};
 
 /// Inserts an order unless its idempotency key was used; says whether it did. The lines are inserted apart.
@@ -23,9 +23,10 @@ pub(crate) async fn insert(
     conn: &mut PgConnection,
     keyring: &Keyring,
     order: &Order,
-    guard: &IdempotencyKey,
+    contact: Option<&Contact>,
+    key: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
-    let contact = order.contact.as_ref().map(|contact| contact::seal(keyring, order.id, contact));
+    let contact = contact.map(|contact| contact::seal(keyring, order.id, contact));
     let inserted = sqlx::query!(
         "insert into orders (merchant_id, order_id, merchant_reference, state, currency, items_minor, discount_minor,
                              shipping_minor, total_minor, promotion_id, contact, create_time, expire_time,
@@ -45,8 +46,8 @@ pub(crate) async fn insert(
         contact,
         order.create_time.to_sqlx() as _,
         order.expire_time.to_sqlx() as _,
-        guard.key,
-        guard.fingerprint,
+        key.key,
+        key.fingerprint,
     )
     .execute(conn)
     .await?;
@@ -152,13 +153,12 @@ struct OrderRow {
     shipping_minor: i64,
     total_minor: i64,
     promotion_id: Option<Uuid>,
-    contact: Option<Vec<u8>>,
     payment_id: Option<Uuid>,
     pay_time: Option<jiff_sqlx::Timestamp>,
     refunded_minor: i64,
     create_time: jiff_sqlx::Timestamp,
     expire_time: jiff_sqlx::Timestamp,
-    has_held: bool,
+    has_unapplied: bool,
 }
 
 /// Returns the orders with these ids, newest first, each with all that belongs to it. The number of statements does
@@ -166,16 +166,15 @@ struct OrderRow {
 #[tracing::instrument(name = "db.order.load", skip_all)]
 pub(crate) async fn load(
     conn: &mut PgConnection,
-    keyring: &Keyring,
     merchant_id: MerchantId,
     ids: &[Uuid],
-) -> Result<Vec<Order>, sqlx::Error> {
+) -> Result<Vec<OrderDetails>, sqlx::Error> {
     let rows = sqlx::query_as!(
         OrderRow,
         r#"select order_id, merchant_reference, state, currency, items_minor, discount_minor, shipping_minor,
-                  total_minor, promotion_id, contact, payment_id, pay_time, refunded_minor, create_time, expire_time,
+                  total_minor, promotion_id, payment_id, pay_time, refunded_minor, create_time, expire_time,
                   exists (select from held_payment h
-                          where h.merchant_id = o.merchant_id and h.order_id = o.order_id) as "has_held!"
+                          where h.merchant_id = o.merchant_id and h.order_id = o.order_id) as "has_unapplied!"
            from orders o where merchant_id = $1 and order_id = any($2) order by order_id desc"#,
         merchant_id.uuid(),
         ids,
@@ -184,40 +183,39 @@ pub(crate) async fn load(
     .await?;
 
     // Each statement sees a moment of its own. That is harmless: lines never change, vouchers come in the
-    // transaction that pays their order, and what was held stays listed; that an order took it may be seen a moment
-    // before the order is seen to be paid.
-    let has_held = rows.iter().any(|row| row.has_held);
+    // transaction that pays their order, and what was unapplied stays listed; that an order took it may be seen a
+    // moment before the order is seen to be paid.
+    let has_unapplied = rows.iter().any(|row| row.has_unapplied);
     let mut orders = Vec::with_capacity(rows.len());
     let mut at = HashMap::with_capacity(rows.len());
     for row in rows {
         at.insert(row.order_id, orders.len());
-        orders.push(order(keyring, merchant_id, row)?);
+        orders.push(OrderDetails::from(order(merchant_id, row)?));
     }
     if orders.is_empty() {
         return Ok(orders);
     }
     load_lines(conn, merchant_id, ids, &mut orders, &at).await?;
-    if orders.iter().any(|order| matches!(order.state, State::Paid { .. })) {
+    if orders.iter().any(|details| matches!(details.order.state, State::Paid { .. })) {
         for voucher in voucher::of_orders(conn, merchant_id, ids).await? {
             if let Some(&at) = at.get(&voucher.order_id.uuid()) {
                 orders[at].vouchers.push(voucher);
             }
         }
     }
-    if has_held {
-        for held in held::of_orders(conn, merchant_id, ids).await? {
-            if let Some(&at) = at.get(&held.order_id.uuid()) {
-                orders[at].held_payments.push(held);
+    if has_unapplied {
+        for payment in unapplied_payment::of_orders(conn, merchant_id, ids).await? {
+            if let Some(&at) = at.get(&payment.order_id.uuid()) {
+                orders[at].unapplied_payments.push(payment);
             }
         }
     }
     Ok(orders)
 }
 
-fn order(keyring: &Keyring, merchant_id: MerchantId, row: OrderRow) -> Result<Order, sqlx::Error> {
+fn order(merchant_id: MerchantId, row: OrderRow) -> Result<Order, sqlx::Error> {
     let id = OrderId::from_uuid(row.order_id);
     let currency = currency("orders", id, &row.currency)?;
-    let contact = row.contact.map(|sealed| contact::open(keyring, id, &sealed)).transpose();
     Ok(Order {
         id,
         merchant_id,
@@ -231,13 +229,32 @@ fn order(keyring: &Keyring, merchant_id: MerchantId, row: OrderRow) -> Result<Or
             total: Money::new(row.total_minor, currency),
             promotion_id: row.promotion_id.map(PromotionId::from_uuid),
         },
-        contact: contact.map_err(|e| inconsistent("orders", "contact", id, e.to_string()))?,
         refunded: Money::new(row.refunded_minor, currency),
-        vouchers: Vec::new(),
-        held_payments: Vec::new(),
         create_time: row.create_time.to_jiff(),
         expire_time: row.expire_time.to_jiff(),
     })
+}
+
+/// Returns how to reach the buyer of an order; none when the order has no contact, or there is no such order.
+#[tracing::instrument(name = "db.order.contact", skip_all)]
+pub(crate) async fn contact(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    merchant_id: MerchantId,
+    id: OrderId,
+) -> Result<Option<Contact>, sqlx::Error> {
+    let sealed = sqlx::query_scalar!(
+        "select contact from orders where merchant_id = $1 and order_id = $2",
+        merchant_id.uuid(),
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?
+    .flatten();
+    sealed
+        .map(|sealed| contact::open(keyring, id, &sealed))
+        .transpose()
+        .map_err(|e| inconsistent("orders", "contact", id, e.to_string()))
 }
 
 /// Reads a state from its columns, which must agree.
@@ -262,7 +279,7 @@ async fn load_lines(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
     ids: &[Uuid],
-    orders: &mut [Order],
+    orders: &mut [OrderDetails],
     at: &HashMap<Uuid, usize>,
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
@@ -276,10 +293,11 @@ async fn load_lines(
     for row in rows {
         let id = LineId::from_uuid(row.line_id);
         let Some(&at) = at.get(&row.order_id) else { continue };
-        let currency = orders[at].price.total.currency();
+        let order = &mut orders[at].order;
+        let currency = order.price.total.currency();
         let subtotal = Money::new(row.subtotal_minor, currency);
         let discount = Money::new(row.discount_minor, currency);
-        orders[at].lines.push(Line {
+        order.lines.push(Line {
             id,
             sku: row.sku,
             name: row.name,

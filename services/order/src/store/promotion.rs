@@ -20,6 +20,21 @@ struct PromotionRow {
     saving_minor: i64,
     create_time: jiff_sqlx::Timestamp,
     end_time: Option<jiff_sqlx::Timestamp>,
+    fingerprint: Vec<u8>,
+}
+
+/// Reads whole rows; the columns are listed here and nowhere else.
+macro_rules! rows {
+    ($before:literal, $after:literal, $($arguments:tt)*) => {
+        sqlx::query_as!(
+            PromotionRow,
+            $before
+                + " merchant_id, promotion_id, name, currency, threshold_minor, saving_minor, create_time, end_time,
+                    fingerprint "
+                + $after,
+            $($arguments)*
+        )
+    };
 }
 
 impl TryFrom<PromotionRow> for Promotion {
@@ -45,7 +60,7 @@ impl TryFrom<PromotionRow> for Promotion {
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     promotion: &Promotion,
-    guard: &IdempotencyKey,
+    key: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into promotion (merchant_id, promotion_id, name, currency, threshold_minor, saving_minor,
@@ -59,8 +74,8 @@ pub(crate) async fn insert(
         promotion.threshold.minor(),
         promotion.saving.minor(),
         promotion.create_time.to_sqlx() as _,
-        guard.key,
-        guard.fingerprint,
+        key.key,
+        key.fingerprint,
     )
     .execute(conn)
     .await?;
@@ -74,27 +89,17 @@ pub(crate) async fn by_key(
     merchant_id: MerchantId,
     key: &str,
 ) -> Result<Option<(Promotion, Vec<u8>)>, sqlx::Error> {
-    let row = sqlx::query!(
-        "select merchant_id, promotion_id, name, currency, threshold_minor, saving_minor, create_time, end_time,
-                fingerprint
-         from promotion where merchant_id = $1 and idempotency_key = $2",
+    let row = rows!(
+        "select",
+        "from promotion where merchant_id = $1 and idempotency_key = $2",
         merchant_id.uuid(),
         key,
     )
     .fetch_optional(conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let promotion = PromotionRow {
-        merchant_id: row.merchant_id,
-        promotion_id: row.promotion_id,
-        name: row.name,
-        currency: row.currency,
-        threshold_minor: row.threshold_minor,
-        saving_minor: row.saving_minor,
-        create_time: row.create_time,
-        end_time: row.end_time,
-    };
-    Ok(Some((promotion.try_into()?, row.fingerprint)))
+    let Some(mut row) = row else { return Ok(None) };
+    let fingerprint = std::mem::take(&mut row.fingerprint);
+    Ok(Some((row.try_into()?, fingerprint)))
 }
 
 /// Returns what a merchant's promotions offer in a currency now.
@@ -130,10 +135,9 @@ pub(crate) async fn list(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Promotion>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        PromotionRow,
-        "select merchant_id, promotion_id, name, currency, threshold_minor, saving_minor, create_time, end_time
-         from promotion where merchant_id = $1 and promotion_id < $2 order by promotion_id desc limit $3",
+    let rows = rows!(
+        "select",
+        "from promotion where merchant_id = $1 and promotion_id < $2 order by promotion_id desc limit $3",
         merchant_id.uuid(),
         after.unwrap_or(Uuid::max()),
         limit,
@@ -151,11 +155,9 @@ pub(crate) async fn end(
     id: PromotionId,
     now: Timestamp,
 ) -> Result<Option<Promotion>, sqlx::Error> {
-    sqlx::query_as!(
-        PromotionRow,
-        "update promotion set end_time = coalesce(end_time, $3)
-         where merchant_id = $1 and promotion_id = $2
-         returning merchant_id, promotion_id, name, currency, threshold_minor, saving_minor, create_time, end_time",
+    rows!(
+        "update promotion set end_time = coalesce(end_time, $3) where merchant_id = $1 and promotion_id = $2 returning",
+        "",
         merchant_id.uuid(),
         id.uuid(),
         now.to_sqlx() as _,

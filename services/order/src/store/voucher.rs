@@ -7,11 +7,12 @@ use tael_idempotency::IdempotencyKey;
 use tael_ids::{LineId, MerchantId, OrderId, RedemptionId, VoucherId};
 use uuid::Uuid;
 
-use super::{count, expect_rows, inconsistent, received};
+use super::{columns, count, expect_rows, inconsistent};
 use crate::domain::code::VoucherCode;
 use crate::domain::voucher::{NewRedemption, Redemption, Voucher};
 
 struct VoucherRow {
+    merchant_id: Uuid,
     voucher_id: Uuid,
     order_id: Uuid,
     line_id: Uuid,
@@ -20,6 +21,19 @@ struct VoucherRow {
     redeemed: i32,
     voided: i32,
     issue_time: jiff_sqlx::Timestamp,
+}
+
+/// Reads whole rows; the columns are listed here and nowhere else.
+macro_rules! rows {
+    ($before:literal, $after:literal, $($arguments:tt)*) => {
+        sqlx::query_as!(
+            VoucherRow,
+            $before
+                + " merchant_id, voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time "
+                + $after,
+            $($arguments)*
+        )
+    };
 }
 
 impl TryFrom<VoucherRow> for Voucher {
@@ -77,10 +91,9 @@ pub(crate) async fn of_orders(
     merchant_id: MerchantId,
     order_ids: &[Uuid],
 ) -> Result<Vec<Voucher>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        VoucherRow,
-        "select voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time
-         from voucher where merchant_id = $1 and order_id = any($2) order by voucher_id",
+    let rows = rows!(
+        "select",
+        "from voucher where merchant_id = $1 and order_id = any($2) order by voucher_id",
         merchant_id.uuid(),
         order_ids,
     )
@@ -96,17 +109,11 @@ pub(crate) async fn by_code(
     merchant_id: MerchantId,
     code: VoucherCode,
 ) -> Result<Option<Voucher>, sqlx::Error> {
-    sqlx::query_as!(
-        VoucherRow,
-        "select voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time
-         from voucher where merchant_id = $1 and code = $2",
-        merchant_id.uuid(),
-        code.compact(),
-    )
-    .fetch_optional(conn)
-    .await?
-    .map(Voucher::try_from)
-    .transpose()
+    rows!("select", "from voucher where merchant_id = $1 and code = $2", merchant_id.uuid(), code.compact(),)
+        .fetch_optional(conn)
+        .await?
+        .map(Voucher::try_from)
+        .transpose()
 }
 
 /// Takes uses off the voucher with this code, if it has so many left, and returns it as it is then. Of redemptions
@@ -118,11 +125,10 @@ pub(crate) async fn redeem(
     code: VoucherCode,
     count: u32,
 ) -> Result<Option<Voucher>, sqlx::Error> {
-    sqlx::query_as!(
-        VoucherRow,
+    rows!(
         "update voucher set redeemed = redeemed + $3
-         where merchant_id = $1 and code = $2 and redeemed + voided + $3 <= uses
-         returning voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time",
+         where merchant_id = $1 and code = $2 and redeemed + voided + $3 <= uses returning",
+        "",
         merchant_id.uuid(),
         code.compact(),
         count.cast_signed(),
@@ -141,7 +147,7 @@ pub(crate) async fn insert_redemption(
     new: &NewRedemption,
     made: &Redemption,
     now: Timestamp,
-    guard: &IdempotencyKey,
+    key: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into redemption (merchant_id, redemption_id, voucher_id, count, terminal, operator, redeemed_after,
@@ -157,8 +163,8 @@ pub(crate) async fn insert_redemption(
         made.voucher.redeemed.cast_signed(),
         made.voucher.voided.cast_signed(),
         now.to_sqlx() as _,
-        guard.key,
-        guard.fingerprint,
+        key.key,
+        key.fingerprint,
     )
     .execute(conn)
     .await?;
@@ -174,7 +180,7 @@ pub(crate) async fn redemption_by_key(
 ) -> Result<Option<(Redemption, Vec<u8>)>, sqlx::Error> {
     let row = sqlx::query!(
         "select r.redemption_id, r.redeemed_after, r.voided_after, r.fingerprint,
-                v.voucher_id, v.order_id, v.line_id, v.code, v.uses, v.issue_time
+                v.merchant_id, v.voucher_id, v.order_id, v.line_id, v.code, v.uses, v.issue_time
          from redemption r join voucher v using (merchant_id, voucher_id)
          where r.merchant_id = $1 and r.idempotency_key = $2",
         merchant_id.uuid(),
@@ -184,6 +190,7 @@ pub(crate) async fn redemption_by_key(
     .await?;
     let Some(row) = row else { return Ok(None) };
     let voucher = VoucherRow {
+        merchant_id: row.merchant_id,
         voucher_id: row.voucher_id,
         order_id: row.order_id,
         line_id: row.line_id,
@@ -203,31 +210,17 @@ pub(crate) async fn lock_of_orders(
     conn: &mut PgConnection,
     orders: &[(MerchantId, OrderId)],
 ) -> Result<Vec<(MerchantId, Voucher)>, sqlx::Error> {
-    let (merchants, ids) = received::columns(orders);
-    let rows = sqlx::query!(
-        "select merchant_id, voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time from voucher
-         where (merchant_id, order_id) in (select * from unnest($1::uuid[], $2::uuid[]))
+    let (merchants, ids) = columns(orders);
+    let rows = rows!(
+        "select",
+        "from voucher where (merchant_id, order_id) in (select * from unnest($1::uuid[], $2::uuid[]))
          order by merchant_id, voucher_id for no key update",
         &merchants,
         &ids,
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let voucher = VoucherRow {
-                voucher_id: row.voucher_id,
-                order_id: row.order_id,
-                line_id: row.line_id,
-                code: row.code,
-                uses: row.uses,
-                redeemed: row.redeemed,
-                voided: row.voided,
-                issue_time: row.issue_time,
-            };
-            Ok((MerchantId::from_uuid(row.merchant_id), voucher.try_into()?))
-        })
-        .collect()
+    rows.into_iter().map(|row| Ok((MerchantId::from_uuid(row.merchant_id), row.try_into()?))).collect()
 }
 
 /// Writes the voided uses of vouchers that are locked.

@@ -8,7 +8,8 @@ use tael_ids::{MerchantId, OrderId};
 use tael_postgres::within;
 use tracing::Instrument as _;
 
-use super::{CLAIM_LIMIT, Error, Orders, WRITE_LIMIT};
+use super::order::OrderError;
+use super::{CLAIM_LIMIT, Orders, WRITE_LIMIT};
 use crate::clients::Closing;
 use crate::domain::order::{Decision, GiveUp};
 use crate::{events, store};
@@ -25,7 +26,7 @@ const LEASE: SignedDuration = SignedDuration::from_secs(20);
 impl Orders {
     /// Gives up a batch of orders whose time is up: those whose payments are known to be closed expire, in one
     /// transaction; the others are tried again later. Returns how many were taken.
-    pub(crate) async fn expire_due(&self) -> Result<usize, Error> {
+    pub(crate) async fn expire_due(&self) -> Result<usize, OrderError> {
         let now = self.clock.now();
         let claim = async {
             let mut conn = self.pool.acquire().await?;
@@ -40,7 +41,7 @@ impl Orders {
         Ok(taken)
     }
 
-    async fn expire_batch(&self, due: Vec<(MerchantId, OrderId)>) -> Result<(), Error> {
+    async fn expire_batch(&self, due: Vec<(MerchantId, OrderId)>) -> Result<(), OrderError> {
         let closing = due.into_iter().map(|(merchant_id, order_id)| {
             let payments = self.payments.clone();
             async move {
@@ -71,11 +72,11 @@ impl Orders {
     }
 
     /// Expires orders whose payments are closed.
-    async fn expire_closed(&self, closed: &[(MerchantId, OrderId)]) -> Result<(), Error> {
+    async fn expire_closed(&self, closed: &[(MerchantId, OrderId)]) -> Result<(), OrderError> {
         // As when cancelling: a payment that slips in between is refused, or its money is held.
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
-        let expired: Vec<_> = store::received::lock(&mut tx, closed)
+        let expired: Vec<_> = store::locked_order::lock(&mut tx, closed)
             .await?
             .into_iter()
             .filter(|order| order.state.give_up(GiveUp::Expire) == Decision::Move)

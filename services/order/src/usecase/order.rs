@@ -6,51 +6,87 @@ use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, OrderId};
 use uuid::Uuid;
 
-use super::{Error, Orders};
-use crate::clients::Closing;
-use crate::domain::order::{Decision, GiveUp, NewOrder, Order};
+use super::{Failure, Orders, check_key, from_failures};
+use crate::clients::{Closing, PaymentUnavailable};
+use crate::domain::details::OrderDetails;
+use crate::domain::order::{Contact, Decision, GiveUp, NewOrder, Order};
 use crate::{events, store};
+
+/// Why something was not done with an order.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OrderError {
+    #[error("the merchant has no order {0}")]
+    NotFound(OrderId),
+    #[error("order {order_id} is {state}")]
+    State { order_id: OrderId, state: &'static str },
+    #[error("order {0} may be paid at this moment, call again")]
+    PaymentInDoubt(OrderId),
+    #[error("nothing is left to pay after the discount")]
+    NothingToPay,
+    #[error(transparent)]
+    Payment(#[from] PaymentUnavailable),
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+from_failures!(OrderError: sqlx::Error);
 
 impl Orders {
     /// Prices and stores an order.
-    pub(crate) async fn create(&self, new: NewOrder, guard: IdempotencyKey) -> Result<Order, Error> {
+    pub(crate) async fn create(
+        &self,
+        new: NewOrder,
+        key: IdempotencyKey,
+    ) -> Result<OrderDetails, OrderError> {
         let merchant_id = new.merchant_id;
         let mut tx = self.pool.begin().await?;
         let offers = store::promotion::offers(&mut tx, merchant_id, new.basket.currency()).await?;
         let Ok((price, lines)) = new.basket.price(&offers) else {
             // An equal call before may have been priced when this promotion had not begun: it is answered alike.
-            return self.made_before(&mut tx, merchant_id, &guard).await?.ok_or(Error::NothingToPay);
+            return self.made_before(&mut tx, merchant_id, key).await?.ok_or(OrderError::NothingToPay);
         };
+        let contact = new.contact.clone();
         let order = new.place(price, lines, self.clock.now());
-        if !store::order::insert(&mut tx, &self.keyring, &order, &guard).await? {
-            return self.made_before(&mut tx, merchant_id, &guard).await?.ok_or(Error::RowVanished);
+        if !store::order::insert(&mut tx, &self.keyring, &order, contact.as_ref(), &key).await? {
+            let before = self.made_before(&mut tx, merchant_id, key).await?;
+            return Ok(before.ok_or(Failure::RowVanished)?);
         }
         store::order::insert_lines(&mut tx, &order).await?;
         self.log.append(&mut tx, &[events::created(&order)]).await?;
         tx.commit().await?;
         crash_point("order.create.committed");
         self.log.wake();
-        Ok(order)
+        Ok(order.into())
     }
 
     async fn made_before(
         &self,
         conn: &mut PgConnection,
         merchant_id: MerchantId,
-        guard: &IdempotencyKey,
-    ) -> Result<Option<Order>, Error> {
-        let Some((id, fingerprint)) = store::order::id_by_key(conn, merchant_id, &guard.key).await? else {
+        key: IdempotencyKey,
+    ) -> Result<Option<OrderDetails>, Failure> {
+        let Some((id, fingerprint)) = store::order::id_by_key(conn, merchant_id, &key.key).await? else {
             return Ok(None);
         };
-        guard.check(&fingerprint).map_err(Error::KeyReused)?;
-        Ok(store::order::load(conn, &self.keyring, merchant_id, &[id.uuid()]).await?.pop())
+        check_key(key, &fingerprint)?;
+        Ok(store::order::load(conn, merchant_id, &[id.uuid()]).await?.pop())
     }
 
     /// Returns an order.
-    pub(crate) async fn get(&self, merchant_id: MerchantId, id: OrderId) -> Result<Order, Error> {
+    pub(crate) async fn get(&self, merchant_id: MerchantId, id: OrderId) -> Result<OrderDetails, OrderError> {
         let mut conn = self.pool.acquire().await?;
-        let mut orders = store::order::load(&mut conn, &self.keyring, merchant_id, &[id.uuid()]).await?;
-        orders.pop().ok_or(Error::OrderNotFound(id))
+        let mut orders = store::order::load(&mut conn, merchant_id, &[id.uuid()]).await?;
+        orders.pop().ok_or(OrderError::NotFound(id))
+    }
+
+    /// Returns how to reach the buyer of an order.
+    pub(crate) async fn contact(
+        &self,
+        merchant_id: MerchantId,
+        id: OrderId,
+    ) -> Result<Option<Contact>, OrderError> {
+        let mut conn = self.pool.acquire().await?;
+        Ok(store::order::contact(&mut conn, &self.keyring, merchant_id, id).await?)
     }
 
     /// Returns at most `limit` orders, newest first, after the one given; those in one state, or all.
@@ -60,7 +96,7 @@ impl Orders {
         state: Option<&'static str>,
         after: Option<Uuid>,
         limit: i64,
-    ) -> Result<Vec<Order>, Error> {
+    ) -> Result<Vec<OrderDetails>, OrderError> {
         let mut conn = self.pool.acquire().await?;
         let ids = match state {
             Some(state) => store::order::ids_in_state(&mut conn, merchant_id, state, after, limit).await?,
@@ -69,22 +105,22 @@ impl Orders {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(store::order::load(&mut conn, &self.keyring, merchant_id, &ids).await?)
+        Ok(store::order::load(&mut conn, merchant_id, &ids).await?)
     }
 
     /// Gives an order up, after its payment is known to be closed.
-    pub(crate) async fn cancel(&self, merchant_id: MerchantId, id: OrderId) -> Result<(), Error> {
-        let order = self.get(merchant_id, id).await?;
+    pub(crate) async fn cancel(&self, merchant_id: MerchantId, id: OrderId) -> Result<(), OrderError> {
+        let order = self.get(merchant_id, id).await?.order;
         match order.state.give_up(GiveUp::Cancel) {
             Decision::AlreadyDone => return Ok(()),
             Decision::Refuse => return Err(refused(&order)),
             Decision::Move => {}
         }
-        match self.payments.close(merchant_id, id).await.map_err(Error::Payment)? {
+        match self.payments.close(merchant_id, id).await? {
             Closing::Closed => {}
             // The payment's event is on its way and will mark the order as paid.
-            Closing::Paid => return Err(Error::OrderState { order_id: id, state: "paid" }),
-            Closing::InDoubt => return Err(Error::PaymentInDoubt(id)),
+            Closing::Paid => return Err(OrderError::State { order_id: id, state: "paid" }),
+            Closing::InDoubt => return Err(OrderError::PaymentInDoubt(id)),
         }
         crash_point("order.cancel.closed");
         // A payment may begin right here, after the last one was closed and before the order is cancelled. The
@@ -101,7 +137,7 @@ impl Orders {
         }
         tx.rollback().await?;
         // Somebody was faster: another call, the expiry, or the payment's event.
-        let order = self.get(merchant_id, id).await?;
+        let order = self.get(merchant_id, id).await?.order;
         match order.state.give_up(GiveUp::Cancel) {
             Decision::AlreadyDone => Ok(()),
             Decision::Refuse | Decision::Move => Err(refused(&order)),
@@ -109,6 +145,6 @@ impl Orders {
     }
 }
 
-fn refused(order: &Order) -> Error {
-    Error::OrderState { order_id: order.id, state: order.state.name() }
+fn refused(order: &Order) -> OrderError {
+    OrderError::State { order_id: order.id, state: order.state.name() }
 }

@@ -5,9 +5,20 @@ use tael_ids::{MerchantId, PromotionId};
 use tael_money::Money;
 use uuid::Uuid;
 
-use super::{Error, Orders};
+use super::{Failure, Orders, check_key, from_failures};
 use crate::domain::promotion::Promotion;
 use crate::store;
+
+/// Why something was not done with a promotion.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PromotionError {
+    #[error("there is no promotion {0}")]
+    NotFound(PromotionId),
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+from_failures!(PromotionError: sqlx::Error);
 
 impl Orders {
     /// Starts a promotion.
@@ -17,8 +28,8 @@ impl Orders {
         name: String,
         threshold: Money,
         saving: Money,
-        guard: IdempotencyKey,
-    ) -> Result<Promotion, Error> {
+        key: IdempotencyKey,
+    ) -> Result<Promotion, PromotionError> {
         let promotion = Promotion {
             id: PromotionId::new(),
             merchant_id,
@@ -29,12 +40,12 @@ impl Orders {
             end_time: None,
         };
         let mut conn = self.pool.acquire().await?;
-        if store::promotion::insert(&mut conn, &promotion, &guard).await? {
+        if store::promotion::insert(&mut conn, &promotion, &key).await? {
             return Ok(promotion);
         }
         let (promotion, fingerprint) =
-            store::promotion::by_key(&mut conn, merchant_id, &guard.key).await?.ok_or(Error::RowVanished)?;
-        guard.check(&fingerprint).map_err(Error::KeyReused)?;
+            store::promotion::by_key(&mut conn, merchant_id, &key.key).await?.ok_or(Failure::RowVanished)?;
+        check_key(key, &fingerprint)?;
         Ok(promotion)
     }
 
@@ -44,7 +55,7 @@ impl Orders {
         merchant_id: MerchantId,
         after: Option<Uuid>,
         limit: i64,
-    ) -> Result<Vec<Promotion>, Error> {
+    ) -> Result<Vec<Promotion>, PromotionError> {
         Ok(store::promotion::list(&self.pool, merchant_id, after, limit).await?)
     }
 
@@ -53,9 +64,9 @@ impl Orders {
         &self,
         merchant_id: MerchantId,
         id: PromotionId,
-    ) -> Result<Promotion, Error> {
+    ) -> Result<Promotion, PromotionError> {
         store::promotion::end(&self.pool, merchant_id, id, self.clock.now())
             .await?
-            .ok_or(Error::PromotionNotFound(id))
+            .ok_or(PromotionError::NotFound(id))
     }
 }

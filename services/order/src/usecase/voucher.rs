@@ -1,14 +1,30 @@
-//! Vouchers: looked up and redeemed.
+//! Vouchers: issued, looked up and redeemed.
 
+use jiff::Timestamp;
 use sqlx::PgConnection;
+use tael_eventlog::ApplyError;
 use tael_fault::crash_point;
 use tael_idempotency::IdempotencyKey;
-use tael_ids::{MerchantId, RedemptionId};
+use tael_ids::{MerchantId, OrderId, RedemptionId, VoucherId};
 
-use super::{Error, Orders};
-use crate::domain::code::VoucherCode;
+use super::{Failure, Orders, check_key, from_failures};
+use crate::domain::code::{NoRandomness, VoucherCode};
 use crate::domain::voucher::{NewRedemption, Redemption, Voucher};
+use crate::store::locked_order::VoucherLine;
 use crate::{events, store};
+
+/// Why something was not done with a voucher.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VoucherError {
+    #[error("there is no voucher with this code")]
+    NotFound,
+    #[error("the voucher has {uses_left} uses left")]
+    UsedUp { voucher_id: VoucherId, uses_left: u32 },
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+from_failures!(VoucherError: sqlx::Error);
 
 impl Orders {
     /// Looks a voucher up.
@@ -16,9 +32,9 @@ impl Orders {
         &self,
         merchant_id: MerchantId,
         code: VoucherCode,
-    ) -> Result<Voucher, Error> {
+    ) -> Result<Voucher, VoucherError> {
         let mut conn = self.pool.acquire().await?;
-        store::voucher::by_code(&mut conn, merchant_id, code).await?.ok_or(Error::VoucherNotFound)
+        store::voucher::by_code(&mut conn, merchant_id, code).await?.ok_or(VoucherError::NotFound)
     }
 
     /// Redeems uses of a voucher.
@@ -26,25 +42,26 @@ impl Orders {
         &self,
         merchant_id: MerchantId,
         new: NewRedemption,
-        guard: IdempotencyKey,
-    ) -> Result<Redemption, Error> {
+        key: IdempotencyKey,
+    ) -> Result<Redemption, VoucherError> {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await?;
         let Some(voucher) = store::voucher::redeem(&mut tx, merchant_id, new.code, new.count).await? else {
             // Used up, perhaps by this very redemption when the call is a repeated one.
-            if let Some(made) = redeemed_before(&mut tx, merchant_id, &guard).await? {
+            if let Some(made) = redeemed_before(&mut tx, merchant_id, key).await? {
                 return Ok(made);
             }
             let voucher = store::voucher::by_code(&mut tx, merchant_id, new.code).await?;
-            let voucher = voucher.ok_or(Error::VoucherNotFound)?;
-            return Err(Error::VoucherUsedUp { voucher_id: voucher.id, uses_left: voucher.uses_left() });
+            let voucher = voucher.ok_or(VoucherError::NotFound)?;
+            return Err(VoucherError::UsedUp { voucher_id: voucher.id, uses_left: voucher.uses_left() });
         };
         let made = Redemption { id: RedemptionId::new(), voucher };
-        if !store::voucher::insert_redemption(&mut tx, merchant_id, &new, &made, now, &guard).await? {
+        if !store::voucher::insert_redemption(&mut tx, merchant_id, &new, &made, now, &key).await? {
             // A repeated call: the uses just taken are given back with the transaction.
             tx.rollback().await?;
             let mut conn = self.pool.acquire().await?;
-            return redeemed_before(&mut conn, merchant_id, &guard).await?.ok_or(Error::RowVanished);
+            let before = redeemed_before(&mut conn, merchant_id, key).await?;
+            return Ok(before.ok_or(Failure::RowVanished)?);
         }
         self.log.append(&mut tx, &[events::redeemed(merchant_id, &made.voucher, &new, now)]).await?;
         tx.commit().await?;
@@ -57,12 +74,70 @@ impl Orders {
 async fn redeemed_before(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
-    guard: &IdempotencyKey,
-) -> Result<Option<Redemption>, Error> {
-    let Some((made, fingerprint)) = store::voucher::redemption_by_key(conn, merchant_id, &guard.key).await?
+    key: IdempotencyKey,
+) -> Result<Option<Redemption>, Failure> {
+    let Some((made, fingerprint)) = store::voucher::redemption_by_key(conn, merchant_id, &key.key).await?
     else {
         return Ok(None);
     };
-    guard.check(&fingerprint).map_err(Error::KeyReused)?;
+    check_key(key, &fingerprint)?;
     Ok(Some(made))
+}
+
+/// Why vouchers were not issued.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IssueError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+impl From<IssueError> for ApplyError {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Database(error) => error.into(),
+            IssueError::NoRandomness(error) => Self::Transient(Box::new(error)),
+        }
+    }
+}
+
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Database(error) => Self::Database(error),
+            IssueError::NoRandomness(error) => Self::NoRandomness(error),
+        }
+    }
+}
+
+/// Issues a voucher for each line that wants one, of orders that were just paid, and returns them with their merchants.
+pub(super) async fn issue(
+    conn: &mut PgConnection,
+    orders: &[(MerchantId, OrderId)],
+    now: Timestamp,
+) -> Result<Vec<(MerchantId, Voucher)>, IssueError> {
+    let lines = store::locked_order::voucher_lines(conn, orders).await?;
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut vouchers = Vec::with_capacity(lines.len());
+    for line in lines {
+        vouchers.push((line.merchant_id, new_voucher(line, now)?));
+    }
+    store::voucher::insert(conn, &vouchers, now).await?;
+    Ok(vouchers)
+}
+
+fn new_voucher(line: VoucherLine, now: Timestamp) -> Result<Voucher, NoRandomness> {
+    Ok(Voucher {
+        id: VoucherId::new(),
+        order_id: line.order_id,
+        line_id: line.line_id,
+        code: VoucherCode::generate()?,
+        uses: line.quantity,
+        redeemed: 0,
+        voided: 0,
+        issue_time: now,
+    })
 }

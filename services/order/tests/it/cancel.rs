@@ -7,8 +7,8 @@ use tael_proto::payment::v1::PaymentState;
 use tael_testkit::keyed;
 use tonic::{Code, Status};
 
+use crate::fixture::{Fixture, assert_bad_fields, assert_reason, kind, succeeded, total};
 use crate::peers::OnClose;
-use crate::support::{Fixture, assert_bad_fields, assert_reason, kind, succeeded, total};
 
 async fn cancel(fixture: &Fixture, order: &Order) -> Result<Order, Status> {
     let request =

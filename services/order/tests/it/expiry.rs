@@ -4,8 +4,8 @@ use tael_proto::order::v1::OrderState;
 use tael_proto::payment::v1::PaymentState;
 use tael_testkit::eventually;
 
+use crate::fixture::{Fixture, kind};
 use crate::peers::OnClose;
-use crate::support::{Fixture, kind};
 
 #[tokio::test]
 async fn an_order_expires_when_its_time_is_up_and_not_before() {

@@ -10,7 +10,7 @@ use tael_proto::order::v1::{
 use tael_testkit::{new_key, no_redis_url, redis_url, with_key};
 use tonic::Code;
 
-use crate::support::{Fixture, assert_reason, cny, line, succeeded, total, voucher_line};
+use crate::fixture::{Fixture, assert_reason, cny, line, succeeded, total, voucher_line};
 
 const REUSED: &str = "IDEMPOTENCY_KEY_REUSED";
 
@@ -67,14 +67,14 @@ async fn fifty_equal_promotion_calls_make_one_promotion() {
             saving: Some(cny(10)),
         };
         let answers = join_all((0..50).map(|_| {
-            let (mut orders, request) = (fixture.orders.clone(), with_key(&key, request.clone()));
+            let (mut orders, request) = (fixture.promotions(), with_key(&key, request.clone()));
             async move { orders.create_promotion(request).await.unwrap().into_inner() }
         }))
         .await;
         assert!(answers.iter().all(|answer| *answer == answers[0]));
 
         let other = CreatePromotionRequest { name: "autumn".into(), ..request };
-        let status = fixture.orders.clone().create_promotion(with_key(&key, other)).await.unwrap_err();
+        let status = fixture.promotions().create_promotion(with_key(&key, other)).await.unwrap_err();
         assert_reason(&status, Code::AlreadyExists, REUSED);
     }
 }
@@ -96,7 +96,7 @@ async fn fifty_equal_redemptions_redeem_once() {
                 operator: "Li".into(),
             };
             let answers = join_all((0..50).map(|_| {
-                let (mut orders, request) = (fixture.orders.clone(), with_key(&key, request.clone()));
+                let (mut orders, request) = (fixture.vouchers(), with_key(&key, request.clone()));
                 async move { orders.redeem_voucher(request).await.unwrap().into_inner() }
             }))
             .await;
@@ -105,7 +105,7 @@ async fn fifty_equal_redemptions_redeem_once() {
             assert_eq!(fixture.voucher(&voucher.code).await.unwrap().redeemed, 1);
 
             let other = RedeemVoucherRequest { operator: "Wang".into(), ..request };
-            let status = fixture.orders.clone().redeem_voucher(with_key(&key, other)).await.unwrap_err();
+            let status = fixture.vouchers().redeem_voucher(with_key(&key, other)).await.unwrap_err();
             assert_reason(&status, Code::AlreadyExists, REUSED);
         }
         let redeemed = fixture.until_events(2, |k| matches!(k, Kind::VoucherRedeemed(_))).await;
@@ -127,7 +127,7 @@ async fn a_repeated_redemption_is_answered_as_it_was_then() {
     };
     let redeem = async |key: &str| {
         let request = with_key(key, request.clone());
-        fixture.orders.clone().redeem_voucher(request).await.unwrap().into_inner()
+        fixture.vouchers().redeem_voucher(request).await.unwrap().into_inner()
     };
     let (first_key, second_key) = (new_key(), new_key());
     let first = redeem(&first_key).await;
@@ -170,7 +170,7 @@ async fn an_event_that_comes_twice_pays_once() {
     fixture.pay(&last).await;
 
     let order = fixture.get(&order).await;
-    assert_eq!((order.vouchers.len(), order.held_payments.len()), (1, 0));
+    assert_eq!((order.vouchers.len(), order.unapplied_payments.len()), (1, 0));
     let paid = fixture.until_events(2, |k| matches!(k, Kind::OrderPaid(_))).await;
     assert_eq!(paid.len(), 2);
     assert_eq!(fixture.until_events(1, |k| matches!(k, Kind::VoucherIssued(_))).await.len(), 1);

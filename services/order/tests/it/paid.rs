@@ -14,7 +14,7 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::support::{Fixture, cny, kind, line, money, pay_time, succeeded, total, voucher_line};
+use crate::fixture::{Fixture, cny, kind, line, money, pay_time, succeeded, total, voucher_line};
 
 #[tokio::test]
 async fn money_pays_the_order_and_issues_its_vouchers() {
@@ -114,9 +114,10 @@ async fn money_that_an_order_can_not_take_is_held() {
         cases.iter().zip(&payments).map(|((order, amount, _), id)| succeeded(order, *id, amount.clone()));
     fixture.payments.log.push_all(fixture.merchant, events);
     for ((order, amount, state), payment) in cases.iter().zip(&payments) {
-        let order = fixture.until("money to be held", order, |order| !order.held_payments.is_empty()).await;
+        let order =
+            fixture.until("money to be held", order, |order| !order.unapplied_payments.is_empty()).await;
         assert_eq!(order.state(), *state);
-        let [held] = order.held_payments.as_slice() else { panic!("one payment is held") };
+        let [held] = order.unapplied_payments.as_slice() else { panic!("one payment is held") };
         assert_eq!((&held.payment_id, &held.amount), (&payment.to_string(), &Some(amount.clone())));
         assert!(held.hold_time.is_some());
     }
@@ -142,7 +143,7 @@ async fn money_and_cancellation_at_once_end_in_paid_or_in_held_never_in_lost() {
         fixture.payments.log.push(fixture.merchant, succeeded(&order, PaymentId::new(), total(&order)));
         let cancelled = fixture.orders.clone().cancel_order(keyed(request)).await.is_ok();
         let expected = if cancelled { (OrderState::Cancelled, 1) } else { (OrderState::Paid, 0) };
-        fixture.until("the money", &order, |o| (o.state(), o.held_payments.len()) == expected).await;
+        fixture.until("the money", &order, |o| (o.state(), o.unapplied_payments.len()) == expected).await;
     }
 }
 
@@ -155,7 +156,7 @@ async fn the_first_of_two_payments_in_a_batch_pays_and_the_second_is_held() {
     fixture.payments.log.push_all(fixture.merchant, events);
     let paid = fixture.until_state(&order, OrderState::Paid).await;
     assert_eq!(paid.payment_id, first.to_string());
-    assert_eq!(paid.held_payments[0].payment_id, second.to_string());
+    assert_eq!(paid.unapplied_payments[0].payment_id, second.to_string());
 }
 
 #[tokio::test]
@@ -195,7 +196,7 @@ async fn events_that_can_not_be_applied_become_dead_letters_and_block_nothing() 
         ],
     );
     let paid = fixture.until_state(&order, OrderState::Paid).await;
-    assert_eq!(paid.held_payments, []);
+    assert_eq!(paid.unapplied_payments, []);
     let aside = eventually("four events to be set aside", async || {
         Some(fixture.dead_letters().await).filter(|errors| errors.len() == 4)
     })

@@ -5,7 +5,7 @@ use tael_proto::order::v1::{
 use tael_testkit::keyed;
 use tonic::{Code, Status};
 
-use crate::support::{Fixture, assert_bad_fields, cny, money};
+use crate::fixture::{Fixture, assert_bad_fields, cny, money};
 
 async fn end(
     fixture: &Fixture,
@@ -13,7 +13,7 @@ async fn end(
     promotion_id: String,
 ) -> Result<EndPromotionResponse, Status> {
     let request = EndPromotionRequest { merchant_id, promotion_id };
-    fixture.orders.clone().end_promotion(keyed(request)).await.map(tonic::Response::into_inner)
+    fixture.promotions().end_promotion(keyed(request)).await.map(tonic::Response::into_inner)
 }
 
 #[tokio::test]
@@ -33,13 +33,13 @@ async fn promotions_begin_are_listed_and_end() {
     assert_eq!(again.promotion.unwrap(), ended, "ending an ended one changes nothing");
 
     let request = ListPromotionsRequest { merchant_id, page_size: 1, page_token: String::new() };
-    let page = fixture.orders.clone().list_promotions(request.clone()).await.unwrap().into_inner();
+    let page = fixture.promotions().list_promotions(request.clone()).await.unwrap().into_inner();
     assert_eq!(page.promotions, [second]);
     let request = ListPromotionsRequest { page_token: page.next_page_token, ..request };
-    let page = fixture.orders.clone().list_promotions(request.clone()).await.unwrap().into_inner();
+    let page = fixture.promotions().list_promotions(request.clone()).await.unwrap().into_inner();
     assert_eq!((page.promotions, page.next_page_token.as_str()), (vec![ended], ""));
     let elsewhere = ListPromotionsRequest { merchant_id: MerchantId::new().to_string(), ..request };
-    let status = fixture.orders.clone().list_promotions(elsewhere).await.unwrap_err();
+    let status = fixture.promotions().list_promotions(elsewhere).await.unwrap_err();
     assert_bad_fields(&status, &["page_token"]);
 }
 
@@ -62,7 +62,7 @@ async fn every_bad_field_is_named() {
         (CreatePromotionRequest { saving: Some(money(1, "???")), ..good() }, &["saving.currency"]),
     ];
     for (request, fields) in table {
-        let status = fixture.orders.clone().create_promotion(keyed(request)).await.unwrap_err();
+        let status = fixture.promotions().create_promotion(keyed(request)).await.unwrap_err();
         assert_bad_fields(&status, fields);
     }
     let status = end(&fixture, "x".into(), "y".into()).await.unwrap_err();

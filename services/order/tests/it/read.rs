@@ -4,7 +4,7 @@ use tael_ids::{MerchantId, OrderId, PaymentId};
 use tael_proto::order::v1::{GetOrderRequest, ListOrdersRequest, ListOrdersResponse, OrderState};
 use tonic::{Code, Status};
 
-use crate::support::{Fixture, assert_bad_fields, assert_reason, cny, line, succeeded, voucher_line};
+use crate::fixture::{Fixture, assert_bad_fields, assert_reason, cny, line, succeeded, voucher_line};
 
 async fn list(fixture: &Fixture, request: ListOrdersRequest) -> Result<ListOrdersResponse, Status> {
     let merchant_id = fixture.merchant.to_string();
@@ -20,7 +20,7 @@ async fn unknown_orders_and_those_of_others_are_not_found() {
     for (merchant_id, order_id) in
         [(ours, OrderId::new().to_string()), (MerchantId::new().to_string(), order.order_id)]
     {
-        let request = GetOrderRequest { merchant_id, order_id };
+        let request = GetOrderRequest { merchant_id, order_id, with_contact: false };
         let status = fixture.orders.clone().get_order(request).await.unwrap_err();
         assert_reason(&status, Code::NotFound, "ORDER_NOT_FOUND");
     }
@@ -29,7 +29,11 @@ async fn unknown_orders_and_those_of_others_are_not_found() {
 #[tokio::test]
 async fn malformed_ids_are_named() {
     let fixture = Fixture::start().await;
-    let request = GetOrderRequest { merchant_id: "x".into(), order_id: MerchantId::new().to_string() };
+    let request = GetOrderRequest {
+        merchant_id: "x".into(),
+        order_id: MerchantId::new().to_string(),
+        with_contact: true,
+    };
     let status = fixture.orders.clone().get_order(request).await.unwrap_err();
     assert_bad_fields(&status, &["merchant_id", "order_id"]);
     let status = fixture.orders.clone().get_order(GetOrderRequest::default()).await.unwrap_err();
@@ -50,7 +54,7 @@ async fn a_list_is_walked_newest_first_with_all_that_belongs_to_the_orders() {
     let held = fixture.order().await;
     let paid = fixture.pay(&paid).await;
     fixture.payments.log.push(ours, succeeded(&held, PaymentId::new(), cny(1)));
-    let held = fixture.until("money to be held", &held, |order| order.held_payments.len() == 1).await;
+    let held = fixture.until("money to be held", &held, |order| order.unapplied_payments.len() == 1).await;
     assert_eq!(paid.vouchers.len(), 1);
 
     let first = list(&fixture, ListOrdersRequest { page_size: 2, ..Default::default() }).await.unwrap();

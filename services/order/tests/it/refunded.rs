@@ -5,7 +5,7 @@ use tael_proto::event::v1::payload::Kind;
 use tael_proto::order::v1::{Order, OrderState, RedeemVoucherRequest, RefundProgress};
 use tael_testkit::{eventually, keyed};
 
-use crate::support::{Fixture, cny, kind, line, refunded, voucher_line};
+use crate::fixture::{Fixture, cny, kind, line, refunded, voucher_line};
 
 async fn paid(fixture: &Fixture, lines: Vec<tael_proto::order::v1::NewLine>) -> Order {
     let order = fixture.create(fixture.request(lines)).await;
@@ -26,7 +26,7 @@ async fn redeem(fixture: &Fixture, order: &Order, count: u32) {
         terminal: "till-1".into(),
         operator: "Li".into(),
     };
-    fixture.orders.clone().redeem_voucher(keyed(request)).await.unwrap();
+    fixture.vouchers().redeem_voucher(keyed(request)).await.unwrap();
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn refunds_that_contradict_the_order_become_dead_letters() {
         [
             refunded(&order, new(), cny(2_000), &[]),
             refunded(&order, new(), cny(1_001), &[]),
-            refunded(&order, new(), crate::support::money(1, "USD"), &[]),
+            refunded(&order, new(), crate::fixture::money(1, "USD"), &[]),
             refunded(&other_payment, new(), cny(1), &[]),
             refunded(&unpaid, new(), cny(1), &[]),
             refunded(&unknown, new(), cny(1), &[]),

@@ -8,11 +8,11 @@ use tael_proto::payment::v1::PaymentState;
 use tael_testkit::keyed;
 use tonic::{Code, Status};
 
-use crate::peers::OnClose;
-use crate::support::{
+use crate::fixture::{
     Fixture, assert_reason, cny, kind, line, payment_refunded, reversal, succeeded, succeeded_reversed,
     total, voucher_line,
 };
+use crate::peers::OnClose;
 
 async fn cancel(fixture: &Fixture, order: &Order) -> Result<Order, Status> {
     let request =
@@ -65,7 +65,7 @@ async fn the_reversal_of_what_paid_an_order_refunds_it_in_full_once() {
         terminal: "till-1".into(),
         operator: "Li".into(),
     };
-    fixture.orders.clone().redeem_voucher(keyed(request)).await.unwrap();
+    fixture.vouchers().redeem_voucher(keyed(request)).await.unwrap();
 
     let refund = RefundId::new();
     fixture.payments.log.push(fixture.merchant, reversal(&order, payment, refund));
@@ -104,7 +104,7 @@ async fn money_and_its_reversal_in_one_batch_are_applied_in_order() {
     let after = until_refunded(&fixture, &order).await;
     assert_eq!(after.payment_id, payment.to_string());
     assert_eq!((after.vouchers[0].redeemed, after.vouchers[0].voided), (0, 2));
-    let held: Vec<_> = after.held_payments.iter().map(|held| held.payment_id.as_str()).collect();
+    let held: Vec<_> = after.unapplied_payments.iter().map(|held| held.payment_id.as_str()).collect();
     assert_eq!(held, [late.to_string()]);
     let other = fixture.until_state(&other, OrderState::Paid).await;
     assert_eq!(other.refund_progress(), RefundProgress::None);

@@ -6,7 +6,7 @@ use tael_testkit::keyed;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{Fixture, assert_bad_fields, assert_reason, cny, kind, voucher_line};
+use crate::fixture::{Fixture, assert_bad_fields, assert_reason, cny, kind, voucher_line};
 
 async fn issued(fixture: &Fixture, uses: u32) -> Voucher {
     let order = fixture.create(fixture.request(vec![voucher_line("tasting", uses, cny(100))])).await;
@@ -21,7 +21,7 @@ async fn redeem(fixture: &Fixture, code: &str, count: u32) -> Result<RedeemVouch
         terminal: "till-1".into(),
         operator: "Li".into(),
     };
-    fixture.orders.clone().redeem_voucher(keyed(request)).await.map(tonic::Response::into_inner)
+    fixture.vouchers().redeem_voucher(keyed(request)).await.map(tonic::Response::into_inner)
 }
 
 #[tokio::test]
@@ -141,9 +141,9 @@ async fn every_bad_field_is_named() {
         (RedeemVoucherRequest { operator: " Li".into(), ..good() }, &["operator"]),
     ];
     for (request, fields) in table {
-        let status = fixture.orders.clone().redeem_voucher(keyed(request)).await.unwrap_err();
+        let status = fixture.vouchers().redeem_voucher(keyed(request)).await.unwrap_err();
         assert_bad_fields(&status, fields);
     }
-    let status = fixture.orders.clone().get_voucher(GetVoucherRequest::default()).await.unwrap_err();
+    let status = fixture.vouchers().get_voucher(GetVoucherRequest::default()).await.unwrap_err();
     assert_bad_fields(&status, &["merchant_id", "code"]);
 }

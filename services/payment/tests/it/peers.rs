@@ -14,9 +14,9 @@ use tael_proto::merchant::v1::{
     self as merchant, GetMerchantRequest, GetMerchantResponse, Merchant, MerchantState,
 };
 use tael_proto::order::v1::order_service_server::{OrderService, OrderServiceServer};
-use tael_proto::order::v1::{self as order, GetOrderRequest, GetOrderResponse, Order};
-use tael_proto::payment::v1::HandleCallbackRequest;
-use tael_proto::payment::v1::callback_service_client::CallbackServiceClient;
+use tael_proto::order::v1::{self as order, GetPayableOrderRequest, GetPayableOrderResponse, PayableOrder};
+use tael_proto::payment::v1::HandleNotificationRequest;
+use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::r#type::v1::Channel as WireChannel;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -40,14 +40,14 @@ fn not_here<T>() -> Result<Response<T>, Status> {
 
 /// Holds orders.
 #[derive(Clone, Default)]
-pub(crate) struct FakeOrders(Arc<Mutex<HashMap<(String, String), Order>>>);
+pub(crate) struct FakeOrders(Arc<Mutex<HashMap<(String, String), PayableOrder>>>);
 
 impl FakeOrders {
     pub(crate) async fn start(&self) -> String {
         serve(Routes::new(OrderServiceServer::new(self.clone()))).await
     }
 
-    pub(crate) fn put(&self, order: Order) {
+    pub(crate) fn put(&self, order: PayableOrder) {
         let key = (order.merchant_id.clone(), order.order_id.clone());
         self.0.lock().unwrap().insert(key, order);
     }
@@ -55,15 +55,22 @@ impl FakeOrders {
 
 #[tonic::async_trait]
 impl OrderService for FakeOrders {
-    async fn get_order(
+    async fn get_payable_order(
         &self,
-        request: Request<GetOrderRequest>,
-    ) -> Result<Response<GetOrderResponse>, Status> {
-        let GetOrderRequest { merchant_id, order_id } = request.into_inner();
+        request: Request<GetPayableOrderRequest>,
+    ) -> Result<Response<GetPayableOrderResponse>, Status> {
+        let GetPayableOrderRequest { merchant_id, order_id } = request.into_inner();
         match self.0.lock().unwrap().get(&(merchant_id, order_id)) {
-            Some(order) => Ok(Response::new(GetOrderResponse { order: Some(order.clone()) })),
+            Some(order) => Ok(Response::new(GetPayableOrderResponse { order: Some(order.clone()) })),
             None => Err(Status::not_found("no such order")),
         }
+    }
+
+    async fn get_order(
+        &self,
+        _: Request<order::GetOrderRequest>,
+    ) -> Result<Response<order::GetOrderResponse>, Status> {
+        not_here()
     }
 
     async fn create_order(
@@ -84,69 +91,6 @@ impl OrderService for FakeOrders {
         &self,
         _: Request<order::CancelOrderRequest>,
     ) -> Result<Response<order::CancelOrderResponse>, Status> {
-        not_here()
-    }
-
-    async fn create_promotion(
-        &self,
-        _: Request<order::CreatePromotionRequest>,
-    ) -> Result<Response<order::CreatePromotionResponse>, Status> {
-        not_here()
-    }
-
-    async fn list_promotions(
-        &self,
-        _: Request<order::ListPromotionsRequest>,
-    ) -> Result<Response<order::ListPromotionsResponse>, Status> {
-        not_here()
-    }
-
-    async fn end_promotion(
-        &self,
-        _: Request<order::EndPromotionRequest>,
-    ) -> Result<Response<order::EndPromotionResponse>, Status> {
-        not_here()
-    }
-
-    async fn get_voucher(
-        &self,
-        _: Request<order::GetVoucherRequest>,
-    ) -> Result<Response<order::GetVoucherResponse>, Status> {
-        not_here()
-    }
-
-    async fn redeem_voucher(
-        &self,
-        _: Request<order::RedeemVoucherRequest>,
-    ) -> Result<Response<order::RedeemVoucherResponse>, Status> {
-        not_here()
-    }
-
-    async fn set_late_money_policy(
-        &self,
-        _: Request<order::SetLateMoneyPolicyRequest>,
-    ) -> Result<Response<order::SetLateMoneyPolicyResponse>, Status> {
-        not_here()
-    }
-
-    async fn get_late_money_policy(
-        &self,
-        _: Request<order::GetLateMoneyPolicyRequest>,
-    ) -> Result<Response<order::GetLateMoneyPolicyResponse>, Status> {
-        not_here()
-    }
-
-    async fn list_held_payments(
-        &self,
-        _: Request<order::ListHeldPaymentsRequest>,
-    ) -> Result<Response<order::ListHeldPaymentsResponse>, Status> {
-        not_here()
-    }
-
-    async fn resolve_held_payment(
-        &self,
-        _: Request<order::ResolveHeldPaymentRequest>,
-    ) -> Result<Response<order::ResolveHeldPaymentResponse>, Status> {
         not_here()
     }
 }
@@ -210,7 +154,7 @@ impl MerchantService for FakeMerchants {
 
 /// Takes the channel's callbacks and hands them on, as the gateway does.
 #[derive(Clone, Default)]
-pub(crate) struct Relay(Arc<OnceLock<CallbackServiceClient<Channel>>>);
+pub(crate) struct Relay(Arc<OnceLock<PaymentServiceClient<Channel>>>);
 
 impl Relay {
     /// Serves at the address that is returned; callbacks are answered with an error until [`Relay::open`].
@@ -223,8 +167,8 @@ impl Relay {
         url
     }
 
-    pub(crate) fn open(&self, callbacks: CallbackServiceClient<Channel>) {
-        self.0.set(callbacks).expect("a relay is opened once");
+    pub(crate) fn open(&self, payments: PaymentServiceClient<Channel>) {
+        self.0.set(payments).expect("a relay is opened once");
     }
 }
 
@@ -233,16 +177,16 @@ async fn take(
     Path(account_id): Path<String>,
     body: Bytes,
 ) -> (StatusCode, Bytes) {
-    let Some(mut callbacks) = relay.0.get().cloned() else {
+    let Some(mut payments) = relay.0.get().cloned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, Bytes::new());
     };
-    let request = HandleCallbackRequest {
+    let request = HandleNotificationRequest {
         channel: WireChannel::Alipay.into(),
         channel_account_id: account_id,
         headers: BTreeMap::new(),
         body,
     };
-    match callbacks.handle_callback(request).await {
+    match payments.handle_notification(request).await {
         Ok(response) => {
             let told = response.into_inner();
             let status = u16::try_from(told.status).ok().and_then(|code| StatusCode::from_u16(code).ok());

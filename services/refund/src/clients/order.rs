@@ -6,7 +6,7 @@ use tael_grpc::retry::{Budget, repeat};
 use tael_ids::{MerchantId, OrderId};
 use tael_money::{Currency, Money};
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
-use tael_proto::order::v1::{GetOrderRequest, Order, OrderState};
+use tael_proto::order::v1::{GetPayableOrderRequest, OrderState, PayableOrder};
 use tael_proto::r#type::v1 as wire;
 use tonic::{Code, Status};
 
@@ -51,10 +51,10 @@ impl OrderClient {
         order_id: OrderId,
     ) -> Result<PaidOrder, OrderError> {
         let request =
-            GetOrderRequest { merchant_id: merchant_id.to_string(), order_id: order_id.to_string() };
+            GetPayableOrderRequest { merchant_id: merchant_id.to_string(), order_id: order_id.to_string() };
         let answer = repeat(&self.budget, || {
             let (mut orders, request) = (self.orders.clone(), request.clone());
-            async move { orders.get_order(request).await }
+            async move { orders.get_payable_order(request).await }
         });
         let answer = answer.await.map_err(|status| match status.code() {
             Code::NotFound => OrderError::NotFound,
@@ -65,7 +65,11 @@ impl OrderClient {
     }
 }
 
-fn read_order(merchant_id: MerchantId, order_id: OrderId, order: &Order) -> Result<PaidOrder, OrderError> {
+fn read_order(
+    merchant_id: MerchantId,
+    order_id: OrderId,
+    order: &PayableOrder,
+) -> Result<PaidOrder, OrderError> {
     match order.state() {
         OrderState::Paid => {}
         state @ (OrderState::Unspecified

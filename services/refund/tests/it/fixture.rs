@@ -9,7 +9,7 @@ use tael_grpc::client::Channel;
 use tael_ids::{LineId, MerchantId, OrderId, PaymentId};
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::{Event, ReadEventsRequest};
-use tael_proto::order::v1::{Order, OrderLine, OrderState, PriceBreakdown};
+use tael_proto::order::v1::{OrderLine, OrderState, PayableOrder, PriceBreakdown};
 use tael_proto::refund::v1::create_refund_request::Scope;
 use tael_proto::refund::v1::refund_policy_service_client::RefundPolicyServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
@@ -121,8 +121,8 @@ impl Fixture {
     }
 
     /// An order of two lines that was paid: 3 units for 100.00 and 2 units for 60.00, with 8.00 for shipping.
-    pub(crate) fn paid_order(&self) -> Order {
-        let order = Order {
+    pub(crate) fn paid_order(&self) -> PayableOrder {
+        let order = PayableOrder {
             order_id: OrderId::new().to_string(),
             merchant_id: self.merchant_id.to_string(),
             state: OrderState::Paid.into(),
@@ -139,13 +139,13 @@ impl Fixture {
                 seconds: PAID.parse::<Timestamp>().unwrap().as_second(),
                 nanos: 0,
             }),
-            ..Order::default()
+            ..PayableOrder::default()
         };
         self.orders.put(order.clone());
         order
     }
 
-    pub(crate) fn request(&self, order: &Order, scope: Scope) -> CreateRefundRequest {
+    pub(crate) fn request(&self, order: &PayableOrder, scope: Scope) -> CreateRefundRequest {
         CreateRefundRequest {
             merchant_id: self.merchant_id.to_string(),
             order_id: order.order_id.clone(),
@@ -154,7 +154,7 @@ impl Fixture {
         }
     }
 
-    pub(crate) async fn create(&self, order: &Order, scope: Scope) -> Result<Refund, Status> {
+    pub(crate) async fn create(&self, order: &PayableOrder, scope: Scope) -> Result<Refund, Status> {
         let request = keyed(self.request(order, scope));
         self.refunds.clone().create_refund(request).await.map(|r| r.into_inner().refund.unwrap())
     }
@@ -239,7 +239,7 @@ pub(crate) fn amount(minor: i64) -> Scope {
 }
 
 /// So many units of the order's line at `index`.
-pub(crate) fn units(order: &Order, index: usize, quantity: u32) -> Scope {
+pub(crate) fn units(order: &PayableOrder, index: usize, quantity: u32) -> Scope {
     let line_id = order.lines[index].line_id.clone();
     Scope::Lines(LinesRefund { lines: vec![LineQuantity { line_id, quantity }] })
 }

@@ -1,16 +1,16 @@
 //! The order and payment services as the refund service sees them.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+use futures::Stream;
 use tael_ids::{AttemptId, MerchantId};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Event, Payload, PaymentRefundFailed, PaymentRefunded};
 use tael_proto::order::v1::order_service_server::{OrderService, OrderServiceServer};
-use tael_proto::order::v1::{self as order, GetOrderRequest, GetOrderResponse, Order};
-use tael_proto::payment::v1::refund_execution_service_server::{
-    RefundExecutionService, RefundExecutionServiceServer,
-};
+use tael_proto::order::v1::{self as order, GetPayableOrderRequest, GetPayableOrderResponse, PayableOrder};
+use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
 use tael_proto::payment::v1::{
     self as payment, Failure, PaymentRefund, PaymentRefundState, RefundPaymentRequest, RefundPaymentResponse,
 };
@@ -35,7 +35,7 @@ async fn serve(routes: Routes) -> String {
 /// Holds orders.
 #[derive(Clone, Default)]
 pub(crate) struct FakeOrders {
-    orders: Arc<Mutex<HashMap<(String, String), Order>>>,
+    orders: Arc<Mutex<HashMap<(String, String), PayableOrder>>>,
 }
 
 impl FakeOrders {
@@ -43,7 +43,7 @@ impl FakeOrders {
         serve(Routes::new(OrderServiceServer::new(self.clone()))).await
     }
 
-    pub(crate) fn put(&self, order: Order) {
+    pub(crate) fn put(&self, order: PayableOrder) {
         let key = (order.merchant_id.clone(), order.order_id.clone());
         self.orders.lock().unwrap().insert(key, order);
     }
@@ -81,8 +81,7 @@ impl FakePayments {
     }
 
     pub(crate) async fn start(&self) -> String {
-        serve(Routes::new(RefundExecutionServiceServer::new(self.clone())).add_service(self.log.0.server()))
-            .await
+        serve(Routes::new(PaymentServiceServer::new(self.clone())).add_service(self.log.0.server())).await
     }
 
     pub(crate) fn usually(&self, answer: Answer) {
@@ -176,7 +175,9 @@ fn not_here<T>() -> Reply<T> {
 }
 
 #[tonic::async_trait]
-impl RefundExecutionService for FakePayments {
+impl PaymentService for FakePayments {
+    type ReadBillStream = Pin<Box<dyn Stream<Item = Result<payment::ReadBillResponse, Status>> + Send>>;
+
     async fn refund_payment(&self, request: Request<RefundPaymentRequest>) -> Reply<RefundPaymentResponse> {
         let key = request.metadata().get("idempotency-key").map(|k| k.to_str().unwrap().to_owned());
         let request = request.into_inner();
@@ -198,23 +199,98 @@ impl RefundExecutionService for FakePayments {
         .map(Response::new)
     }
 
+    async fn create_channel_account(
+        &self,
+        _: Request<payment::CreateChannelAccountRequest>,
+    ) -> Reply<payment::CreateChannelAccountResponse> {
+        not_here()
+    }
+    async fn get_channel_account(
+        &self,
+        _: Request<payment::GetChannelAccountRequest>,
+    ) -> Reply<payment::GetChannelAccountResponse> {
+        not_here()
+    }
+    async fn list_channel_accounts(
+        &self,
+        _: Request<payment::ListChannelAccountsRequest>,
+    ) -> Reply<payment::ListChannelAccountsResponse> {
+        not_here()
+    }
+    async fn create_payment(
+        &self,
+        _: Request<payment::CreatePaymentRequest>,
+    ) -> Reply<payment::CreatePaymentResponse> {
+        not_here()
+    }
+    async fn get_payment(
+        &self,
+        _: Request<payment::GetPaymentRequest>,
+    ) -> Reply<payment::GetPaymentResponse> {
+        not_here()
+    }
+    async fn list_payments(
+        &self,
+        _: Request<payment::ListPaymentsRequest>,
+    ) -> Reply<payment::ListPaymentsResponse> {
+        not_here()
+    }
+    async fn sync_payment(
+        &self,
+        _: Request<payment::SyncPaymentRequest>,
+    ) -> Reply<payment::SyncPaymentResponse> {
+        not_here()
+    }
+    async fn close_payment(
+        &self,
+        _: Request<payment::ClosePaymentRequest>,
+    ) -> Reply<payment::ClosePaymentResponse> {
+        not_here()
+    }
     async fn get_payment_refund(
         &self,
         _: Request<payment::GetPaymentRefundRequest>,
     ) -> Reply<payment::GetPaymentRefundResponse> {
         not_here()
     }
+    async fn handle_notification(
+        &self,
+        _: Request<payment::HandleNotificationRequest>,
+    ) -> Reply<payment::HandleNotificationResponse> {
+        not_here()
+    }
+    async fn get_checkout(
+        &self,
+        _: Request<payment::GetCheckoutRequest>,
+    ) -> Reply<payment::GetCheckoutResponse> {
+        not_here()
+    }
+    async fn list_alarms(
+        &self,
+        _: Request<payment::ListAlarmsRequest>,
+    ) -> Reply<payment::ListAlarmsResponse> {
+        not_here()
+    }
+    async fn read_bill(&self, _: Request<payment::ReadBillRequest>) -> Reply<Self::ReadBillStream> {
+        not_here()
+    }
 }
 
 #[tonic::async_trait]
 impl OrderService for FakeOrders {
-    async fn get_order(&self, request: Request<GetOrderRequest>) -> Reply<GetOrderResponse> {
+    async fn get_payable_order(
+        &self,
+        request: Request<GetPayableOrderRequest>,
+    ) -> Reply<GetPayableOrderResponse> {
         let request = request.into_inner();
         let order = self.orders.lock().unwrap().get(&(request.merchant_id, request.order_id)).cloned();
         let order = order.ok_or_else(|| Status::not_found("no such order"))?;
-        Ok(Response::new(GetOrderResponse { order: Some(order) }))
+        Ok(Response::new(GetPayableOrderResponse { order: Some(order) }))
     }
 
+    async fn get_order(&self, _: Request<order::GetOrderRequest>) -> Reply<order::GetOrderResponse> {
+        not_here()
+    }
     async fn create_order(&self, _: Request<order::CreateOrderRequest>) -> Reply<order::CreateOrderResponse> {
         not_here()
     }
@@ -222,57 +298,6 @@ impl OrderService for FakeOrders {
         not_here()
     }
     async fn cancel_order(&self, _: Request<order::CancelOrderRequest>) -> Reply<order::CancelOrderResponse> {
-        not_here()
-    }
-    async fn set_late_money_policy(
-        &self,
-        _: Request<order::SetLateMoneyPolicyRequest>,
-    ) -> Reply<order::SetLateMoneyPolicyResponse> {
-        not_here()
-    }
-    async fn get_late_money_policy(
-        &self,
-        _: Request<order::GetLateMoneyPolicyRequest>,
-    ) -> Reply<order::GetLateMoneyPolicyResponse> {
-        not_here()
-    }
-    async fn list_held_payments(
-        &self,
-        _: Request<order::ListHeldPaymentsRequest>,
-    ) -> Reply<order::ListHeldPaymentsResponse> {
-        not_here()
-    }
-    async fn resolve_held_payment(
-        &self,
-        _: Request<order::ResolveHeldPaymentRequest>,
-    ) -> Reply<order::ResolveHeldPaymentResponse> {
-        not_here()
-    }
-    async fn create_promotion(
-        &self,
-        _: Request<order::CreatePromotionRequest>,
-    ) -> Reply<order::CreatePromotionResponse> {
-        not_here()
-    }
-    async fn list_promotions(
-        &self,
-        _: Request<order::ListPromotionsRequest>,
-    ) -> Reply<order::ListPromotionsResponse> {
-        not_here()
-    }
-    async fn end_promotion(
-        &self,
-        _: Request<order::EndPromotionRequest>,
-    ) -> Reply<order::EndPromotionResponse> {
-        not_here()
-    }
-    async fn get_voucher(&self, _: Request<order::GetVoucherRequest>) -> Reply<order::GetVoucherResponse> {
-        not_here()
-    }
-    async fn redeem_voucher(
-        &self,
-        _: Request<order::RedeemVoucherRequest>,
-    ) -> Reply<order::RedeemVoucherResponse> {
         not_here()
     }
 }

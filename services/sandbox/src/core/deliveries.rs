@@ -17,8 +17,6 @@ pub enum Event {
     Paid,
     /// The refund at this position of its trade was done.
     Refunded(usize),
-    /// The trade was closed without money.
-    Closed,
 }
 
 impl Event {
@@ -27,7 +25,6 @@ impl Event {
         match self {
             Self::Paid => NotificationEvent::Payment,
             Self::Refunded(_) => NotificationEvent::Refund,
-            Self::Closed => NotificationEvent::Closed,
         }
     }
 }

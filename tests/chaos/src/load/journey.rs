@@ -173,8 +173,11 @@ impl Journey {
         order: &Order,
         wanted: impl Fn(&Order) -> bool,
     ) -> Result<Order, Stop> {
-        let get =
-            GetOrderRequest { merchant_id: self.shop.merchant_id.clone(), order_id: order.order_id.clone() };
+        let get = GetOrderRequest {
+            merchant_id: self.shop.merchant_id.clone(),
+            order_id: order.order_id.clone(),
+            ..Default::default()
+        };
         self.until(
             step,
             get,

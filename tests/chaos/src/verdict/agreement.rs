@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 use tael_proto::notification::v1::DeliveryState;
-use tael_proto::order::v1::{HeldState, OrderState};
+use tael_proto::order::v1::{OrderState, UnappliedPaymentState};
 use tael_proto::payment::v1::{Payment, PaymentState};
 use tael_proto::refund::v1::RefundState;
 use tael_proto::settlement::v1::{AccountKind, TransferKind};
@@ -101,7 +101,7 @@ impl Verdict {
                 }
             }
             for payment in payments {
-                let held = order.held_payments.iter().find(|held| held.payment_id == payment.payment_id);
+                let held = order.unapplied_payments.iter().find(|held| held.payment_id == payment.payment_id);
                 let pays = order.state() == OrderState::Paid && order.payment_id == payment.payment_id;
                 let reversed = minor(payment.refunded.as_ref()) == minor(payment.amount.as_ref());
                 if payment.state() == PaymentState::Succeeded && !pays {
@@ -113,7 +113,7 @@ impl Verdict {
                         )
                     });
                 }
-                if held.is_some_and(|held| held.state() == HeldState::Refunding) {
+                if held.is_some_and(|held| held.state() == UnappliedPaymentState::Refunding) {
                     self.unsettled(format!("order {id} gives money back"));
                 }
             }

@@ -46,7 +46,7 @@ async fn notification_recovers_from_a_crash_at_any_step() {
 async fn order_recovers_from_a_crash_at_any_step() {
     // Orders take a minute to expire, and held money that a person decides about is no journey: the service's own
     // tests have both.
-    let points = without(tael_order::crash_points::CRASH_POINTS, &[".expire.", ".resolve_held."]);
+    let points = without(tael_order::crash_points::CRASH_POINTS, &[".expire.", ".resolve_unapplied."]);
     Box::pin(recovers_at(Service::Order, &points)).await;
 }
 

@@ -5,8 +5,9 @@
 use tael::clients::keyed;
 use tael_journeys::{Seller, cny};
 use tael_proto::order::v1::{
-    CancelOrderRequest, HeldPayment, HeldReason, HeldState, LateMoneyAction, LateMoneyPolicy,
-    ListHeldPaymentsRequest, Order, OrderState, ResolveHeldPaymentRequest, SetLateMoneyPolicyRequest,
+    CancelOrderRequest, LatePaymentAction, LatePaymentPolicy, ListUnappliedPaymentsRequest, Order,
+    OrderState, ResolveUnappliedPaymentRequest, SetLatePaymentPolicyRequest, UnappliedPayment,
+    UnappliedPaymentState, UnappliedReason,
 };
 use tael_proto::payment::v1::Payment;
 use tael_proto::settlement::v1::{AccountKind, ListAccountsRequest};
@@ -29,14 +30,15 @@ async fn paid_after_cancel(seller: &mut Seller) -> (Order, Payment) {
     (order, payment)
 }
 
-async fn set_policy(seller: &mut Seller, action: LateMoneyAction) {
-    let policy = LateMoneyPolicy { closed_order: action.into(), surplus: LateMoneyAction::Hold.into() };
-    let set = SetLateMoneyPolicyRequest { merchant_id: seller.shop.id(), policy: Some(policy) };
-    seller.clients.order.set_late_money_policy(keyed(set)).await.unwrap();
+async fn set_policy(seller: &mut Seller, action: LatePaymentAction) {
+    let policy =
+        LatePaymentPolicy { closed_order: action.into(), overpayment: LatePaymentAction::Hold.into() };
+    let set = SetLatePaymentPolicyRequest { merchant_id: seller.shop.id(), policy: Some(policy) };
+    seller.clients.unapplied_payment.set_late_payment_policy(keyed(set)).await.unwrap();
 }
 
-fn held(order: &Order) -> Option<&HeldPayment> {
-    order.held_payments.first()
+fn held(order: &Order) -> Option<&UnappliedPayment> {
+    order.unapplied_payments.first()
 }
 
 /// Waits until all that went through suspense, and what is still there, are as expected, in fen.
@@ -66,24 +68,31 @@ async fn late_money_is_held_in_suspense_until_somebody_gives_it_back() {
     let order = seller.order_when(&order.order_id, "to hold the money", |o| held(o).is_some()).await;
     assert_eq!(order.state(), OrderState::Cancelled);
     let money = held(&order).unwrap();
-    assert_eq!((money.reason(), money.state()), (HeldReason::ClosedOrder, HeldState::Held));
+    assert_eq!((money.reason(), money.state()), (UnappliedReason::ClosedOrder, UnappliedPaymentState::Held));
     assert_eq!((money.payment_id.as_str(), money.amount.clone()), (payment.payment_id.as_str(), cny(PRICE)));
     suspense_is(&seller, PRICE, PRICE).await;
 
-    let list = ListHeldPaymentsRequest { merchant_id: seller.shop.id(), ..Default::default() };
-    let listed = seller.clients.order.list_held_payments(list).await.unwrap().into_inner().held_payments;
+    let list = ListUnappliedPaymentsRequest { merchant_id: seller.shop.id(), ..Default::default() };
+    let listed = seller
+        .clients
+        .unapplied_payment
+        .list_unapplied_payments(list)
+        .await
+        .unwrap()
+        .into_inner()
+        .unapplied_payments;
     assert_eq!(listed.len(), 1);
-    let resolve = ResolveHeldPaymentRequest {
+    let resolve = ResolveUnappliedPaymentRequest {
         merchant_id: seller.shop.id(),
         order_id: order.order_id.clone(),
         payment_id: payment.payment_id.clone(),
-        action: LateMoneyAction::Refund.into(),
+        action: LatePaymentAction::Refund.into(),
         operator: "ann".to_owned(),
     };
-    seller.clients.order.resolve_held_payment(keyed(resolve)).await.unwrap();
+    seller.clients.unapplied_payment.resolve_unapplied_payment(keyed(resolve)).await.unwrap();
     seller
         .order_when(&order.order_id, "to have given the money back", |o| {
-            held(o).is_some_and(|money| money.state() == HeldState::Refunded)
+            held(o).is_some_and(|money| money.state() == UnappliedPaymentState::Refunded)
         })
         .await;
     assert_eq!(given_back(&seller, &payment).await, PRICE);
@@ -93,11 +102,11 @@ async fn late_money_is_held_in_suspense_until_somebody_gives_it_back() {
 #[tokio::test]
 async fn late_money_is_given_back_by_itself_where_the_merchant_wants_that() {
     let mut seller = Seller::open().await;
-    set_policy(&mut seller, LateMoneyAction::Refund).await;
+    set_policy(&mut seller, LatePaymentAction::Refund).await;
     let (order, payment) = paid_after_cancel(&mut seller).await;
     let order = seller
         .order_when(&order.order_id, "to have given the money back", |o| {
-            held(o).is_some_and(|money| money.state() == HeldState::Refunded)
+            held(o).is_some_and(|money| money.state() == UnappliedPaymentState::Refunded)
         })
         .await;
     assert_eq!((order.state(), order.refunded), (OrderState::Cancelled, cny(0)));
@@ -108,11 +117,14 @@ async fn late_money_is_given_back_by_itself_where_the_merchant_wants_that() {
 #[tokio::test]
 async fn late_money_pays_the_order_after_all_where_the_merchant_wants_that() {
     let mut seller = Seller::open().await;
-    set_policy(&mut seller, LateMoneyAction::Accept).await;
+    set_policy(&mut seller, LatePaymentAction::Accept).await;
     let (order, payment) = paid_after_cancel(&mut seller).await;
     let order = seller.order_when(&order.order_id, "to be paid", |o| o.state() == OrderState::Paid).await;
     assert_eq!((order.payment_id, order.vouchers.len()), (payment.payment_id.clone(), 1));
-    assert_eq!(order.held_payments.first().map(HeldPayment::state), Some(HeldState::Accepted));
+    assert_eq!(
+        order.unapplied_payments.first().map(UnappliedPayment::state),
+        Some(UnappliedPaymentState::Accepted)
+    );
     assert_eq!(given_back(&seller, &payment).await, 0);
     suspense_is(&seller, PRICE, 0).await;
 }

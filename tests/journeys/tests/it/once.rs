@@ -39,7 +39,11 @@ async fn another_merchant_sees_nothing() {
     let mut seller = Seller::open().await;
     let other = Seller::open().await;
     let order = seller.order().await;
-    let get = GetOrderRequest { merchant_id: other.shop.id(), order_id: order.order_id.clone() };
+    let get = GetOrderRequest {
+        merchant_id: other.shop.id(),
+        order_id: order.order_id.clone(),
+        ..Default::default()
+    };
     let error = seller.clients.order.get_order(get).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::NotFound);
     let foreign = other.payment_request(&order);

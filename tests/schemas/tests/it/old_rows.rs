@@ -7,8 +7,8 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tael_clock::Clock;
 use tael_config::Env;
 use tael_ids::MerchantId;
-use tael_proto::order::v1::order_service_client::OrderServiceClient;
-use tael_proto::order::v1::{HeldReason, HeldState, ListHeldPaymentsRequest};
+use tael_proto::order::v1::unapplied_payment_service_client::UnappliedPaymentServiceClient;
+use tael_proto::order::v1::{ListUnappliedPaymentsRequest, UnappliedPaymentState, UnappliedReason};
 use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
 use tael_proto::settlement::v1::{AccountKind, CheckLedgerRequest, ListAccountsRequest};
 use tael_runtime::Service;
@@ -86,14 +86,15 @@ async fn order_tells_why_money_is_held_that_the_build_before_holds() {
     .execute(&pool)
     .await
     .unwrap();
-    let mut client = OrderServiceClient::new(running.channel());
-    let request = ListHeldPaymentsRequest { merchant_id: merchant(), ..ListHeldPaymentsRequest::default() };
-    let held = client.list_held_payments(request).await.unwrap().into_inner().held_payments;
-    let held: Vec<_> = held.iter().map(|held| held.held_payment.as_ref().unwrap()).collect();
-    assert!(held.iter().all(|held| held.state() == HeldState::Held));
+    let mut client = UnappliedPaymentServiceClient::new(running.channel());
+    let request =
+        ListUnappliedPaymentsRequest { merchant_id: merchant(), ..ListUnappliedPaymentsRequest::default() };
+    let held = client.list_unapplied_payments(request).await.unwrap().into_inner().unapplied_payments;
+    assert!(held.iter().all(|held| held.state() == UnappliedPaymentState::Held));
     let reasons: Vec<_> = held.iter().map(|held| held.reason()).collect();
     // Newest payment first.
-    let (amount, closed, paid) = (HeldReason::Amount, HeldReason::ClosedOrder, HeldReason::AlreadyPaid);
+    let (amount, closed, paid) =
+        (UnappliedReason::Amount, UnappliedReason::ClosedOrder, UnappliedReason::AlreadyPaid);
     assert_eq!(reasons, [amount, closed, amount, paid]);
     running.stop().await;
 }

@@ -92,8 +92,7 @@ impl Refusal {
 }
 
 impl Business {
-    /// The sub code and its message.
-    pub(crate) fn words(self) -> (&'static str, &'static str) {
+    fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::TradeNotExist => ("ACQ.TRADE_NOT_EXIST", "交易不存在"),
             Self::TradeHasSuccess => ("ACQ.TRADE_HAS_SUCCESS", "交易已被支付"),

@@ -163,7 +163,7 @@ impl Journey {
             async move {
                 self.caller
                     .ask("RedeemVoucher", Some(&key), redeem, |mut c, r| async move {
-                        c.order.redeem_voucher(r).await
+                        c.voucher.redeem_voucher(r).await
                     })
                     .await
             }

@@ -1,0 +1,43 @@
+//! Vouchers.
+
+use tael_idempotency::Call;
+use tael_proto::order::v1::voucher_service_server::VoucherService;
+use tael_proto::order::v1::{
+    GetVoucherRequest, GetVoucherResponse, RedeemVoucherRequest, RedeemVoucherResponse,
+};
+use tonic::{Request, Response, Status};
+
+use super::{Rpc, convert, parse};
+
+#[tonic::async_trait]
+impl VoucherService for Rpc {
+    async fn get_voucher(
+        &self,
+        request: Request<GetVoucherRequest>,
+    ) -> Result<Response<GetVoucherResponse>, Status> {
+        let (merchant_id, code) = parse::get_voucher(&request.into_inner())?;
+        let voucher = self.orders.get_voucher(merchant_id, code).await?;
+        tael_telemetry::record("tael.order_id", voucher.order_id);
+        Ok(Response::new(GetVoucherResponse { voucher: Some(convert::voucher(&voucher)) }))
+    }
+
+    async fn redeem_voucher(
+        &self,
+        request: Request<RedeemVoucherRequest>,
+    ) -> Result<Response<RedeemVoucherResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, new) = parse::redeem_voucher(&request)?;
+        let call = Call::new(&merchant_id, "RedeemVoucher", &metadata, &request)?;
+        let orders = self.orders.clone();
+        self.idempotency
+            .run(call, move |key| async move {
+                let made = orders.redeem(merchant_id, new, key).await?;
+                tael_telemetry::record("tael.order_id", made.voucher.order_id);
+                Ok(RedeemVoucherResponse {
+                    redemption_id: made.id.to_string(),
+                    voucher: Some(convert::voucher(&made.voucher)),
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,232 @@
+//! What a channel says is recorded here, whoever heard it: a call, a notification, the poller.
+
+use sqlx::PgConnection;
+use tael_fault::crash_point;
+use tael_ids::{AlarmId, RefundId};
+
+use super::{Error, Payments};
+use crate::accounts::OpenAccount;
+use crate::domain::alarm::{Alarm, Claim, Contradiction, contradictions};
+use crate::domain::evidence::{Evidence, Paid, Verdict, judge};
+use crate::domain::payment::{Attempt, AttemptState, Payment, PaymentState, Schedule};
+use crate::domain::refund::{Refund, RefundState};
+use crate::{events, store};
+
+/// What became of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// It is recorded, or there was nothing to record.
+    Taken,
+    /// It contradicts our record: an alarm, and nothing else.
+    Alarmed,
+}
+
+impl Payments {
+    /// Records evidence by the holder of the attempt's lease, and ends the lease.
+    pub(super) async fn record(
+        &self,
+        payment: &Payment,
+        attempt: &Attempt,
+        open: &OpenAccount,
+        evidence: Evidence,
+    ) -> Result<Recorded, Error> {
+        let recorded = match judge(&attempt.state, &evidence) {
+            Verdict::Stay { in_doubt } => {
+                self.stay(payment, attempt, in_doubt).await?;
+                return Ok(Recorded::Taken);
+            }
+            Verdict::Ended
+            | Verdict::Present
+            | Verdict::Succeed
+            | Verdict::Reverse
+            | Verdict::Close
+            | Verdict::Fail => self.apply(payment, attempt, open, evidence).await?,
+        };
+        if recorded == Recorded::Alarmed {
+            self.stay(payment, attempt, attempt.in_doubt).await?;
+        }
+        Ok(recorded)
+    }
+
+    pub(super) async fn stay(
+        &self,
+        payment: &Payment,
+        attempt: &Attempt,
+        in_doubt: bool,
+    ) -> Result<(), Error> {
+        let next_query = self.next_query(payment, attempt);
+        Ok(store::payment::stay(&self.pool, payment.merchant_id, attempt.id, in_doubt, next_query).await?)
+    }
+
+    /// Records evidence that moves the payment, in one transaction with its events.
+    pub(super) async fn apply(
+        &self,
+        payment: &Payment,
+        attempt: &Attempt,
+        open: &OpenAccount,
+        evidence: Evidence,
+    ) -> Result<Recorded, Error> {
+        if let Evidence::Presented { qr_code } = &evidence {
+            let next_query = self.next_query(payment, attempt);
+            store::payment::present(&self.pool, payment, attempt.id, qr_code, next_query).await?;
+            return Ok(Recorded::Taken);
+        }
+        let now = self.clock.now();
+        let mut tx = self.pool.begin().await?;
+        let payment = store::payment::lock(&mut tx, payment.merchant_id, payment.id)
+            .await?
+            .ok_or(Error::RowVanished)?;
+        let attempt = payment.attempt(attempt.id).ok_or(Error::RowVanished)?;
+        let mut recorded = Recorded::Taken;
+        match (judge(&attempt.state, &evidence), &evidence) {
+            // On money that was recorded before, too: the first message may have been right and this one not.
+            (verdict, Evidence::Paid(paid) | Evidence::Reversed(paid)) => {
+                let claim = Claim { amount: Some(paid.amount), ..Claim::default() };
+                let found = contradictions(&payment, &open.account.identity, &claim);
+                if !found.is_empty() {
+                    recorded = Recorded::Alarmed;
+                    self.raise_alarms(&mut tx, &payment, found).await?;
+                } else if verdict == Verdict::Succeed {
+                    self.succeed(&mut tx, &payment, attempt, paid).await?;
+                } else if verdict != Verdict::Reverse
+                    || !self.reverse(&mut tx, &payment, attempt, paid).await?
+                {
+                    return Ok(recorded);
+                }
+            }
+            (Verdict::Close, _) => {
+                store::payment::close(&mut tx, &payment, attempt).await?;
+                self.log.append(&mut tx, &[events::closed(&payment, now)]).await?;
+            }
+            (Verdict::Fail, Evidence::Refused(failure)) => {
+                store::payment::fail(&mut tx, &payment, attempt, failure).await?;
+                self.log.append(&mut tx, &[events::failed(&payment, failure, now)]).await?;
+            }
+            (
+                Verdict::Stay { .. }
+                | Verdict::Ended
+                | Verdict::Present
+                | Verdict::Succeed
+                | Verdict::Reverse
+                | Verdict::Fail,
+                _,
+            ) => {
+                return Ok(recorded);
+            }
+        }
+        crash_point("payment.evidence.written");
+        tx.commit().await?;
+        crash_point("payment.evidence.committed");
+        self.log.wake();
+        Ok(recorded)
+    }
+
+    /// Money that comes for a payment that we had closed or failed is recorded all the same.
+    async fn succeed(
+        &self,
+        tx: &mut PgConnection,
+        payment: &Payment,
+        attempt: &Attempt,
+        paid: &Paid,
+    ) -> Result<(), Error> {
+        match payment.state {
+            PaymentState::Closed | PaymentState::Failed => {
+                tracing::warn!(tael.payment_id = %payment.id, "money came for a payment that had ended");
+            }
+            PaymentState::Created | PaymentState::Pending | PaymentState::Succeeded { .. } => {}
+        }
+        store::payment::succeed(tx, payment, attempt, paid).await?;
+        let event = events::succeeded(payment, attempt, paid, false, self.clock.now());
+        Ok(self.log.append(tx, &[event]).await?)
+    }
+
+    /// Money came and the channel has given all of it back, unasked: in closing, or by the merchant's own hand at the
+    /// channel. The books need both, that it came and that it went. Says whether there was anything to record.
+    async fn reverse(
+        &self,
+        tx: &mut PgConnection,
+        payment: &Payment,
+        attempt: &Attempt,
+        paid: &Paid,
+    ) -> Result<bool, Error> {
+        if !payment.refunded.is_zero() || !payment.refund_reserved.is_zero() {
+            // What went is what we asked for, or is recorded. Refunds have evidence of their own.
+            return Ok(false);
+        }
+        let now = self.clock.now();
+        let mut happened = Vec::new();
+        if attempt.state != AttemptState::Succeeded {
+            store::payment::succeed(tx, payment, attempt, paid).await?;
+            happened.push(events::succeeded(payment, attempt, paid, true, now));
+        }
+        let refund = Refund {
+            merchant_id: payment.merchant_id,
+            // Of the attempt's own digits: the second to hear of the reversal makes no second refund.
+            id: RefundId::from_uuid(attempt.id.uuid()),
+            payment_id: payment.id,
+            attempt_id: attempt.id,
+            amount: payment.amount,
+            reason: String::new(),
+            state: RefundState::Pending,
+            create_time: now,
+            schedule: Schedule { tries: 0, lease_until: None },
+            traceparent: attempt.traceparent.clone(),
+        };
+        if !store::refund::reserve(tx, &refund, now).await? {
+            return Err(Error::RowVanished);
+        }
+        store::refund::succeed(tx, &refund, now).await?;
+        store::payment::release_order(tx, payment).await?;
+        happened.push(events::refunded(payment, attempt, &refund, payment.amount, true, now, now));
+        self.log.append(tx, &happened).await?;
+        Ok(true)
+    }
+
+    /// Compares what a message claims with our record; says whether it agrees. If not there is an alarm, and the message
+    /// must not be believed in anything else.
+    pub(super) async fn agrees(
+        &self,
+        payment: &Payment,
+        open: &OpenAccount,
+        claim: &Claim,
+    ) -> Result<bool, Error> {
+        // Neither a payment's amount nor an account ever changes: what was read needs no lock.
+        let found = contradictions(payment, &open.account.identity, claim);
+        if found.is_empty() {
+            return Ok(true);
+        }
+        let mut tx = self.pool.begin().await?;
+        self.raise_alarms(&mut tx, payment, found).await?;
+        tx.commit().await?;
+        self.log.wake();
+        Ok(false)
+    }
+
+    async fn raise_alarms(
+        &self,
+        tx: &mut PgConnection,
+        payment: &Payment,
+        found: Vec<Contradiction>,
+    ) -> Result<(), Error> {
+        for contradiction in found {
+            tracing::error!(
+                tael.payment_id = %payment.id,
+                field = contradiction.field.name(),
+                expected = contradiction.expected,
+                actual = contradiction.actual,
+                "a channel's message contradicts our record"
+            );
+            let alarm = Alarm {
+                merchant_id: payment.merchant_id,
+                id: AlarmId::new(),
+                payment_id: payment.id,
+                contradiction,
+                create_time: self.clock.now(),
+            };
+            if store::alarm::insert(tx, &alarm).await? {
+                self.log.append(tx, &[events::alarm_raised(payment, &alarm)]).await?;
+            }
+        }
+        Ok(())
+    }
+}
