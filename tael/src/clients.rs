@@ -13,7 +13,9 @@ use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::order::v1::promotion_service_client::PromotionServiceClient;
 use tael_proto::order::v1::unapplied_payment_service_client::UnappliedPaymentServiceClient;
 use tael_proto::order::v1::voucher_service_client::VoucherServiceClient;
+use tael_proto::payment::v1::channel_account_service_client::ChannelAccountServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::payment::v1::refund_execution_service_client::RefundExecutionServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
 use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
 use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
@@ -41,8 +43,12 @@ pub struct Clients {
     pub promotion: PromotionServiceClient<Channel>,
     /// Money that came when an order did not wait for it.
     pub unapplied_payment: UnappliedPaymentServiceClient<Channel>,
-    /// Payments and channel accounts.
+    /// Payments.
     pub payment: PaymentServiceClient<Channel>,
+    /// Channel accounts.
+    pub channel_account: ChannelAccountServiceClient<Channel>,
+    /// Refunds as the channel executes them.
+    pub refund_execution: RefundExecutionServiceClient<Channel>,
     /// Refunds.
     pub refund: RefundServiceClient<Channel>,
     /// The ledger.
@@ -89,6 +95,8 @@ impl Clients {
             promotion: PromotionServiceClient::new(channel(addresses.order)?),
             unapplied_payment: UnappliedPaymentServiceClient::new(channel(addresses.order)?),
             payment: PaymentServiceClient::new(channel(addresses.payment)?),
+            channel_account: ChannelAccountServiceClient::new(channel(addresses.payment)?),
+            refund_execution: RefundExecutionServiceClient::new(channel(addresses.payment)?),
             refund: RefundServiceClient::new(channel(addresses.refund)?),
             ledger: LedgerServiceClient::new(channel(addresses.settlement)?),
             fee_schedules: FeeScheduleServiceClient::new(channel(addresses.settlement)?),

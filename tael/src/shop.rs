@@ -67,7 +67,7 @@ impl Shop {
                 alipay_public_key: app.alipay_public_key.clone(),
             }),
         };
-        let created = clients.payment.create_channel_account(keyed(account)).await?.into_inner();
+        let created = clients.channel_account.create_channel_account(keyed(account)).await?.into_inner();
         let channel_account = answer(created.channel_account)?;
 
         let fees = SetFeeScheduleRequest {

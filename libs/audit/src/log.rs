@@ -109,7 +109,7 @@ fn event_money(kind: &Kind) -> EventMoney {
         Kind::PaymentFailed(e) => of(&e.payment_id, "", &None, false),
         Kind::PaymentRefunded(e) => of(&e.payment_id, &e.refund_id, &e.amount, e.reversal),
         Kind::PaymentRefundFailed(e) => of(&e.payment_id, &e.refund_id, &e.amount, false),
-        Kind::PaymentAlarmRaised(e) => of(&e.payment_id, "", &None, false),
+        Kind::PaymentIntegrityAlertRaised(e) => of(&e.payment_id, "", &None, false),
         Kind::RefundCreated(e) => of(&e.payment_id, &e.refund_id, &e.amount, false),
         Kind::RefundSucceeded(e) => of(&e.payment_id, &e.refund_id, &e.amount, false),
         Kind::RefundFailed(e) => of(&e.payment_id, &e.refund_id, &e.amount, false),

@@ -48,7 +48,8 @@ pub fn kind_name(kind: &Kind) -> &'static str {
         Kind::PaymentFailed(_) => "payment.failed",
         Kind::PaymentRefunded(_) => "payment.refunded",
         Kind::PaymentRefundFailed(_) => "payment.refund_failed",
-        Kind::PaymentAlarmRaised(_) => "payment.alarm_raised",
+        // Called as it always was: receivers of webhooks choose events by this name.
+        Kind::PaymentIntegrityAlertRaised(_) => "payment.alarm_raised",
         Kind::RefundCreated(_) => "refund.created",
         Kind::RefundSucceeded(_) => "refund.succeeded",
         Kind::RefundFailed(_) => "refund.failed",
@@ -83,7 +84,7 @@ pub(crate) fn subject(kind: &Kind) -> Subject<'_> {
         Kind::PaymentFailed(e) => (e.order_id.as_str(), e.payment_id.as_str(), ""),
         Kind::PaymentRefunded(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),
         Kind::PaymentRefundFailed(e) => ("", e.payment_id.as_str(), e.refund_id.as_str()),
-        Kind::PaymentAlarmRaised(e) => ("", e.payment_id.as_str(), ""),
+        Kind::PaymentIntegrityAlertRaised(e) => ("", e.payment_id.as_str(), ""),
         Kind::RefundCreated(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),
         Kind::RefundSucceeded(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),
         Kind::RefundFailed(e) => (e.order_id.as_str(), e.payment_id.as_str(), e.refund_id.as_str()),

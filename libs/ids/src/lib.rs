@@ -95,7 +95,7 @@ id!(/** One redemption of a voucher. */ RedemptionId, "red");
 id!(/** A payment. */ PaymentId, "pay");
 id!(/** One attempt of a payment at one channel. */ AttemptId, "att");
 id!(/** A merchant's account at a channel. */ ChannelAccountId, "cha");
-id!(/** A message of a channel that contradicts our record. */ AlarmId, "alm");
+id!(/** A message of a channel that contradicts our record. */ IntegrityAlertId, "alm");
 id!(/** A refund. */ RefundId, "ref");
 id!(/** A ledger account. */ AccountId, "acc");
 id!(/** A transfer between ledger accounts. */ TransferId, "trf");

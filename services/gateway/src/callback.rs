@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tael_ids::ChannelAccountId;
-use tael_proto::payment::v1::{HandleNotificationRequest, HandleNotificationResponse};
+use tael_proto::payment::v1::{HandleCallbackRequest, HandleCallbackResponse};
 use tael_proto::r#type::v1::Channel as PaymentChannel;
 use tonic::{Code, Status};
 
@@ -53,13 +53,13 @@ async fn hand_over(
     headers: &HeaderMap,
     body: Bytes,
 ) -> Response {
-    let request = HandleNotificationRequest {
+    let request = HandleCallbackRequest {
         channel: channel.into(),
         channel_account_id: account.to_string(),
         headers: handed_on(headers),
         body,
     };
-    match payments.handle_notification(request).await {
+    match payments.handle_callback(request).await {
         Ok(reply) => as_answered(reply).unwrap_or_else(|| {
             tracing::error!("the payment service's answer to a callback is no HTTP answer");
             unavailable()
@@ -74,7 +74,7 @@ fn handed_on(headers: &HeaderMap) -> BTreeMap<String, String> {
     HANDED_ON.iter().filter_map(|name| Some((name.as_str().to_owned(), text(name)?))).collect()
 }
 
-fn as_answered(reply: HandleNotificationResponse) -> Option<Response> {
+fn as_answered(reply: HandleCallbackResponse) -> Option<Response> {
     let status = StatusCode::from_u16(reply.status.try_into().ok()?).ok()?;
     if status.is_informational() {
         return None;

@@ -3,9 +3,10 @@
 use tael_grpc::client::Channel;
 use tael_grpc::retry::{Budget, repeat};
 use tael_ids::PaymentId;
+use tael_proto::payment::v1::callback_service_client::CallbackServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::payment::v1::{
-    GetCheckoutRequest, GetCheckoutResponse, HandleNotificationRequest, HandleNotificationResponse,
+    GetCheckoutRequest, GetCheckoutResponse, HandleCallbackRequest, HandleCallbackResponse,
 };
 use tonic::Status;
 
@@ -13,23 +14,28 @@ use tonic::Status;
 #[derive(Clone, Debug)]
 pub(crate) struct PaymentClient {
     client: PaymentServiceClient<Channel>,
+    callbacks: CallbackServiceClient<Channel>,
     budget: Budget,
 }
 
 impl PaymentClient {
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { client: PaymentServiceClient::new(channel), budget: Budget::default() }
+        Self {
+            client: PaymentServiceClient::new(channel.clone()),
+            callbacks: CallbackServiceClient::new(channel),
+            budget: Budget::default(),
+        }
     }
 
     /// Hands a channel's message over. It may arrive twice, as it may come from the channel twice: what it says takes
     /// effect once.
-    pub(crate) async fn handle_notification(
+    pub(crate) async fn handle_callback(
         &self,
-        request: HandleNotificationRequest,
-    ) -> Result<HandleNotificationResponse, Status> {
+        request: HandleCallbackRequest,
+    ) -> Result<HandleCallbackResponse, Status> {
         let answer = repeat(&self.budget, || {
-            let (mut client, request) = (self.client.clone(), request.clone());
-            async move { client.handle_notification(request).await }
+            let (mut client, request) = (self.callbacks.clone(), request.clone());
+            async move { client.handle_callback(request).await }
         });
         Ok(answer.await?.into_inner())
     }

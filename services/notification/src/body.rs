@@ -113,8 +113,8 @@ fn data(kind: &Kind) -> Value {
             "amount": money(e.amount.as_ref()),
             "reason": e.reason,
         }),
-        Kind::PaymentAlarmRaised(e) => json!({
-            "alarm_id": e.alarm_id,
+        Kind::PaymentIntegrityAlertRaised(e) => json!({
+            "alarm_id": e.integrity_alert_id,
             "payment_id": e.payment_id,
             "field": e.field,
         }),

@@ -6,6 +6,7 @@ use tael_grpc::retry::{Budget, repeat};
 use tael_grpc::status::{self, Chain};
 use tael_ids::{EventId, MerchantId, OrderId};
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::payment::v1::refund_execution_service_client::RefundExecutionServiceClient;
 use tael_proto::payment::v1::{
     ClosePaymentRequest, ErrorReason, ListPaymentsRequest, Payment, PaymentRefund, PaymentRefundState,
     PaymentState, RefundPaymentRequest,
@@ -37,12 +38,17 @@ pub(crate) struct PaymentUnavailable(#[source] pub(crate) Status);
 #[derive(Clone, Debug)]
 pub(crate) struct PaymentClient {
     client: PaymentServiceClient<Channel>,
+    refunds: RefundExecutionServiceClient<Channel>,
     budget: Budget,
 }
 
 impl PaymentClient {
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { client: PaymentServiceClient::new(channel), budget: Budget::default() }
+        Self {
+            client: PaymentServiceClient::new(channel.clone()),
+            refunds: RefundExecutionServiceClient::new(channel),
+            budget: Budget::default(),
+        }
     }
 
     /// Closes whatever could still pay the order.
@@ -116,7 +122,7 @@ impl PaymentClient {
             reason: REFUND_REASON.to_owned(),
         };
         let answer = repeat(&self.budget, || {
-            let (mut client, request) = (self.client.clone(), keyed(&message.refund_id, message.clone()));
+            let (mut client, request) = (self.refunds.clone(), keyed(&message.refund_id, message.clone()));
             async move { client.refund_payment(request).await }
         });
         match answer.await {

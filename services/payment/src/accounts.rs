@@ -12,7 +12,7 @@ use tael_sealed::Keyring;
 
 use crate::channel::alipay::KeysError;
 use crate::channel::{self, Adapter, Health};
-use crate::domain::account::ChannelAccount;
+use crate::domain::channel_account::ChannelAccount;
 use crate::store;
 
 /// So many accounts are kept open; an open one takes a few kilobytes.
@@ -75,7 +75,7 @@ impl Accounts {
 
     async fn open_now(&self, id: ChannelAccountId) -> Result<Arc<OpenAccount>, OpenError> {
         let (account, sealed) =
-            store::account::with_keys(&self.pool, id).await?.ok_or(OpenError::NotFound(id))?;
+            store::channel_account::with_keys(&self.pool, id).await?.ok_or(OpenError::NotFound(id))?;
         let keys = self.keyring.open(&sealed, &context(account.merchant_id, id))?;
         let health = Health::new(self.call_timeout, self.clock.clone());
         let adapter =

@@ -11,10 +11,8 @@ use tael_eventlog::EventLog;
 use tael_grpc::client::Connector;
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
-use tael_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use crate::accounts::Accounts;
 use crate::authorization::RPC_ACCESS;
@@ -83,8 +81,7 @@ impl Service for App {
         let Self { bound, pool, idempotency, log, payments, draining } = self;
         let rpc = Rpc::new(payments.clone(), idempotency.clone());
         let audit = Auditable::new(pool.clone(), PaymentFacts { pool: pool.clone() });
-        let routes =
-            Routes::new(PaymentServiceServer::new(rpc)).add_service(log.server()).add_service(audit.server());
+        let routes = rpc.routes().add_service(log.server()).add_service(audit.server());
 
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn("retention", log.prune(shutdown.clone()));

@@ -8,21 +8,25 @@ use tael_grpc::server::RpcAccess;
 #[rustfmt::skip] // a table: one line for each call
 pub const RPC_ACCESS: RpcAccess = &[
     ("tael.payment.v1.PaymentService", &[
-        ("CreateChannelAccount", &[Backend, Operator]),
-        ("GetChannelAccount", &[Settlement, Backend, Operator]),
-        ("ListChannelAccounts", &[Backend, Operator]),
         ("CreatePayment", &[Backend]),
         ("GetPayment", &[Backend, Operator]),
         ("ListPayments", &[Order, Backend, Operator]),
         ("SyncPayment", &[Backend, Operator]),
         ("ClosePayment", &[Order, Backend]),
+        ("GetCheckout", &[Gateway]),
+    ]),
+    ("tael.payment.v1.RefundExecutionService", &[
         ("RefundPayment", &[Order, Refund]),
         ("GetPaymentRefund", &[Backend, Operator]),
-        ("HandleNotification", &[Gateway]),
-        ("GetCheckout", &[Gateway]),
-        ("ListAlarms", &[Backend, Operator]),
-        ("ReadBill", &[Settlement]),
     ]),
+    ("tael.payment.v1.ChannelAccountService", &[
+        ("CreateChannelAccount", &[Backend, Operator]),
+        ("GetChannelAccount", &[Settlement, Backend, Operator]),
+        ("ListChannelAccounts", &[Backend, Operator]),
+    ]),
+    ("tael.payment.v1.StatementService", &[("ReadStatement", &[Settlement])]),
+    ("tael.payment.v1.CallbackService", &[("HandleCallback", &[Gateway])]),
+    ("tael.payment.v1.IntegrityAlertService", &[("ListIntegrityAlerts", &[Backend, Operator])]),
     ("tael.event.v1.EventLogService", &[
         ("ReadEvents", &[Order, Refund, Settlement, Notification]),
         ("ListConsumers", &[Operator]),

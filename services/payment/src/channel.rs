@@ -17,14 +17,14 @@ use jiff::civil::Date;
 use tael_clock::Clock;
 use tael_money::Money;
 
-use crate::domain::account::{Channel, Identity, Method};
-use crate::domain::alarm::Claim;
+use crate::domain::channel_account::{Channel, Identity, Method};
 use crate::domain::evidence::{Evidence, Paid};
-use crate::domain::refund::RefundEvidence;
+use crate::domain::integrity_alert::Assertion;
+use crate::domain::refund_execution::RefundEvidence;
 
-/// What is shown to the payer, told to the channel.
+/// What the channel is asked to let the payer pay.
 #[derive(Clone, Debug)]
-pub(crate) struct Presentation {
+pub(crate) struct InitiateRequest {
     /// The number under which the channel is to know it.
     pub(crate) number: String,
     pub(crate) amount: Money,
@@ -32,8 +32,8 @@ pub(crate) struct Presentation {
     pub(crate) create_time: Timestamp,
     /// After this the payer must not be able to pay.
     pub(crate) expire_time: Timestamp,
-    /// Where the channel is to send notifications.
-    pub(crate) notify_url: String,
+    /// Where the channel is to send callbacks.
+    pub(crate) callback_url: String,
 }
 
 /// A refund, told to the channel.
@@ -62,26 +62,26 @@ pub(crate) enum Closing {
 
 /// A callback whose signature was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Notification {
+pub(crate) struct Callback {
     /// The number of what it is about, as we gave it to the channel.
     pub(crate) number: String,
     /// What it says of things that we know ourselves.
-    pub(crate) claim: Claim,
+    pub(crate) claim: Assertion,
     /// What it says about the payment; none when it says nothing new.
     pub(crate) evidence: Option<Evidence>,
     /// The number of the refund it is about, if it is about one.
     pub(crate) refund_number: Option<String>,
 }
 
-/// Why a callback is not believed.
+/// Why a callback is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotBelieved {
+pub(crate) enum CallbackRejected {
     /// The signature is missing or does not verify.
     #[error("the signature does not verify")]
-    Forged,
+    InvalidSignature,
     /// It is signed, and still can't be read.
     #[error("the signed message can't be read")]
-    Unreadable,
+    Malformed,
 }
 
 /// What a channel is told after its callback.
@@ -92,33 +92,33 @@ pub(crate) struct Acknowledgement {
     pub(crate) body: &'static str,
 }
 
-/// Why there is no bill.
+/// Why there is no statement.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BillError {
+pub(crate) enum StatementFailure {
     /// The channel has none for that day, or not yet.
-    #[error("the channel has no bill for that day")]
+    #[error("the channel has no statement for that day")]
     NotAvailable,
-    /// The channel did not answer, or not with a bill.
-    #[error("the bill could not be had: {0}")]
+    /// The channel did not answer, or not with a statement.
+    #[error("the statement could not be had: {0}")]
     Unavailable(String),
-    /// The bill is not what was asked for, or contradicts itself.
-    #[error("the bill can't be trusted: {0}")]
+    /// The statement is not what was asked for, or contradicts itself.
+    #[error("the statement can't be trusted: {0}")]
     Broken(String),
 }
 
-/// A downloaded bill, to be read line by line.
-pub(crate) trait Bill: Send {
+/// A downloaded statement, to be read line by line.
+pub(crate) trait ChannelStatement: Send {
     /// Reads the lines in the order of the file and gives them on; stops when `line` returns false. The last check,
-    /// of the bill's own sums, is made after the last line: until this returns without an error, nothing is sure.
-    fn read(self: Box<Self>, line: &mut dyn FnMut(BillLine) -> bool) -> Result<(), BillError>;
+    /// of the statement's own sums, is made after the last line: until this returns without an error, nothing is sure.
+    fn read(self: Box<Self>, line: &mut dyn FnMut(StatementLine) -> bool) -> Result<(), StatementFailure>;
 }
 
-/// One line of a bill.
+/// One line of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BillLine {
+pub(crate) struct StatementLine {
     /// The line's number in the file, from 1.
     pub(crate) line: u32,
-    pub(crate) kind: BillLineKind,
+    pub(crate) kind: StatementLineKind,
     pub(crate) channel_transaction_id: String,
     pub(crate) merchant_number: String,
     /// Positive for both kinds.
@@ -128,9 +128,9 @@ pub(crate) struct BillLine {
     pub(crate) finish_time: Timestamp,
 }
 
-/// What a line of a bill tells of.
+/// What a line of a statement tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum BillLineKind {
+pub(crate) enum StatementLineKind {
     Payment,
     Refund { refund_number: String },
 }
@@ -138,13 +138,13 @@ pub(crate) enum BillLineKind {
 /// One merchant's account at one channel. Calls have an end of their own and always have an outcome.
 #[tonic::async_trait]
 pub(crate) trait Adapter: Debug + Send + Sync {
-    /// Gets a code by which the payer can pay. Repeated with the same content it is the same presentation.
-    async fn present(&self, presentation: &Presentation) -> Evidence;
+    /// Gets a code by which the payer can pay. Repeated with the same content it is the same initiate_request.
+    async fn initiate(&self, request: &InitiateRequest) -> Evidence;
 
     /// Asks what became of a payment.
     async fn query(&self, number: &str) -> Evidence;
 
-    /// Sees to it that nobody can pay any more.
+    /// Closes the payment at the channel; afterwards the payer cannot pay.
     async fn close(&self, number: &str) -> Closing;
 
     /// Refunds. Repeated with the same content it is the same refund.
@@ -154,13 +154,13 @@ pub(crate) trait Adapter: Debug + Send + Sync {
     async fn query_refund(&self, order: &RefundOrder) -> RefundEvidence;
 
     /// Verifies and reads a callback, given byte for byte.
-    fn read_notification(&self, body: &[u8]) -> Result<Notification, NotBelieved>;
+    fn read_callback(&self, body: &[u8]) -> Result<Callback, CallbackRejected>;
 
     /// Returns what the channel is to be told: that its callback was taken, or that it must come again.
     fn acknowledge(&self, taken: bool) -> Acknowledgement;
 
-    /// Downloads the bill of one day of the channel's calendar.
-    async fn download_bill(&self, day: Date) -> Result<Box<dyn Bill>, BillError>;
+    /// Downloads the statement of one day of the channel's calendar.
+    async fn download_statement(&self, day: Date) -> Result<Box<dyn ChannelStatement>, StatementFailure>;
 }
 
 /// Opens an account with its secrets.

@@ -6,19 +6,19 @@
 
 /// The names of all crash points, `payment.<flow>.<step>`.
 pub const CRASH_POINTS: &[&str] = &[
-    // A payment: the intent is committed, the channel has presented it, and that is recorded.
+    // A payment: the intent is committed, the channel lets the payer pay, and that is recorded.
     "payment.create.committed",
     "payment.create.called",
-    "payment.create.presented",
+    "payment.create.initiated",
     // The poller: a lease was taken, the channel was asked.
     "payment.poll.claimed",
     "payment.poll.called",
     // Closing: a lease was taken, the channel was told to close.
     "payment.close.leased",
     "payment.close.called",
-    // A notification: it was verified, and what it says is committed but not acknowledged.
-    "payment.notification.verified",
-    "payment.notification.recorded",
+    // A callback: it was verified, and what it says is committed but not acknowledged.
+    "payment.callback.verified",
+    "payment.callback.recorded",
     // Evidence of any kind, in a transaction that is about to commit, and after it.
     "payment.evidence.written",
     "payment.evidence.committed",

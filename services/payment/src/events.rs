@@ -6,16 +6,16 @@ use tael_grpc::convert;
 use tael_money::Money;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{
-    PaymentAlarmRaised, PaymentClosed, PaymentCreated, PaymentFailed, PaymentRefundFailed, PaymentRefunded,
-    PaymentSucceeded,
+    PaymentClosed, PaymentCreated, PaymentFailed, PaymentIntegrityAlertRaised, PaymentRefundFailed,
+    PaymentRefunded, PaymentSucceeded,
 };
 use tael_proto::r#type::v1 as wire;
 
-use crate::domain::account::{Channel, Method};
-use crate::domain::alarm::Alarm;
+use crate::domain::channel_account::{Channel, Method};
 use crate::domain::evidence::Paid;
+use crate::domain::integrity_alert::IntegrityAlert;
 use crate::domain::payment::{Attempt, Failure, Payment};
-use crate::domain::refund::Refund;
+use crate::domain::refund_execution::Refund;
 
 pub(crate) fn created(payment: &Payment) -> NewEvent {
     let kind = Kind::PaymentCreated(PaymentCreated {
@@ -109,13 +109,13 @@ pub(crate) fn refund_failed(
     event(payment, kind, now)
 }
 
-pub(crate) fn alarm_raised(payment: &Payment, alarm: &Alarm) -> NewEvent {
-    let kind = Kind::PaymentAlarmRaised(PaymentAlarmRaised {
-        alarm_id: alarm.id.to_string(),
+pub(crate) fn integrity_alert_raised(payment: &Payment, alert: &IntegrityAlert) -> NewEvent {
+    let kind = Kind::PaymentIntegrityAlertRaised(PaymentIntegrityAlertRaised {
+        integrity_alert_id: alert.id.to_string(),
         payment_id: payment.id.to_string(),
-        field: alarm.contradiction.field.name().to_owned(),
+        field: alert.mismatch.field.name().to_owned(),
     });
-    event(payment, kind, alarm.create_time)
+    event(payment, kind, alert.create_time)
 }
 
 /// Every event of a payment has the payment as its aggregate, so that they are in order.

@@ -5,7 +5,7 @@
 //!   that is missing or unclear leaves the attempt in doubt; nothing is ever failed for lack of an answer.
 //! - An order has at most one payment that may still bring money.
 //! - Evidence is believed only when its signature verifies and it agrees with our record; else it is refused, or it
-//!   is an alarm. Evidence that is repeated, late or out of order never moves a state backwards.
+//!   is an integrity alert. Evidence that is repeated, late or out of order never moves a state backwards.
 //! - Money that the channel has taken is recorded, however late it is heard of.
 //! - Refunds never exceed what was taken: the amount is reserved under lock before the channel is called.
 //!

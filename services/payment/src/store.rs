@@ -3,16 +3,16 @@
 //! Lock order: a payment's row before its attempts and refunds. Leases are taken on attempts and refunds by single
 //! statements that wait for nothing else.
 
-pub(crate) mod account;
-pub(crate) mod alarm;
+pub(crate) mod channel_account;
 pub(crate) mod facts;
+pub(crate) mod integrity_alert;
 pub(crate) mod payment;
-pub(crate) mod refund;
+pub(crate) mod refund_execution;
 
 use tael_money::{Currency, Money};
 use tael_postgres::InconsistentRow;
 
-use crate::domain::account::{Channel, Method};
+use crate::domain::channel_account::{Channel, Method};
 use crate::domain::payment::{Failure, FailureReason};
 
 /// A row that was expected to be in a state was not: somebody changed it without the lock.

@@ -66,7 +66,7 @@ fn outcome(kind: &Kind) -> Option<(&str, Outcome)> {
         | Kind::PaymentSucceeded(_)
         | Kind::PaymentClosed(_)
         | Kind::PaymentFailed(_)
-        | Kind::PaymentAlarmRaised(_)
+        | Kind::PaymentIntegrityAlertRaised(_)
         | Kind::RefundCreated(_)
         | Kind::RefundSucceeded(_)
         | Kind::RefundFailed(_)

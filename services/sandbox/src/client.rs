@@ -5,8 +5,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
 use crate::control::{
-    AddFault, ClockView, ControlFailure, FaultView, MovementFilter, MovementPage, MovementView, PayerAction,
-    PayerMove, Resend, SetClock, SkipTime, TradeFilter, TradePage, TradeRef, TradeView,
+    AddFault, ClockView, ConsoleRefund, ControlFailure, FaultView, MovementFilter, MovementPage,
+    MovementView, PayerAction, PayerMove, Resend, SetClock, SkipTime, TradeFilter, TradePage, TradeRef,
+    TradeView,
 };
 
 /// Plays the payer and orders faults at one channel of a running sandbox.
@@ -84,6 +85,11 @@ impl ControlClient {
             PayerMove::Decline => "trades/decline",
         };
         self.post(self.of_channel(path)?, action).await
+    }
+
+    /// Somebody refunds in the channel's console.
+    pub async fn refund(&self, refund: &ConsoleRefund) -> Result<TradeView, ControlError> {
+        self.post(self.of_channel("trades/refund")?, refund).await
     }
 
     /// One trade with its refunds and notifications.

@@ -65,13 +65,57 @@ pub struct PayerAction {
     /// The payer's id in the channel's form (Alipay: 16 digits from 2088); a standard one if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payer: Option<String>,
+    /// The coupon that is paid with; for paying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coupon: Option<Coupon>,
+    /// The channel decides so many milliseconds later (of the sandbox's clock, not scaled), as when the payer's bank is
+    /// asked: until then the trade waits, and whatever ends it before wins. For paying and declining.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
 }
 
 impl PayerAction {
-    /// The standard payer's action.
+    /// The standard payer's action, at once and without a coupon.
     pub fn on(trade: TradeRef) -> Self {
-        Self { trade, payer: None }
+        Self { trade, payer: None, coupon: None, after_ms: None }
     }
+}
+
+/// A coupon that a payer pays with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coupon {
+    /// What it is called, up to 64 characters.
+    pub name: String,
+    /// What it is worth, in minor units; less than the price.
+    pub amount_minor: i64,
+    /// Who pays for it.
+    pub funded_by: CouponFunding,
+}
+
+/// Who pays for a coupon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CouponFunding {
+    /// The merchant, who receives less than the price.
+    Merchant,
+    /// The channel, which pays the merchant in the payer's place.
+    Channel,
+}
+
+/// `POST /control/{channel}/trades/refund`: somebody at the merchant refunds in the channel's console, past the
+/// merchant's own systems. The channel gives the refund a number of its own. Answered with the [`TradeView`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConsoleRefund {
+    /// The trade.
+    #[serde(flatten)]
+    pub trade: TradeRef,
+    /// How much of the price, in minor units; all that is left if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_minor: Option<i64>,
+    /// Why; up to 256 characters.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// How far a trade has come, as the channel knows it, which may be more than its protocol tells.
@@ -151,9 +195,14 @@ pub struct TradeView {
     pub paid_at: Option<Timestamp>,
     /// When it was closed, cancelled or wholly refunded, or its time ran out.
     pub closed_at: Option<Timestamp>,
+    /// What the merchant received before the fee, in minor units: the price less the merchant's own coupon; 0 before the
+    /// payment.
+    pub received_minor: i64,
+    /// The coupon that was paid with.
+    pub coupon: Option<Coupon>,
     /// What the channel kept of the payment, in minor units; 0 before it.
     pub fee_minor: i64,
-    /// Everything refunded, in minor units.
+    /// Everything refunded of the price, in minor units.
     pub refunded_minor: i64,
     /// The refunds, in order.
     pub refunds: Vec<RefundView>,
@@ -164,10 +213,14 @@ pub struct TradeView {
 /// One refund.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RefundView {
-    /// Its number: the merchant's.
+    /// Its number: the merchant's, or the channel's own of a refund in its console.
     pub refund_no: String,
-    /// Its amount in minor units.
+    /// How much of the price, in minor units.
     pub amount_minor: i64,
+    /// What the merchant gave back of what it had received, in minor units.
+    pub given_back_minor: i64,
+    /// Whether it was made in the channel's console.
+    pub in_console: bool,
     /// What the channel returned of its fee, in minor units.
     pub fee_returned_minor: i64,
     /// The merchant's reason; may be empty.
@@ -184,6 +237,8 @@ pub enum NotificationEvent {
     Payment,
     /// A refund was done.
     Refund,
+    /// The trade was closed without money (only accounts that ask for it are told).
+    Closed,
 }
 
 /// Where a notification stands.
@@ -422,9 +477,43 @@ pub enum Fault {
     },
     /// The call is done, and its answer carries a signature that does not verify.
     BadAnswerSignature,
+    /// The next statement that is made is not as it should be. How it is refused or slow to be made is said by the faults
+    /// of calls; this is about the file.
+    Statement {
+        /// In all these ways.
+        variants: Vec<StatementVariant>,
+    },
     /// The call, one that closes a trade (the rule has to name it, such as `alipay.trade.close`), is answered as done
     /// without doing anything: the payer, whose bank was slower than the channel, can still pay.
     PretendClosed,
+}
+
+/// How a statement is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "variant", rename_all = "snake_case", deny_unknown_fields)]
+pub enum StatementVariant {
+    /// Every row's text in a column has commas in it, which shift the columns behind it.
+    Commas {
+        /// The column by its name in the header, such as `备注`; one of free text.
+        column: String,
+    },
+    /// One row more, of a kind of business that nobody knows.
+    UnknownKind,
+    /// A comma stands behind every row.
+    TrailingComma,
+    /// The lines with the sums are missing.
+    NoSums,
+    /// The file is a web page instead of an archive.
+    NotAnArchive,
+    /// The file never ends.
+    Endless,
+    /// The connection breaks in the middle of the file.
+    Broken,
+    /// The file comes late.
+    Slow {
+        /// By so many milliseconds.
+        delay_ms: u64,
+    },
 }
 
 impl Fault {

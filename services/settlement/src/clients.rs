@@ -12,9 +12,10 @@ use tael_ids::{ChannelAccountId, MerchantId};
 use tael_money::{Currency, Money};
 use tael_proto::merchant::v1::GetMerchantRequest;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
-use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::payment::v1::channel_account_service_client::ChannelAccountServiceClient;
+use tael_proto::payment::v1::statement_service_client::StatementServiceClient;
 use tael_proto::payment::v1::{
-    self as wire, ErrorReason, GetChannelAccountRequest, ReadBillRequest, ReadBillResponse,
+    self as wire, ErrorReason, GetChannelAccountRequest, ReadStatementRequest, ReadStatementResponse,
 };
 use tael_proto::r#type::v1::{Channel as WireChannel, Money as WireMoney};
 use tonic::{Code, Request, Status, Streaming};
@@ -33,7 +34,8 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Clients {
     merchant: MerchantServiceClient<Transport>,
     merchant_budget: Budget,
-    payment: PaymentServiceClient<Transport>,
+    channel_accounts: ChannelAccountServiceClient<Transport>,
+    statements: StatementServiceClient<Transport>,
     payment_budget: Budget,
 }
 
@@ -57,7 +59,8 @@ impl Clients {
         Self {
             merchant: MerchantServiceClient::new(merchant),
             merchant_budget: Budget::default(),
-            payment: PaymentServiceClient::new(payment).max_decoding_message_size(16 << 20),
+            channel_accounts: ChannelAccountServiceClient::new(payment.clone()),
+            statements: StatementServiceClient::new(payment).max_decoding_message_size(16 << 20),
             payment_budget: Budget::default(),
         }
     }
@@ -95,8 +98,8 @@ impl Clients {
             channel_account_id: id.to_string(),
         };
         let answer = repeat(&self.payment_budget, || {
-            let (mut payment, request) = (self.payment.clone(), request.clone());
-            async move { payment.get_channel_account(request).await }
+            let (mut accounts, request) = (self.channel_accounts.clone(), request.clone());
+            async move { accounts.get_channel_account(request).await }
         });
         let response = answer.await.map_err(payment_error)?;
         response
@@ -113,23 +116,23 @@ impl Clients {
         id: ChannelAccountId,
         date: Date,
     ) -> Result<ChannelStatement, ClientError> {
-        let message = ReadBillRequest {
+        let message = ReadStatementRequest {
             merchant_id: merchant_id.to_string(),
             channel_account_id: id.to_string(),
-            bill_date: date.to_string(),
+            statement_date: date.to_string(),
         };
         // Only until the statement begins: what was read of it is not read again.
         let answer = repeat(&self.payment_budget, || {
-            let (mut payment, mut request) = (self.payment.clone(), Request::new(message.clone()));
+            let (mut statements, mut request) = (self.statements.clone(), Request::new(message.clone()));
             request.set_timeout(deadline::remaining(STATEMENT_TIMEOUT));
-            async move { payment.read_bill(request).await }
+            async move { statements.read_statement(request).await }
         });
         Ok(ChannelStatement(answer.await.map_err(payment_error)?.into_inner()))
     }
 }
 
 /// A channel's statement that is being read, part by part.
-pub(crate) struct ChannelStatement(Streaming<ReadBillResponse>);
+pub(crate) struct ChannelStatement(Streaming<ReadStatementResponse>);
 
 impl ChannelStatement {
     /// The next lines; none at the end of the statement.
@@ -163,11 +166,13 @@ pub(crate) fn timestamp(wire: Option<&prost_types::Timestamp>) -> Option<Timesta
     Timestamp::new(wire.seconds, wire.nanos).ok()
 }
 
-fn statement_line(line: wire::BillLine) -> Option<ChannelStatementLine> {
-    let (kind, number) = match wire::BillLineKind::try_from(line.kind) {
-        Ok(wire::BillLineKind::Payment) => (ChannelStatementLineKind::Payment, line.merchant_number),
-        Ok(wire::BillLineKind::Refund) => (ChannelStatementLineKind::Refund, line.refund_number),
-        Ok(wire::BillLineKind::Unspecified | wire::BillLineKind::Unreadable) | Err(_) => return None,
+fn statement_line(line: wire::StatementLine) -> Option<ChannelStatementLine> {
+    let (kind, number) = match wire::StatementLineKind::try_from(line.kind) {
+        Ok(wire::StatementLineKind::Payment) => (ChannelStatementLineKind::Payment, line.merchant_number),
+        Ok(wire::StatementLineKind::Refund) => (ChannelStatementLineKind::Refund, line.refund_number),
+        Ok(wire::StatementLineKind::Unspecified | wire::StatementLineKind::Unreadable) | Err(_) => {
+            return None;
+        }
     };
     let amount = money(line.amount.as_ref())?;
     let fee = money(line.fee.as_ref())?;
@@ -190,7 +195,7 @@ fn payment_error(error: Status) -> ClientError {
         |expected: ErrorReason| reason.as_deref() == expected.as_str_name().strip_prefix("ERROR_REASON_");
     if is(ErrorReason::ChannelAccountNotFound) {
         ClientError::ChannelAccountNotFound
-    } else if is(ErrorReason::BillNotAvailable) {
+    } else if is(ErrorReason::StatementNotAvailable) {
         ClientError::StatementNotAvailable
     } else {
         failed(PAYMENT, error)

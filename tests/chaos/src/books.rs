@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tael_proto::notification::v1::{Delivery, ListDeliveriesRequest};
 use tael_proto::order::v1::{ListOrdersRequest, Order};
-use tael_proto::payment::v1::{Alarm, ListAlarmsRequest, ListPaymentsRequest, Payment};
+use tael_proto::payment::v1::{IntegrityAlert, ListIntegrityAlertsRequest, ListPaymentsRequest, Payment};
 use tael_proto::refund::v1::{ListRefundsRequest, Refund};
 use tael_proto::settlement::v1::{Account, ListAccountsRequest, ListTransfersRequest, Transfer};
 use tael_sandbox::control::MovementView;
@@ -31,8 +31,8 @@ pub struct Books {
     pub accounts: Vec<Account>,
     /// The webhooks.
     pub deliveries: Vec<Delivery>,
-    /// The alarms.
-    pub alarms: Vec<Alarm>,
+    /// What contradicted our record.
+    pub integrity_alerts: Vec<IntegrityAlert>,
     /// What the channel moved, by the number that it was given for the payment.
     pub movements: BTreeMap<String, Vec<MovementView>>,
 }
@@ -109,12 +109,15 @@ impl Books {
             Ok((page.deliveries, page.next_page_token))
         })
         .await?;
-        let alarms = pages(async |page_token| {
-            let list = ListAlarmsRequest { merchant_id: merchant_id.clone(), page_size: PAGE, page_token };
+        let integrity_alerts = pages(async |page_token| {
+            let list =
+                ListIntegrityAlertsRequest { merchant_id: merchant_id.clone(), page_size: PAGE, page_token };
             let page = caller
-                .ask("ListAlarms", None, list, |mut c, r| async move { c.payment.list_alarms(r).await })
+                .ask("ListIntegrityAlerts", None, list, |mut c, r| async move {
+                    c.integrity_alert.list_integrity_alerts(r).await
+                })
                 .await?;
-            Ok((page.alarms, page.next_page_token))
+            Ok((page.integrity_alerts, page.next_page_token))
         })
         .await?;
         let list = ListAccountsRequest { merchant_id: merchant_id.clone() };
@@ -126,7 +129,7 @@ impl Books {
         for movement in caller.payer.movements(Some(&shop.seller_id)).await? {
             movements.entry(movement.out_trade_no.clone()).or_default().push(movement);
         }
-        Ok(Self { orders, payments, refunds, transfers, accounts, deliveries, alarms, movements })
+        Ok(Self { orders, payments, refunds, transfers, accounts, deliveries, integrity_alerts, movements })
     }
 }
 

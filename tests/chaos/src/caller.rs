@@ -16,6 +16,8 @@ use tael_proto::notification::v1::webhook_endpoint_service_client::WebhookEndpoi
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
 use tael_proto::order::v1::unapplied_payment_service_client::UnappliedPaymentServiceClient;
 use tael_proto::order::v1::voucher_service_client::VoucherServiceClient;
+use tael_proto::payment::v1::channel_account_service_client::ChannelAccountServiceClient;
+use tael_proto::payment::v1::integrity_alert_service_client::IntegrityAlertServiceClient;
 use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
 use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
@@ -67,6 +69,10 @@ pub struct Caller {
     pub unapplied_payment: UnappliedPaymentServiceClient<Channel>,
     /// Payments.
     pub payment: PaymentServiceClient<Channel>,
+    /// Channel accounts.
+    pub channel_account: ChannelAccountServiceClient<Channel>,
+    /// What contradicted our record.
+    pub integrity_alert: IntegrityAlertServiceClient<Channel>,
     /// Refunds.
     pub refund: RefundServiceClient<Channel>,
     /// The ledger.
@@ -169,6 +175,8 @@ impl Caller {
             voucher: VoucherServiceClient::new(of(Service::Order)),
             unapplied_payment: UnappliedPaymentServiceClient::new(of(Service::Order)),
             payment: PaymentServiceClient::new(of(Service::Payment)),
+            channel_account: ChannelAccountServiceClient::new(of(Service::Payment)),
+            integrity_alert: IntegrityAlertServiceClient::new(of(Service::Payment)),
             refund: RefundServiceClient::new(of(Service::Refund)),
             ledger: LedgerServiceClient::new(of(Service::Settlement)),
             fee_schedules: FeeScheduleServiceClient::new(of(Service::Settlement)),

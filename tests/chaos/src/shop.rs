@@ -91,7 +91,7 @@ impl Shop {
         };
         let channel_account_id = caller
             .ask("CreateChannelAccount", Some(&key("account")), account, |mut c, r| async move {
-                c.payment.create_channel_account(r).await
+                c.channel_account.create_channel_account(r).await
             })
             .await?
             .channel_account

@@ -93,8 +93,11 @@ impl Verdict {
         self.refunds(books);
         self.ledger(books);
         self.webhooks(books, received);
-        for alarm in &books.alarms {
-            self.wrong(format!("alarm {} of {}: {}", alarm.alarm_id, alarm.payment_id, alarm.field));
+        for alert in &books.integrity_alerts {
+            self.wrong(format!(
+                "integrity alert {} of {}: {}",
+                alert.integrity_alert_id, alert.payment_id, alert.field
+            ));
         }
     }
 

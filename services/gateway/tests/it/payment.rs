@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use futures::Stream;
 use tael_grpc::server::{Limits, Readiness, bind};
+use tael_proto::payment::v1::callback_service_server::{CallbackService, CallbackServiceServer};
 use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
 use tael_proto::payment::v1::*;
 use tokio::sync::Semaphore;
@@ -25,8 +24,8 @@ pub(crate) struct Payment {
 /// What it answers and was asked.
 #[derive(Debug)]
 pub(crate) struct Script {
-    answer: Mutex<Result<HandleNotificationResponse, Status>>,
-    notifications: Mutex<Vec<HandleNotificationRequest>>,
+    answer: Mutex<Result<HandleCallbackResponse, Status>>,
+    notifications: Mutex<Vec<HandleCallbackRequest>>,
     checkouts: Mutex<HashMap<String, Result<GetCheckoutResponse, Status>>>,
     /// A call needs a place to be answered; a test that takes them all away holds the answers back.
     pub(crate) places: Semaphore,
@@ -43,7 +42,8 @@ impl Payment {
         let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Limits::default()).await.unwrap();
         let addr = bound.addr();
         let stop = CancellationToken::new();
-        let routes = Routes::new(PaymentServiceServer::new(Fake(Arc::clone(&script))));
+        let routes = Routes::new(PaymentServiceServer::new(Fake(Arc::clone(&script))))
+            .add_service(CallbackServiceServer::new(Fake(Arc::clone(&script))));
         let stopped = stop.clone().cancelled_owned();
         let serving = tokio::spawn(async move {
             bound.serve(routes, Readiness::default(), stopped).await.unwrap();
@@ -70,7 +70,7 @@ impl Drop for Payment {
 
 impl Script {
     pub(crate) fn answer(&self, status: u32, content_type: &str, body: &[u8]) {
-        let reply = HandleNotificationResponse {
+        let reply = HandleCallbackResponse {
             status,
             content_type: content_type.to_owned(),
             body: body.to_owned().into(),
@@ -82,7 +82,7 @@ impl Script {
         *self.answer.lock().unwrap() = Err(status);
     }
 
-    pub(crate) fn notifications(&self) -> Vec<HandleNotificationRequest> {
+    pub(crate) fn notifications(&self) -> Vec<HandleCallbackRequest> {
         self.notifications.lock().unwrap().clone()
     }
 
@@ -94,16 +94,19 @@ impl Script {
 struct Fake(Arc<Script>);
 
 #[tonic::async_trait]
-impl PaymentService for Fake {
-    async fn handle_notification(
+impl CallbackService for Fake {
+    async fn handle_callback(
         &self,
-        request: Request<HandleNotificationRequest>,
-    ) -> Result<Response<HandleNotificationResponse>, Status> {
+        request: Request<HandleCallbackRequest>,
+    ) -> Result<Response<HandleCallbackResponse>, Status> {
         self.0.notifications.lock().unwrap().push(request.into_inner());
         let _place = self.0.places.acquire().await.unwrap();
         self.0.answer.lock().unwrap().clone().map(Response::new)
     }
+}
 
+#[tonic::async_trait]
+impl PaymentService for Fake {
     async fn get_checkout(
         &self,
         request: Request<GetCheckoutRequest>,
@@ -115,27 +118,6 @@ impl PaymentService for Fake {
     }
 
     // What follows is not for the gateway.
-
-    async fn create_channel_account(
-        &self,
-        _: Request<CreateChannelAccountRequest>,
-    ) -> Result<Response<CreateChannelAccountResponse>, Status> {
-        Err(not_for_the_gateway())
-    }
-
-    async fn get_channel_account(
-        &self,
-        _: Request<GetChannelAccountRequest>,
-    ) -> Result<Response<GetChannelAccountResponse>, Status> {
-        Err(not_for_the_gateway())
-    }
-
-    async fn list_channel_accounts(
-        &self,
-        _: Request<ListChannelAccountsRequest>,
-    ) -> Result<Response<ListChannelAccountsResponse>, Status> {
-        Err(not_for_the_gateway())
-    }
 
     async fn create_payment(
         &self,
@@ -169,33 +151,6 @@ impl PaymentService for Fake {
         &self,
         _: Request<ClosePaymentRequest>,
     ) -> Result<Response<ClosePaymentResponse>, Status> {
-        Err(not_for_the_gateway())
-    }
-
-    async fn refund_payment(
-        &self,
-        _: Request<RefundPaymentRequest>,
-    ) -> Result<Response<RefundPaymentResponse>, Status> {
-        Err(not_for_the_gateway())
-    }
-
-    async fn get_payment_refund(
-        &self,
-        _: Request<GetPaymentRefundRequest>,
-    ) -> Result<Response<GetPaymentRefundResponse>, Status> {
-        Err(not_for_the_gateway())
-    }
-
-    async fn list_alarms(
-        &self,
-        _: Request<ListAlarmsRequest>,
-    ) -> Result<Response<ListAlarmsResponse>, Status> {
-        Err(not_for_the_gateway())
-    }
-
-    type ReadBillStream = Pin<Box<dyn Stream<Item = Result<ReadBillResponse, Status>> + Send>>;
-
-    async fn read_bill(&self, _: Request<ReadBillRequest>) -> Result<Response<Self::ReadBillStream>, Status> {
         Err(not_for_the_gateway())
     }
 }

@@ -8,15 +8,15 @@ use tael_ids::{MerchantId, PaymentId};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Event, Payload};
 use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
+use tael_proto::payment::v1::refund_execution_service_server::{
+    RefundExecutionService, RefundExecutionServiceServer,
+};
 use tael_proto::payment::v1::{
-    ClosePaymentRequest, ClosePaymentResponse, CreateChannelAccountRequest, CreateChannelAccountResponse,
-    CreatePaymentRequest, CreatePaymentResponse, ErrorReason, Failure, GetChannelAccountRequest,
-    GetChannelAccountResponse, GetCheckoutRequest, GetCheckoutResponse, GetPaymentRefundRequest,
-    GetPaymentRefundResponse, GetPaymentRequest, GetPaymentResponse, HandleNotificationRequest,
-    HandleNotificationResponse, ListAlarmsRequest, ListAlarmsResponse, ListChannelAccountsRequest,
-    ListChannelAccountsResponse, ListPaymentsRequest, ListPaymentsResponse, Payment, PaymentRefund,
-    PaymentRefundState, PaymentState, ReadBillRequest, ReadBillResponse, RefundPaymentRequest,
-    RefundPaymentResponse, SyncPaymentRequest, SyncPaymentResponse,
+    ClosePaymentRequest, ClosePaymentResponse, CreatePaymentRequest, CreatePaymentResponse, ErrorReason,
+    Failure, GetCheckoutRequest, GetCheckoutResponse, GetPaymentRefundRequest, GetPaymentRefundResponse,
+    GetPaymentRequest, GetPaymentResponse, ListPaymentsRequest, ListPaymentsResponse, Payment, PaymentRefund,
+    PaymentRefundState, PaymentState, RefundPaymentRequest, RefundPaymentResponse, SyncPaymentRequest,
+    SyncPaymentResponse,
 };
 use tael_proto::r#type::v1::Money;
 use tael_testkit::ScriptedLog;
@@ -101,7 +101,12 @@ pub(crate) struct FakePayments {
 impl FakePayments {
     /// Serves payments and log, and returns the address.
     pub(crate) async fn serve(&self) -> String {
-        serve(Routes::new(PaymentServiceServer::new(self.clone())).add_service(self.log.0.server())).await
+        serve(
+            Routes::new(PaymentServiceServer::new(self.clone()))
+                .add_service(RefundExecutionServiceServer::new(self.clone()))
+                .add_service(self.log.0.server()),
+        )
+        .await
     }
 
     /// Gives an order of 30.00 CNY a payment in a state, of which nothing was given back.
@@ -207,27 +212,6 @@ impl PaymentService for FakePayments {
         Ok(Response::new(ClosePaymentResponse { payment: Some(payment.clone()) }))
     }
 
-    async fn create_channel_account(
-        &self,
-        _: Request<CreateChannelAccountRequest>,
-    ) -> Result<Response<CreateChannelAccountResponse>, Status> {
-        not_faked()
-    }
-
-    async fn get_channel_account(
-        &self,
-        _: Request<GetChannelAccountRequest>,
-    ) -> Result<Response<GetChannelAccountResponse>, Status> {
-        not_faked()
-    }
-
-    async fn list_channel_accounts(
-        &self,
-        _: Request<ListChannelAccountsRequest>,
-    ) -> Result<Response<ListChannelAccountsResponse>, Status> {
-        not_faked()
-    }
-
     async fn create_payment(
         &self,
         _: Request<CreatePaymentRequest>,
@@ -249,6 +233,16 @@ impl PaymentService for FakePayments {
         not_faked()
     }
 
+    async fn get_checkout(
+        &self,
+        _: Request<GetCheckoutRequest>,
+    ) -> Result<Response<GetCheckoutResponse>, Status> {
+        not_faked()
+    }
+}
+
+#[tonic::async_trait]
+impl RefundExecutionService for FakePayments {
     async fn refund_payment(
         &self,
         request: Request<RefundPaymentRequest>,
@@ -296,33 +290,6 @@ impl PaymentService for FakePayments {
         &self,
         _: Request<GetPaymentRefundRequest>,
     ) -> Result<Response<GetPaymentRefundResponse>, Status> {
-        not_faked()
-    }
-
-    async fn handle_notification(
-        &self,
-        _: Request<HandleNotificationRequest>,
-    ) -> Result<Response<HandleNotificationResponse>, Status> {
-        not_faked()
-    }
-
-    async fn get_checkout(
-        &self,
-        _: Request<GetCheckoutRequest>,
-    ) -> Result<Response<GetCheckoutResponse>, Status> {
-        not_faked()
-    }
-
-    async fn list_alarms(
-        &self,
-        _: Request<ListAlarmsRequest>,
-    ) -> Result<Response<ListAlarmsResponse>, Status> {
-        not_faked()
-    }
-
-    type ReadBillStream = tokio_stream::Empty<Result<ReadBillResponse, Status>>;
-
-    async fn read_bill(&self, _: Request<ReadBillRequest>) -> Result<Response<Self::ReadBillStream>, Status> {
         not_faked()
     }
 }

@@ -1,11 +1,11 @@
 //! Alipay's open platform, gateway protocol 1.0 (<https://opendocs.alipay.com/common/02kkv7>).
 //!
-//! [`wire`] makes calls and verifies answers, [`sign`] is RSA2, [`notify`] reads callbacks, [`bill`] reads bills, and
+//! [`wire`] makes calls and verifies answers, [`sign`] is RSA2, [`callback`] reads callbacks, [`statement`] reads statements, and
 //! this module says what the answers mean.
 
-mod bill;
-mod notify;
+mod callback;
 mod sign;
+mod statement;
 mod wire;
 
 use jiff::civil::Date;
@@ -17,10 +17,10 @@ use tael_money::{Currency, Money};
 use wire::{Gateway, Refusal, Reply};
 
 use super::{
-    Acknowledgement, Adapter, Bill, BillError, Claim, Closing, Evidence, Health, NotBelieved, Notification,
-    Paid, Presentation, RefundEvidence, RefundOrder,
+    Acknowledgement, Adapter, Assertion, Callback, CallbackRejected, ChannelStatement, Closing, Evidence,
+    Health, InitiateRequest, Paid, RefundEvidence, RefundOrder, StatementFailure,
 };
-use crate::domain::account::{AlipayIdentity, Method};
+use crate::domain::channel_account::{AlipayIdentity, Method};
 use crate::domain::payment::{Failure, FailureReason};
 
 /// Alipay takes 0.01 to 100,000,000 yuan (alipay.trade.precreate, `total_amount`).
@@ -66,7 +66,7 @@ impl Alipay {
     /// Withdraws a code that nobody has scanned. For Alipay there is no trade yet, so close and query both answer
     /// TRADE_NOT_EXIST while the code can still be paid; only cancel ends it. Its price: if the buyer scans and pays
     /// in the moment between the query and the cancel, Alipay gives the money back (`action` = refund).
-    async fn withdraw(&self, number: &str) -> Closing {
+    async fn cancel_unscanned(&self, number: &str) -> Closing {
         match self.gateway.call("alipay.trade.cancel", json!({ "out_trade_no": number }), None).await {
             Reply::Done(node) => match (wire::text(&node, "retry_flag"), wire::text(&node, "action")) {
                 (Some("Y"), _) => Closing::Unknown,
@@ -92,22 +92,22 @@ impl Alipay {
 
 #[tonic::async_trait]
 impl Adapter for Alipay {
-    async fn present(&self, presentation: &Presentation) -> Evidence {
+    async fn initiate(&self, request: &InitiateRequest) -> Evidence {
         // Both from stored times, so that a repetition is the same request to the letter.
-        let life = presentation.expire_time.duration_since(presentation.create_time);
+        let life = request.expire_time.duration_since(request.create_time);
         let life_minutes = (life.as_secs().max(0) + 59) / 60;
         let biz = json!({
-            "out_trade_no": presentation.number,
-            "total_amount": presentation.amount.to_decimal_string(),
-            "subject": presentation.subject,
-            "time_expire": wire::time_text(presentation.expire_time),
+            "out_trade_no": request.number,
+            "total_amount": request.amount.to_decimal_string(),
+            "subject": request.subject,
+            "time_expire": wire::time_text(request.expire_time),
             // The code itself lives for two hours otherwise. 1m to 15d (alipay.trade.precreate).
             "qr_code_timeout_express": format!("{}m", life_minutes.clamp(1, 15 * 24 * 60)),
         });
-        match self.gateway.call("alipay.trade.precreate", biz, Some(&presentation.notify_url)).await {
+        match self.gateway.call("alipay.trade.precreate", biz, Some(&request.callback_url)).await {
             Reply::Done(node) => match (wire::text(&node, "out_trade_no"), wire::text(&node, "qr_code")) {
-                (Some(number), Some(qr_code)) if number == presentation.number && !qr_code.is_empty() => {
-                    Evidence::Presented { qr_code: qr_code.to_owned() }
+                (Some(number), Some(qr_code)) if number == request.number && !qr_code.is_empty() => {
+                    Evidence::ActionRequired { qr_code: qr_code.to_owned() }
                 }
                 _ => Evidence::Unknown,
             },
@@ -146,8 +146,8 @@ impl Adapter for Alipay {
             Evidence::Reversed(paid) => Closing::Reversed(paid),
             Evidence::Closed => Closing::Closed,
             Evidence::Waiting => self.close_waiting(number).await,
-            Evidence::Absent => self.withdraw(number).await,
-            Evidence::Presented { .. } | Evidence::Refused(_) | Evidence::Unknown => Closing::Unknown,
+            Evidence::Absent => self.cancel_unscanned(number).await,
+            Evidence::ActionRequired { .. } | Evidence::Refused(_) | Evidence::Unknown => Closing::Unknown,
         }
     }
 
@@ -204,8 +204,8 @@ impl Adapter for Alipay {
         }
     }
 
-    fn read_notification(&self, body: &[u8]) -> Result<Notification, NotBelieved> {
-        notify::read(body, self.gateway.keys())
+    fn read_callback(&self, body: &[u8]) -> Result<Callback, CallbackRejected> {
+        callback::read(body, self.gateway.keys())
     }
 
     /// Exactly `success` ends the repetitions; anything else is a failure (asynchronous notification, step 4).
@@ -214,21 +214,23 @@ impl Adapter for Alipay {
         Acknowledgement { status: 200, content_type: "text/plain; charset=utf-8", body }
     }
 
-    async fn download_bill(&self, day: Date) -> Result<Box<dyn Bill>, BillError> {
+    async fn download_statement(&self, day: Date) -> Result<Box<dyn ChannelStatement>, StatementFailure> {
         let biz = json!({ "bill_type": "trade", "bill_date": day.to_string() });
         let link = match self.gateway.call("alipay.data.dataservice.bill.downloadurl.query", biz, None).await
         {
             Reply::Done(node) => wire::text(&node, "bill_download_url")
                 .map(str::to_owned)
-                .ok_or_else(|| BillError::Unavailable("the answer has no link".to_owned()))?,
-            Reply::Refused(refusal) if refusal.is_no_bill() => return Err(BillError::NotAvailable),
-            Reply::Refused(refusal) => return Err(BillError::Unavailable(refusal.to_string())),
+                .ok_or_else(|| StatementFailure::Unavailable("the answer has no link".to_owned()))?,
+            Reply::Refused(refusal) if refusal.is_no_statement() => {
+                return Err(StatementFailure::NotAvailable);
+            }
+            Reply::Refused(refusal) => return Err(StatementFailure::Unavailable(refusal.to_string())),
             Reply::Unknown => {
-                return Err(BillError::Unavailable("the channel did not answer clearly".to_owned()));
+                return Err(StatementFailure::Unavailable("the channel did not answer clearly".to_owned()));
             }
         };
-        let zip = self.gateway.download(&link).await.map_err(BillError::Unavailable)?;
-        Ok(Box::new(bill::AlipayBill::new(zip, self.identity.seller_id.clone(), day)))
+        let zip = self.gateway.download(&link).await.map_err(StatementFailure::Unavailable)?;
+        Ok(Box::new(statement::AlipayStatement::new(zip, self.identity.seller_id.clone(), day)))
     }
 }
 

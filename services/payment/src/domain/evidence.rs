@@ -9,7 +9,7 @@ use super::payment::{AttemptState, Failure};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Evidence {
     /// The payer can pay with this code.
-    Presented { qr_code: String },
+    ActionRequired { qr_code: String },
     /// It refused to let the payer pay.
     Refused(Failure),
     /// It has no transaction of that number: nobody has scanned, or it was never told.
@@ -43,7 +43,7 @@ pub(crate) enum Verdict {
     /// Nothing can follow: the attempt has ended.
     Ended,
     /// The payer can pay from now on.
-    Present,
+    AwaitPayer,
     /// The payment succeeded.
     Succeed,
     /// Money came and went, unless what went is a refund that we have asked for ourselves.
@@ -65,16 +65,16 @@ pub(crate) fn judge(state: &AttemptState, evidence: &Evidence) -> Verdict {
         (_, Evidence::Paid(_)) => Verdict::Succeed,
         (AttemptState::Closed | AttemptState::Failed(_), _) => Verdict::Ended,
         (AttemptState::Initiated | AttemptState::Pending { .. }, Evidence::Closed) => Verdict::Close,
-        (AttemptState::Initiated, Evidence::Presented { .. }) => Verdict::Present,
+        (AttemptState::Initiated, Evidence::ActionRequired { .. }) => Verdict::AwaitPayer,
         (AttemptState::Initiated, Evidence::Refused(_)) => Verdict::Fail,
         // Whether the payer can pay is still open: we have no code to show.
         (AttemptState::Initiated, Evidence::Absent | Evidence::Waiting | Evidence::Unknown) => {
             Verdict::Stay { in_doubt: true }
         }
-        // A second presentation says nothing against the first.
+        // A second initiate_request says nothing against the first.
         (
             AttemptState::Pending { .. },
-            Evidence::Presented { .. } | Evidence::Refused(_) | Evidence::Absent | Evidence::Waiting,
+            Evidence::ActionRequired { .. } | Evidence::Refused(_) | Evidence::Absent | Evidence::Waiting,
         ) => Verdict::Stay { in_doubt: false },
         (AttemptState::Pending { .. }, Evidence::Unknown) => Verdict::Stay { in_doubt: true },
     }
@@ -102,11 +102,11 @@ mod tests {
     /// Every state with every evidence.
     #[test]
     fn the_table_of_states_and_evidence() {
-        use Verdict::{Close, Ended, Fail, Present, Reverse, Stay, Succeed};
+        use Verdict::{AwaitPayer, Close, Ended, Fail, Reverse, Stay, Succeed};
         let doubt = Stay { in_doubt: true };
         let clear = Stay { in_doubt: false };
         let evidence = [
-            Evidence::Presented { qr_code: "q".to_owned() },
+            Evidence::ActionRequired { qr_code: "q".to_owned() },
             Evidence::Refused(failure()),
             Evidence::Absent,
             Evidence::Waiting,
@@ -116,10 +116,11 @@ mod tests {
             Evidence::Unknown,
         ];
         let table = [
-            //                 presented refused absent waiting paid reversed closed unknown
+            //                 action    refused absent waiting paid reversed closed unknown
             (
                 AttemptState::Initiated,
-                /*                    */ [Present, Fail, doubt, doubt, Succeed, Reverse, Close, doubt],
+                /*                    */
+                [AwaitPayer, Fail, doubt, doubt, Succeed, Reverse, Close, doubt],
             ),
             (
                 AttemptState::Pending { qr_code: "q".into() },

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use tael_ids::{AttemptId, ChannelAccountId, MerchantId, OrderId, PaymentId};
-use tael_money::Money;
+use tael_money::{Money, MoneyError};
 
-use super::account::{Channel, Method};
+use super::channel_account::{Channel, Method};
 
 /// Money to be taken for an order.
 #[derive(Clone, Debug)]
@@ -187,8 +187,8 @@ impl Payment {
         self.attempts.iter().find(|attempt| attempt.id == id)
     }
 
-    /// Returns what can still be refunded, in minor units.
-    pub(crate) fn refundable_minor(&self) -> i64 {
-        self.amount.minor() - self.refunded.minor() - self.refund_reserved.minor()
+    /// What can still be refunded: neither refunded yet nor reserved for a refund.
+    pub(crate) fn refundable(&self) -> Result<Money, MoneyError> {
+        self.amount.checked_sub(self.refunded)?.checked_sub(self.refund_reserved)
     }
 }

@@ -2,7 +2,7 @@
 
 use tael_money::Money;
 
-use super::account::{Channel, ChannelAccount, Method};
+use super::channel_account::{Channel, ChannelAccount, Method};
 
 /// The account chosen, and why.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ mod tests {
     use tael_ids::{ChannelAccountId, MerchantId};
     use tael_money::Currency;
 
-    use super::super::account::{AlipayIdentity, Identity};
+    use super::super::channel_account::{AlipayIdentity, Identity};
     use super::*;
 
     fn account() -> ChannelAccount {

@@ -3,11 +3,11 @@
 use tael_grpc::convert::{money, timestamp};
 use tael_proto::payment::v1 as wire;
 
-use crate::channel::{BillLine, BillLineKind};
-use crate::domain::account::{ChannelAccount, Identity};
-use crate::domain::alarm::Alarm;
+use crate::channel::{StatementLine, StatementLineKind};
+use crate::domain::channel_account::{ChannelAccount, Identity};
+use crate::domain::integrity_alert::IntegrityAlert;
 use crate::domain::payment::{Attempt, AttemptState, Failure, Payment, PaymentState};
-use crate::domain::refund::{Refund, RefundState};
+use crate::domain::refund_execution::{Refund, RefundState};
 use crate::events::{channel, method};
 
 pub(super) fn account(account: ChannelAccount) -> wire::ChannelAccount {
@@ -139,24 +139,24 @@ pub(super) fn refund(refund: &Refund) -> wire::PaymentRefund {
     }
 }
 
-pub(super) fn alarm(alarm: Alarm) -> wire::Alarm {
-    wire::Alarm {
-        alarm_id: alarm.id.to_string(),
-        merchant_id: alarm.merchant_id.to_string(),
-        payment_id: alarm.payment_id.to_string(),
-        field: alarm.contradiction.field.name().to_owned(),
-        expected: alarm.contradiction.expected,
-        actual: alarm.contradiction.actual,
-        create_time: Some(timestamp(alarm.create_time)),
+pub(super) fn integrity_alert(alert: IntegrityAlert) -> wire::IntegrityAlert {
+    wire::IntegrityAlert {
+        integrity_alert_id: alert.id.to_string(),
+        merchant_id: alert.merchant_id.to_string(),
+        payment_id: alert.payment_id.to_string(),
+        field: alert.mismatch.field.name().to_owned(),
+        expected: alert.mismatch.expected,
+        actual: alert.mismatch.actual,
+        create_time: Some(timestamp(alert.create_time)),
     }
 }
 
-pub(super) fn bill_line(line: BillLine) -> wire::BillLine {
+pub(super) fn statement_line(line: StatementLine) -> wire::StatementLine {
     let (kind, refund_number) = match line.kind {
-        BillLineKind::Payment => (wire::BillLineKind::Payment, String::new()),
-        BillLineKind::Refund { refund_number } => (wire::BillLineKind::Refund, refund_number),
+        StatementLineKind::Payment => (wire::StatementLineKind::Payment, String::new()),
+        StatementLineKind::Refund { refund_number } => (wire::StatementLineKind::Refund, refund_number),
     };
-    wire::BillLine {
+    wire::StatementLine {
         line: line.line,
         kind: kind.into(),
         channel_transaction_id: line.channel_transaction_id,

@@ -1,93 +1,153 @@
-//! What a caller is told when a use case did not do its work.
+//! What a caller is told when a use case did not do its work: one match per aggregate.
 
 use tael_grpc::status;
 use tael_ids::PaymentId;
 use tael_proto::payment::v1::ErrorReason;
+use tael_proto::r#type::v1::ErrorReason as SharedReason;
 use tonic::{Code, Status};
 
 use crate::accounts::OpenError;
-use crate::channel::BillError;
+use crate::channel::StatementFailure;
 use crate::clients::ClientError;
-use crate::usecase::Error;
+use crate::usecase::{ChannelAccountError, Internal, PaymentError, RefundExecutionError, StatementError};
 
 const DOMAIN: &str = "tael.payment";
 
-impl From<Error> for Status {
-    fn from(error: Error) -> Self {
-        let message = error.to_string();
-        let reason = |code: Code, reason: ErrorReason, metadata: Vec<(&'static str, String)>| {
-            status::error(code, DOMAIN, reason.as_str_name(), message, metadata)
-        };
+fn refuse(
+    code: Code,
+    reason: ErrorReason,
+    error: &impl std::fmt::Display,
+    metadata: impl IntoIterator<Item = (&'static str, String)>,
+) -> Status {
+    status::error(code, DOMAIN, reason.as_str_name(), error.to_string(), metadata)
+}
+
+impl From<PaymentError> for Status {
+    fn from(error: PaymentError) -> Self {
+        use ErrorReason as Reason;
+        let precondition = Code::FailedPrecondition;
         match &error {
-            Error::PaymentNotFound(id) => {
-                reason(Code::NotFound, ErrorReason::PaymentNotFound, vec![("payment_id", id.to_string())])
+            PaymentError::NotFound(id) => {
+                refuse(Code::NotFound, Reason::PaymentNotFound, &error, [("payment_id", id.to_string())])
             }
-            Error::PaymentState { payment_id, state } => reason(
-                Code::FailedPrecondition,
-                ErrorReason::PaymentState,
-                vec![("payment_id", payment_id.to_string()), ("state", state.to_uppercase())],
-            ),
-            Error::OrderNotFound(id) => {
-                reason(Code::NotFound, ErrorReason::OrderNotFound, vec![("order_id", id.to_string())])
+            PaymentError::OrderNotFound(id) => {
+                refuse(Code::NotFound, Reason::OrderNotFound, &error, [("order_id", id.to_string())])
             }
-            Error::OrderState { order_id, state } => reason(
-                Code::FailedPrecondition,
-                ErrorReason::OrderState,
-                vec![("order_id", order_id.to_string()), ("state", (*state).to_owned())],
+            PaymentError::OrderState { order_id, state } => refuse(
+                precondition,
+                Reason::OrderState,
+                &error,
+                [("order_id", order_id.to_string()), ("state", (*state).to_owned())],
             ),
-            Error::OrderHasActivePayment { payment_id } => reason(
-                Code::FailedPrecondition,
-                ErrorReason::OrderHasActivePayment,
-                vec![("payment_id", payment_id.as_ref().map(PaymentId::to_string).unwrap_or_default())],
-            ),
-            Error::MerchantNotApproved(id) => reason(
-                Code::FailedPrecondition,
-                ErrorReason::MerchantNotApproved,
-                vec![("merchant_id", id.to_string())],
-            ),
-            Error::NoChannelAccount => {
-                reason(Code::FailedPrecondition, ErrorReason::NoChannelAccount, Vec::new())
+            PaymentError::OrderHasActivePayment { payment_id } => {
+                let payment_id = payment_id.as_ref().map(PaymentId::to_string).unwrap_or_default();
+                refuse(precondition, Reason::OrderHasActivePayment, &error, [("payment_id", payment_id)])
             }
-            Error::ChannelAccountNotFound(id) => reason(
-                Code::NotFound,
-                ErrorReason::ChannelAccountNotFound,
-                vec![("channel_account_id", id.to_string())],
-            ),
-            Error::RefundExceedsPayment { payment_id, refundable_minor } => reason(
+            PaymentError::MerchantNotApproved(id) => {
+                refuse(precondition, Reason::MerchantNotApproved, &error, [("merchant_id", id.to_string())])
+            }
+            PaymentError::NoChannelAccount => refuse(precondition, Reason::NoChannelAccount, &error, []),
+            PaymentError::ChannelUnavailable { retry_after } => {
+                status::unavailable_for("channel", *retry_after)
+            }
+            PaymentError::KeyReused(key) => key.conflict(),
+            PaymentError::Peer(ClientError::Unavailable(peer, source)) => status::unavailable(peer, source),
+            PaymentError::Peer(malformed @ ClientError::Malformed(..)) => status::broken_invariant(malformed),
+            PaymentError::Internal(internal) => internal_status(internal),
+        }
+    }
+}
+
+impl From<RefundExecutionError> for Status {
+    fn from(error: RefundExecutionError) -> Self {
+        use ErrorReason as Reason;
+        match &error {
+            RefundExecutionError::NotFound(id) => {
+                refuse(Code::NotFound, Reason::RefundNotFound, &error, [("refund_id", id.to_string())])
+            }
+            RefundExecutionError::PaymentNotFound(id) => {
+                refuse(Code::NotFound, Reason::PaymentNotFound, &error, [("payment_id", id.to_string())])
+            }
+            RefundExecutionError::PaymentState { payment_id, state } => refuse(
                 Code::FailedPrecondition,
-                ErrorReason::RefundExceedsPayment,
-                vec![
-                    ("payment_id", payment_id.to_string()),
-                    ("refundable_minor", refundable_minor.to_string()),
-                ],
+                Reason::PaymentState,
+                &error,
+                [("payment_id", payment_id.to_string()), ("state", (*state).to_owned())],
             ),
-            Error::RefundCurrency => {
+            RefundExecutionError::ExceedsPayment { payment_id, refundable_minor } => refuse(
+                Code::FailedPrecondition,
+                Reason::RefundExceedsPayment,
+                &error,
+                [("payment_id", payment_id.to_string()), ("refundable_minor", refundable_minor.to_string())],
+            ),
+            RefundExecutionError::Currency => {
                 status::invalid_field("amount.currency", "must be the payment's currency")
             }
-            Error::RefundNotFound(id) => {
-                reason(Code::NotFound, ErrorReason::RefundNotFound, vec![("refund_id", id.to_string())])
-            }
-            Error::BillNotAvailable(day) => reason(
-                Code::FailedPrecondition,
-                ErrorReason::BillNotAvailable,
-                vec![("bill_date", day.to_string())],
+            RefundExecutionError::IdReused(id) => status::error(
+                Code::AlreadyExists,
+                status::SHARED_DOMAIN,
+                SharedReason::IdempotencyKeyReused.as_str_name(),
+                error.to_string(),
+                [("idempotency_key", id.to_string())],
             ),
-            Error::Bill(bill) => match bill {
-                BillError::NotAvailable | BillError::Unavailable(_) => status::unavailable("channel", bill),
-                BillError::Broken(_) => status::broken_invariant(bill),
-            },
-            Error::KeyReused(status) => status.clone(),
-            Error::Peer(ClientError::Unavailable(peer, source)) => status::unavailable(peer, source),
-            Error::Peer(malformed @ ClientError::Malformed(..)) => status::broken_invariant(malformed),
-            Error::ChannelUnavailable { retry_after } => status::unavailable_for("channel", *retry_after),
-            Error::Account(open) => match &**open {
-                OpenError::Database(database) => tael_postgres::status(database),
-                OpenError::NotFound(_) | OpenError::Sealed(_) | OpenError::Keys(_) => {
-                    status::broken_invariant(&error)
-                }
-            },
-            Error::RowVanished | Error::Interrupted(_) => status::broken_invariant(&error),
-            Error::Database(database) => tael_postgres::status(database),
+            RefundExecutionError::Internal(internal) => internal_status(internal),
         }
+    }
+}
+
+impl From<ChannelAccountError> for Status {
+    fn from(error: ChannelAccountError) -> Self {
+        match &error {
+            ChannelAccountError::NotFound(id) => refuse(
+                Code::NotFound,
+                ErrorReason::ChannelAccountNotFound,
+                &error,
+                [("channel_account_id", id.to_string())],
+            ),
+            ChannelAccountError::KeyReused(key) => key.conflict(),
+            ChannelAccountError::Internal(internal) => internal_status(internal),
+        }
+    }
+}
+
+impl From<StatementError> for Status {
+    fn from(error: StatementError) -> Self {
+        match error {
+            StatementError::ChannelAccount(error) => error.into(),
+            StatementError::NotAvailable(day) => refuse(
+                Code::FailedPrecondition,
+                ErrorReason::StatementNotAvailable,
+                &StatementError::NotAvailable(day),
+                [("statement_date", day.to_string())],
+            ),
+            StatementError::Channel(failure) => match failure {
+                StatementFailure::NotAvailable | StatementFailure::Unavailable(_) => {
+                    status::unavailable("channel", &failure)
+                }
+                StatementFailure::Broken(_) => status::broken_invariant(&failure),
+            },
+            StatementError::Internal(internal) => internal_status(&internal),
+        }
+    }
+}
+
+impl From<Internal> for Status {
+    fn from(error: Internal) -> Self {
+        internal_status(&error)
+    }
+}
+
+fn internal_status(error: &Internal) -> Status {
+    match error {
+        Internal::Account(open) => match &**open {
+            OpenError::Database(database) => tael_postgres::status(database),
+            OpenError::NotFound(_) | OpenError::Sealed(_) | OpenError::Keys(_) => {
+                status::broken_invariant(error)
+            }
+        },
+        Internal::RowVanished | Internal::Amount(_) | Internal::Interrupted(_) => {
+            status::broken_invariant(error)
+        }
+        Internal::Database(database) => tael_postgres::status(database),
     }
 }

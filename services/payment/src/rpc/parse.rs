@@ -8,17 +8,17 @@ use tael_ids::{ChannelAccountId, MerchantId, OrderId, PaymentId, RefundId};
 use tael_proto::payment::v1::create_channel_account_request::Account;
 use tael_proto::payment::v1::{
     AlipayAccount, AlipayKeys, CreateChannelAccountRequest, CreatePaymentRequest, GetChannelAccountRequest,
-    GetCheckoutRequest, GetPaymentRefundRequest, HandleNotificationRequest, ListAlarmsRequest,
-    ListChannelAccountsRequest, ListPaymentsRequest, ReadBillRequest, RefundPaymentRequest,
+    GetCheckoutRequest, GetPaymentRefundRequest, HandleCallbackRequest, ListChannelAccountsRequest,
+    ListIntegrityAlertsRequest, ListPaymentsRequest, ReadStatementRequest, RefundPaymentRequest,
 };
 use tael_proto::r#type::v1 as wire;
 use tonic::Status;
 
 use crate::channel::alipay::{self, Keys, KeysError};
-use crate::domain::account::{AlipayIdentity, Channel, Identity, Method};
+use crate::domain::channel_account::{AlipayIdentity, Channel, Identity, Method};
 use crate::usecase::{NewAccount, NewPayment, NewRefund};
 
-/// The largest callback body (HandleNotificationRequest).
+/// The largest callback body (HandleCallbackRequest).
 const MAX_BODY_BYTES: usize = 64 << 10;
 
 pub(super) fn new_account(
@@ -178,9 +178,7 @@ pub(super) fn get_refund(request: &GetPaymentRefundRequest) -> Result<(MerchantI
     fields.finish(|| Some((merchant_id?, id?)))
 }
 
-pub(super) fn notification(
-    request: &HandleNotificationRequest,
-) -> Result<(Channel, ChannelAccountId), Status> {
+pub(super) fn callback(request: &HandleCallbackRequest) -> Result<(Channel, ChannelAccountId), Status> {
     let mut fields = Fields::default();
     let channel = channel(&mut fields, request.channel);
     let id = fields.id("channel_account_id", &request.channel_account_id);
@@ -196,26 +194,30 @@ pub(super) fn checkout(request: &GetCheckoutRequest) -> Result<PaymentId, Status
     fields.finish(|| id)
 }
 
-pub(super) fn list_alarms(request: &ListAlarmsRequest) -> Result<(MerchantId, Page), Status> {
+pub(super) fn list_integrity_alerts(
+    request: &ListIntegrityAlertsRequest,
+) -> Result<(MerchantId, Page), Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id("merchant_id", &request.merchant_id);
-    let scope = ["ListAlarms", &request.merchant_id];
+    let scope = ["ListIntegrityAlerts", &request.merchant_id];
     let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
     fields.finish(|| Some((merchant_id?, page?)))
 }
 
-pub(super) fn read_bill(request: &ReadBillRequest) -> Result<(MerchantId, ChannelAccountId, Date), Status> {
+pub(super) fn read_statement(
+    request: &ReadStatementRequest,
+) -> Result<(MerchantId, ChannelAccountId, Date), Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id("merchant_id", &request.merchant_id);
     let id = fields.id("channel_account_id", &request.channel_account_id);
     // The one way of writing a day, and no other that the parser would also take.
-    let day = Date::strptime("%Y-%m-%d", &request.bill_date)
+    let day = Date::strptime("%Y-%m-%d", &request.statement_date)
         .ok()
-        .filter(|day| day.to_string() == request.bill_date);
+        .filter(|day| day.to_string() == request.statement_date);
     let day = match day {
         Some(day) => Some(day),
-        None if request.bill_date.is_empty() => fields.bad("bill_date", "is missing"),
-        None => fields.bad("bill_date", "must be a day such as 2026-11-21"),
+        None if request.statement_date.is_empty() => fields.bad("statement_date", "is missing"),
+        None => fields.bad("statement_date", "must be a day such as 2026-11-21"),
     };
     fields.finish(|| Some((merchant_id?, id?, day?)))
 }

@@ -64,8 +64,8 @@ pub(crate) async fn insert(
 }
 
 /// Records that the payer can pay, if the attempt still waits for that; says whether it did. Ends the lease.
-#[tracing::instrument(name = "db.payment.present", skip_all)]
-pub(crate) async fn present(
+#[tracing::instrument(name = "db.payment.await_payer", skip_all)]
+pub(crate) async fn await_payer(
     pool: &PgPool,
     payment: &Payment,
     attempt_id: AttemptId,
@@ -73,15 +73,15 @@ pub(crate) async fn present(
     next_query_time: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let updated = sqlx::query!(
-        "with presented as (
+        "with pending as (
              update payment set state = 'pending'
              where merchant_id = $1 and payment_id = $2 and state = 'created'
              returning merchant_id, payment_id
          )
          update attempt set state = 'pending', in_doubt = false, qr_code = $4, next_query_time = $5,
                             lease_until = null
-         from presented
-         where attempt.merchant_id = presented.merchant_id and attempt.payment_id = presented.payment_id
+         from pending
+         where attempt.merchant_id = pending.merchant_id and attempt.payment_id = pending.payment_id
            and attempt.attempt_id = $3 and attempt.state = 'initiated'",
         payment.merchant_id.uuid(),
         payment.id.uuid(),
@@ -202,8 +202,8 @@ pub(crate) async fn fail(
 
 /// Records that an open attempt's state stays as it is, when to look again, and ends the lease. An attempt that has
 /// ended in the meantime is left alone.
-#[tracing::instrument(name = "db.attempt.stay", skip_all)]
-pub(crate) async fn stay(
+#[tracing::instrument(name = "db.attempt.reschedule", skip_all)]
+pub(crate) async fn reschedule(
     pool: &PgPool,
     merchant_id: MerchantId,
     attempt_id: AttemptId,
@@ -316,6 +316,21 @@ pub(crate) async fn in_doubt(pool: &PgPool) -> Result<InDoubt, sqlx::Error> {
     Ok(InDoubt { attempts: row.attempts.unsigned_abs(), since: row.since.map(jiff_sqlx::Timestamp::to_jiff) })
 }
 
+/// Selects payments with their attempts; the rest of the statement names them `p` and `a`.
+macro_rules! select_payments {
+    ($rest:literal, $($arg:tt)*) => {
+        sqlx::query_as!(
+            JoinedRow,
+            "select p.merchant_id, p.payment_id, p.order_id, p.amount_minor, p.currency, p.state, p.subject,
+                    p.refunded_minor, p.refund_reserved_minor, p.create_time, p.expire_time, p.pay_time, a.attempt_id,
+                    a.channel_account_id, a.channel, a.method, a.state as attempt_state, a.in_doubt, a.routing_reason,
+                    a.qr_code, a.channel_transaction_id, a.failure_reason, a.failure_code,
+                    a.create_time as attempt_create_time, a.tries, a.lease_until, a.traceparent " + $rest,
+            $($arg)*
+        )
+    };
+}
+
 /// Returns a payment.
 #[tracing::instrument(name = "db.payment.get", skip_all)]
 pub(crate) async fn get(
@@ -323,14 +338,8 @@ pub(crate) async fn get(
     merchant_id: MerchantId,
     id: PaymentId,
 ) -> Result<Option<Payment>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        JoinedRow,
-        "select p.merchant_id, p.payment_id, p.order_id, p.amount_minor, p.currency, p.state, p.subject, p.refunded_minor,
-                p.refund_reserved_minor, p.create_time, p.expire_time, p.pay_time, a.attempt_id, a.channel_account_id,
-                a.channel, a.method, a.state as attempt_state, a.in_doubt, a.routing_reason, a.qr_code,
-                a.channel_transaction_id, a.failure_reason, a.failure_code, a.create_time as attempt_create_time,
-                a.tries, a.lease_until, a.traceparent
-         from payment p join attempt a on a.merchant_id = p.merchant_id and a.payment_id = p.payment_id
+    let rows = select_payments!(
+        "from payment p join attempt a on a.merchant_id = p.merchant_id and a.payment_id = p.payment_id
          where p.merchant_id = $1 and p.payment_id = $2
          order by a.attempt_id",
         merchant_id.uuid(),
@@ -400,14 +409,8 @@ pub(crate) async fn of_attempt(
     account_id: ChannelAccountId,
     id: AttemptId,
 ) -> Result<Option<Payment>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        JoinedRow,
-        "select p.merchant_id, p.payment_id, p.order_id, p.amount_minor, p.currency, p.state, p.subject, p.refunded_minor,
-                p.refund_reserved_minor, p.create_time, p.expire_time, p.pay_time, a.attempt_id, a.channel_account_id,
-                a.channel, a.method, a.state as attempt_state, a.in_doubt, a.routing_reason, a.qr_code,
-                a.channel_transaction_id, a.failure_reason, a.failure_code, a.create_time as attempt_create_time,
-                a.tries, a.lease_until, a.traceparent
-         from payment p join attempt a on a.merchant_id = p.merchant_id and a.payment_id = p.payment_id
+    let rows = select_payments!(
+        "from payment p join attempt a on a.merchant_id = p.merchant_id and a.payment_id = p.payment_id
          where p.merchant_id = $1
            and p.payment_id = (
                select payment_id from attempt
@@ -466,14 +469,8 @@ pub(crate) async fn list(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Payment>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        JoinedRow,
-        "select p.merchant_id, p.payment_id, p.order_id, p.amount_minor, p.currency, p.state, p.subject, p.refunded_minor,
-                p.refund_reserved_minor, p.create_time, p.expire_time, p.pay_time, a.attempt_id, a.channel_account_id,
-                a.channel, a.method, a.state as attempt_state, a.in_doubt, a.routing_reason, a.qr_code,
-                a.channel_transaction_id, a.failure_reason, a.failure_code, a.create_time as attempt_create_time,
-                a.tries, a.lease_until, a.traceparent
-         from (
+    let rows = select_payments!(
+        "from (
              select * from payment
              where merchant_id = $1 and ($2::uuid is null or order_id = $2) and ($3::uuid is null or payment_id < $3)
              order by payment_id desc limit $4

@@ -2,17 +2,17 @@
 //! order and merchant services are small fakes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod account;
-mod bill;
 mod breaker;
+mod callback;
+mod channel_account;
 mod close;
 mod config;
 mod create;
-mod notify;
+mod fixture;
 mod peers;
 mod permutations;
 mod poll;
 mod read;
-mod refund;
+mod refund_execution;
+mod statement;
 mod trace;
-mod world;

@@ -15,8 +15,8 @@ use tael_proto::merchant::v1::{
 };
 use tael_proto::order::v1::order_service_server::{OrderService, OrderServiceServer};
 use tael_proto::order::v1::{self as order, GetPayableOrderRequest, GetPayableOrderResponse, PayableOrder};
-use tael_proto::payment::v1::HandleNotificationRequest;
-use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::payment::v1::HandleCallbackRequest;
+use tael_proto::payment::v1::callback_service_client::CallbackServiceClient;
 use tael_proto::r#type::v1::Channel as WireChannel;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -154,7 +154,7 @@ impl MerchantService for FakeMerchants {
 
 /// Takes the channel's callbacks and hands them on, as the gateway does.
 #[derive(Clone, Default)]
-pub(crate) struct Relay(Arc<OnceLock<PaymentServiceClient<Channel>>>);
+pub(crate) struct Relay(Arc<OnceLock<CallbackServiceClient<Channel>>>);
 
 impl Relay {
     /// Serves at the address that is returned; callbacks are answered with an error until [`Relay::open`].
@@ -167,8 +167,8 @@ impl Relay {
         url
     }
 
-    pub(crate) fn open(&self, payments: PaymentServiceClient<Channel>) {
-        self.0.set(payments).expect("a relay is opened once");
+    pub(crate) fn open(&self, callbacks: CallbackServiceClient<Channel>) {
+        self.0.set(callbacks).expect("a relay is opened once");
     }
 }
 
@@ -177,16 +177,16 @@ async fn take(
     Path(account_id): Path<String>,
     body: Bytes,
 ) -> (StatusCode, Bytes) {
-    let Some(mut payments) = relay.0.get().cloned() else {
+    let Some(mut callbacks) = relay.0.get().cloned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, Bytes::new());
     };
-    let request = HandleNotificationRequest {
+    let request = HandleCallbackRequest {
         channel: WireChannel::Alipay.into(),
         channel_account_id: account_id,
         headers: BTreeMap::new(),
         body,
     };
-    match payments.handle_notification(request).await {
+    match callbacks.handle_callback(request).await {
         Ok(response) => {
             let told = response.into_inner();
             let status = u16::try_from(told.status).ok().and_then(|code| StatusCode::from_u16(code).ok());

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tael_proto::event::v1::Event;
 use tael_proto::payment::v1::{AttemptState, Payment, PaymentState};
 
-use crate::world::{ALIPAY_KEY, APP_KEY, World, cny, kind, signed_form};
+use crate::fixture::{ALIPAY_KEY, APP_KEY, Fixture, cny, kind, signed_form};
 
 /// What a callback says differently from "paid".
 type Callback = &'static [(&'static str, &'static str)];
@@ -40,15 +40,15 @@ fn permutations(callbacks: [Callback; 4]) -> Vec<Vec<Callback>> {
     orders
 }
 
-fn fields(world: &World, payment: &Payment, callback: Callback) -> BTreeMap<&'static str, String> {
-    let mut fields = world.paid_fields(payment);
+fn fields(fixture: &Fixture, payment: &Payment, callback: Callback) -> BTreeMap<&'static str, String> {
+    let mut fields = fixture.paid_fields(payment);
     fields.extend(callback.iter().map(|(name, value)| (*name, (*value).to_owned())));
     fields
 }
 
 /// One callback in each way in which it must not be believed.
-fn forgeries(world: &World, payment: &Payment, callback: Callback) -> Vec<String> {
-    let fields = fields(world, payment, callback);
+fn forgeries(fixture: &Fixture, payment: &Payment, callback: Callback) -> Vec<String> {
+    let fields = fields(fixture, payment, callback);
     let with = |name: &'static str, value: &str| {
         let mut fields = fields.clone();
         fields.insert(name, value.to_owned());
@@ -64,15 +64,15 @@ fn forgeries(world: &World, payment: &Payment, callback: Callback) -> Vec<String
 }
 
 /// Delivers callbacks in this order: each one first forged in every way, then as it is, then replayed.
-async fn deliver(world: &World, payment: &Payment, order: &[Callback]) {
-    let account = &world.account.channel_account_id;
+async fn deliver(fixture: &Fixture, payment: &Payment, order: &[Callback]) {
+    let account = &fixture.account.channel_account_id;
     for callback in order {
-        for forged in forgeries(world, payment, callback) {
-            assert_eq!(world.notify(account, forged).await, "failure", "{order:?}");
+        for forged in forgeries(fixture, payment, callback) {
+            assert_eq!(fixture.notify(account, forged).await, "failure", "{order:?}");
         }
-        let genuine = signed_form(&fields(world, payment, callback), &ALIPAY_KEY);
-        assert_eq!(world.notify(account, genuine.clone()).await, "success", "{order:?}");
-        assert_eq!(world.notify(account, genuine).await, "success", "{order:?}");
+        let genuine = signed_form(&fields(fixture, payment, callback), &ALIPAY_KEY);
+        assert_eq!(fixture.notify(account, genuine.clone()).await, "success", "{order:?}");
+        assert_eq!(fixture.notify(account, genuine).await, "success", "{order:?}");
     }
 }
 
@@ -100,39 +100,39 @@ fn counts(events: &[Event], payment: &Payment) -> BTreeMap<&'static str, usize> 
 
 #[tokio::test]
 async fn in_every_order_money_that_came_and_went_is_recorded_once() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let ordered = [WAITING, PAID, PAID_AGAIN, GIVEN_BACK];
-    let first = world.create().await;
-    deliver(&world, &first, &ordered).await;
-    let expected = end(world.get(&first).await);
+    let first = fixture.create().await;
+    deliver(&fixture, &first, &ordered).await;
+    let expected = end(fixture.get(&first).await);
     assert_eq!((expected.state(), expected.refunded.clone()), (PaymentState::Succeeded, cny(6_800)));
 
     let mut payments = vec![first];
     for order in permutations(ordered) {
-        let payment = world.create().await;
-        deliver(&world, &payment, &order).await;
-        assert_eq!(end(world.get(&payment).await), expected, "{order:?}");
+        let payment = fixture.create().await;
+        deliver(&fixture, &payment, &order).await;
+        assert_eq!(end(fixture.get(&payment).await), expected, "{order:?}");
         payments.push(payment);
     }
     // And in no order at all.
-    let payment = world.create().await;
+    let payment = fixture.create().await;
     let all = ordered.iter().flat_map(|callback| {
-        let mut all = forgeries(&world, &payment, callback);
-        all.extend(vec![signed_form(&fields(&world, &payment, callback), &ALIPAY_KEY); 4]);
+        let mut all = forgeries(&fixture, &payment, callback);
+        all.extend(vec![signed_form(&fields(&fixture, &payment, callback), &ALIPAY_KEY); 4]);
         all
     });
-    join_all(all.map(|body| world.notify(&world.account.channel_account_id, body))).await;
-    assert_eq!(end(world.get(&payment).await), expected);
+    join_all(all.map(|body| fixture.notify(&fixture.account.channel_account_id, body))).await;
+    assert_eq!(end(fixture.get(&payment).await), expected);
     payments.push(payment);
 
     let each = BTreeMap::from([
         ("payment.created", 1),
         ("payment.succeeded", 1),
         ("payment.refunded", 1),
-        // One for each field; told again, a contradiction is no other alarm.
+        // One for each field; told again, a mismatch is no other alert.
         ("payment.alarm_raised", 3),
     ]);
-    let events = world.events(6 * payments.len()).await;
+    let events = fixture.events(6 * payments.len()).await;
     assert_eq!(events.len(), 6 * payments.len());
     for payment in &payments {
         assert_eq!(counts(&events, payment), each);
@@ -142,12 +142,12 @@ async fn in_every_order_money_that_came_and_went_is_recorded_once() {
 /// A payment that was closed, and paid all the same: whatever is heard first, the money is recorded once.
 #[tokio::test]
 async fn in_every_order_money_that_came_after_the_end_is_recorded_once() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let mut said = 0;
     for order in permutations([WAITING, CLOSED, PAID, PAID_AGAIN]) {
-        let payment = world.create().await;
-        deliver(&world, &payment, &order).await;
-        let now = world.get(&payment).await;
+        let payment = fixture.create().await;
+        deliver(&fixture, &payment, &order).await;
+        let now = fixture.get(&payment).await;
         assert_eq!(
             (now.state(), now.attempts[0].state()),
             (PaymentState::Succeeded, AttemptState::Succeeded)
@@ -155,7 +155,7 @@ async fn in_every_order_money_that_came_after_the_end_is_recorded_once() {
         assert_eq!(now.pay_time.unwrap().seconds, 1_772_352_000, "{order:?}");
         let closed_first = order.iter().find(|callback| **callback != WAITING) == Some(&CLOSED);
         said += if closed_first { 6 } else { 5 };
-        let events = world.events(said).await;
+        let events = fixture.events(said).await;
         assert_eq!(events.len(), said, "{order:?}");
         let counts = counts(&events, &payment);
         assert_eq!((counts["payment.created"], counts["payment.succeeded"]), (1, 1), "{order:?}");

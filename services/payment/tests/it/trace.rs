@@ -4,7 +4,7 @@ use tael_proto::payment::v1::PaymentState;
 use tael_sandbox::control::Fault;
 use tael_testkit::{SpanData, SpanKind, Spans, attribute, eventually, is_error};
 
-use crate::world::{World, qr_code, refund_request};
+use crate::fixture::{Fixture, qr_code, refund_request};
 
 const CREATE: &str = "tael.payment.v1.PaymentService/CreatePayment";
 
@@ -15,15 +15,15 @@ async fn ended(spans: &Spans, name: &str) -> SpanData {
 #[tokio::test]
 async fn a_payment_is_one_trace_from_its_creation_to_its_callback() {
     let spans = Spans::record();
-    let world = World::start().await;
-    let payment = world.create().await;
+    let fixture = Fixture::start().await;
+    let payment = fixture.create().await;
     let created = eventually("the call's span", || async {
         let mut ended = spans.ended().into_iter();
         ended.find(|span| span.name == CREATE && span.span_kind == SpanKind::Server)
     })
     .await;
     let trace_id = created.span_context.trace_id();
-    assert_eq!(attribute(&created, "tael.merchant_id"), Some(world.merchant_id.to_string()));
+    assert_eq!(attribute(&created, "tael.merchant_id"), Some(fixture.merchant_id.to_string()));
     assert_eq!(attribute(&created, "tael.order_id"), Some(payment.order_id.clone()));
     assert_eq!(attribute(&created, "tael.payment_id"), Some(payment.payment_id.clone()));
 
@@ -37,8 +37,8 @@ async fn a_payment_is_one_trace_from_its_creation_to_its_callback() {
     assert_eq!(attribute(&presented, "http.response.status_code").as_deref(), Some("200"));
     assert_eq!(ended(&spans, "db.payment.insert").await.span_context.trace_id(), trace_id);
 
-    world.pay(&payment).await;
-    world.eventually(&payment, PaymentState::Succeeded).await;
+    fixture.pay(&payment).await;
+    fixture.eventually(&payment, PaymentState::Succeeded).await;
     let callback = ended(&spans, "callback.alipay").await;
     assert_eq!(
         (callback.span_kind.clone(), callback.span_context.trace_id()),
@@ -50,7 +50,7 @@ async fn a_payment_is_one_trace_from_its_creation_to_its_callback() {
     // What opens the payment, what was bought, and who sells it.
     let told = format!("{:?}", spans.ended());
     let code = qr_code(&payment).unwrap();
-    for never in [&code, "龙井茶", &world.app.app_id, &world.app.seller_id] {
+    for never in [&code, "龙井茶", &fixture.app.app_id, &fixture.app.seller_id] {
         assert!(!told.contains(never), "{never} in {told}");
     }
 }
@@ -58,12 +58,12 @@ async fn a_payment_is_one_trace_from_its_creation_to_its_callback() {
 #[tokio::test]
 async fn a_refusal_is_no_error_of_a_call_and_silence_is() {
     let spans = Spans::record();
-    let world = World::start().await;
-    let payment = world.paid().await;
+    let fixture = Fixture::start().await;
+    let payment = fixture.paid().await;
     let refusal =
         Fault::FailBefore { code: "40004".to_owned(), sub_code: "ACQ.SELLER_BALANCE_NOT_ENOUGH".to_owned() };
-    world.fault("alipay.trade.refund", 1, refusal).await;
-    world.refund(&refund_request(&payment, 100)).await.unwrap();
+    fixture.fault("alipay.trade.refund", 1, refusal).await;
+    fixture.refund(&refund_request(&payment, 100)).await.unwrap();
     let refused = ended(&spans, "channel.alipay.refund").await;
     assert_eq!(attribute(&refused, "tael.outcome").as_deref(), Some("refused"));
     assert_eq!(
@@ -72,9 +72,9 @@ async fn a_refusal_is_no_error_of_a_call_and_silence_is() {
     );
     assert!(!is_error(&refused));
 
-    world.fault("alipay.trade.precreate", 1, Fault::DropRequest).await;
+    fixture.fault("alipay.trade.precreate", 1, Fault::DropRequest).await;
     let before = spans.ended().len();
-    world.try_create(&world.order()).await.unwrap();
+    fixture.try_create(&fixture.order()).await.unwrap();
     let mut since = spans.ended().into_iter().skip(before);
     let silent = since.find(|span| span.name == "channel.alipay.precreate").unwrap();
     assert_eq!(attribute(&silent, "tael.outcome").as_deref(), Some("unavailable"));

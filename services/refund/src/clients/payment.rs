@@ -3,7 +3,7 @@
 use tael_grpc::client::Channel;
 use tael_grpc::retry::{Budget, repeat};
 use tael_grpc::{convert, status};
-use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
+use tael_proto::payment::v1::refund_execution_service_client::RefundExecutionServiceClient;
 use tael_proto::payment::v1::{ErrorReason, PaymentRefund, PaymentRefundState, RefundPaymentRequest};
 use tonic::{Code, Request, Status};
 
@@ -12,13 +12,13 @@ use crate::domain::{Instruction, Outcome};
 /// Calls to the payment service, repeated when it could not take them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct PaymentClient {
-    payments: PaymentServiceClient<Channel>,
+    payments: RefundExecutionServiceClient<Channel>,
     budget: Budget,
 }
 
 impl PaymentClient {
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { payments: PaymentServiceClient::new(channel), budget: Budget::default() }
+        Self { payments: RefundExecutionServiceClient::new(channel), budget: Budget::default() }
     }
 
     /// Asks the payment service to refund. None is no final answer: the refund may have happened or may still happen,

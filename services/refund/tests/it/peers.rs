@@ -1,16 +1,16 @@
 //! The order and payment services as the refund service sees them.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use futures::Stream;
 use tael_ids::{AttemptId, MerchantId};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Event, Payload, PaymentRefundFailed, PaymentRefunded};
 use tael_proto::order::v1::order_service_server::{OrderService, OrderServiceServer};
 use tael_proto::order::v1::{self as order, GetPayableOrderRequest, GetPayableOrderResponse, PayableOrder};
-use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
+use tael_proto::payment::v1::refund_execution_service_server::{
+    RefundExecutionService, RefundExecutionServiceServer,
+};
 use tael_proto::payment::v1::{
     self as payment, Failure, PaymentRefund, PaymentRefundState, RefundPaymentRequest, RefundPaymentResponse,
 };
@@ -81,7 +81,8 @@ impl FakePayments {
     }
 
     pub(crate) async fn start(&self) -> String {
-        serve(Routes::new(PaymentServiceServer::new(self.clone())).add_service(self.log.0.server())).await
+        serve(Routes::new(RefundExecutionServiceServer::new(self.clone())).add_service(self.log.0.server()))
+            .await
     }
 
     pub(crate) fn usually(&self, answer: Answer) {
@@ -175,9 +176,7 @@ fn not_here<T>() -> Reply<T> {
 }
 
 #[tonic::async_trait]
-impl PaymentService for FakePayments {
-    type ReadBillStream = Pin<Box<dyn Stream<Item = Result<payment::ReadBillResponse, Status>> + Send>>;
-
+impl RefundExecutionService for FakePayments {
     async fn refund_payment(&self, request: Request<RefundPaymentRequest>) -> Reply<RefundPaymentResponse> {
         let key = request.metadata().get("idempotency-key").map(|k| k.to_str().unwrap().to_owned());
         let request = request.into_inner();
@@ -199,79 +198,10 @@ impl PaymentService for FakePayments {
         .map(Response::new)
     }
 
-    async fn create_channel_account(
-        &self,
-        _: Request<payment::CreateChannelAccountRequest>,
-    ) -> Reply<payment::CreateChannelAccountResponse> {
-        not_here()
-    }
-    async fn get_channel_account(
-        &self,
-        _: Request<payment::GetChannelAccountRequest>,
-    ) -> Reply<payment::GetChannelAccountResponse> {
-        not_here()
-    }
-    async fn list_channel_accounts(
-        &self,
-        _: Request<payment::ListChannelAccountsRequest>,
-    ) -> Reply<payment::ListChannelAccountsResponse> {
-        not_here()
-    }
-    async fn create_payment(
-        &self,
-        _: Request<payment::CreatePaymentRequest>,
-    ) -> Reply<payment::CreatePaymentResponse> {
-        not_here()
-    }
-    async fn get_payment(
-        &self,
-        _: Request<payment::GetPaymentRequest>,
-    ) -> Reply<payment::GetPaymentResponse> {
-        not_here()
-    }
-    async fn list_payments(
-        &self,
-        _: Request<payment::ListPaymentsRequest>,
-    ) -> Reply<payment::ListPaymentsResponse> {
-        not_here()
-    }
-    async fn sync_payment(
-        &self,
-        _: Request<payment::SyncPaymentRequest>,
-    ) -> Reply<payment::SyncPaymentResponse> {
-        not_here()
-    }
-    async fn close_payment(
-        &self,
-        _: Request<payment::ClosePaymentRequest>,
-    ) -> Reply<payment::ClosePaymentResponse> {
-        not_here()
-    }
     async fn get_payment_refund(
         &self,
         _: Request<payment::GetPaymentRefundRequest>,
     ) -> Reply<payment::GetPaymentRefundResponse> {
-        not_here()
-    }
-    async fn handle_notification(
-        &self,
-        _: Request<payment::HandleNotificationRequest>,
-    ) -> Reply<payment::HandleNotificationResponse> {
-        not_here()
-    }
-    async fn get_checkout(
-        &self,
-        _: Request<payment::GetCheckoutRequest>,
-    ) -> Reply<payment::GetCheckoutResponse> {
-        not_here()
-    }
-    async fn list_alarms(
-        &self,
-        _: Request<payment::ListAlarmsRequest>,
-    ) -> Reply<payment::ListAlarmsResponse> {
-        not_here()
-    }
-    async fn read_bill(&self, _: Request<payment::ReadBillRequest>) -> Reply<Self::ReadBillStream> {
         not_here()
     }
 }

@@ -3,8 +3,10 @@
 //! [`order`] is the pure core, [`state`] is everything it remembers, [`shared`] is what handlers share, [`gateway`] answers
 //! calls, [`notification`] writes notifications, [`statement`] the statements, [`control`] does what control asks for.
 
+mod charset;
 mod config;
 mod control;
+mod coupon;
 mod gateway;
 mod ids;
 mod messages;
@@ -29,10 +31,11 @@ use serde_json::Value;
 
 use self::shared::Alipay;
 use crate::{
-    control::{AddFault, PayerAction, PayerMove, TradeFilter, TradePage, TradeRef, TradeView},
+    control::{AddFault, ConsoleRefund, PayerAction, PayerMove, TradeFilter, TradePage, TradeRef, TradeView},
     core::{ChannelFactory, Context, Notification, Post, Refused, Simulator},
 };
 
+pub use charset::Charset;
 pub use config::Config;
 pub use messages::{AppView, RegisterApp, system_error};
 pub use money::{FeeRate, FeeRateError};
@@ -74,6 +77,10 @@ impl Simulator for Alipay {
         control::act(self, payer_move, action)
     }
 
+    fn refund(&self, refund: &ConsoleRefund) -> Result<TradeView, Refused> {
+        control::refund(self, refund)
+    }
+
     fn trade(&self, trade: &TradeRef) -> Result<TradeView, Refused> {
         control::trade(self, trade)
     }
@@ -88,6 +95,10 @@ impl Simulator for Alipay {
 
     fn check_fault(&self, rule: &AddFault) -> Result<(), String> {
         control::check_fault(rule)
+    }
+
+    fn advance(&self, now: Timestamp) -> Option<Timestamp> {
+        shared::Alipay::advance(self, now)
     }
 
     fn compose(&self, notification: &Notification, now: Timestamp) -> Post {

@@ -14,8 +14,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    AddFault, ClockView, ControlFailure, Fault, FaultView, MovementFilter, MovementPage, PayerAction,
-    PayerMove, Resend, SetClock, SkipTime, TradeFilter, TradePage, TradeRef, TradeView,
+    AddFault, ClockView, ConsoleRefund, ControlFailure, Fault, FaultView, MovementFilter, MovementPage,
+    PayerAction, PayerMove, Resend, SetClock, SkipTime, TradeFilter, TradePage, TradeRef, TradeView,
 };
 use crate::core::{Clock, Refused, Simulator};
 
@@ -74,6 +74,7 @@ pub(crate) fn router() -> Router<Channels> {
         .route("/{channel}/trades/scan", post(scan))
         .route("/{channel}/trades/pay", post(pay))
         .route("/{channel}/trades/decline", post(decline))
+        .route("/{channel}/trades/refund", post(refund))
         .route("/{channel}/movements", get(list_movements))
         .route("/{channel}/faults", get(list_faults).post(add_fault).delete(clear_faults))
         .route("/{channel}/notifications/resend", post(resend))
@@ -125,8 +126,19 @@ async fn decline(Channel(channel): Channel, body: Bytes) -> Answer<TradeView> {
     act(&*channel, PayerMove::Decline, &body)
 }
 
+async fn refund(Channel(channel): Channel, body: Bytes) -> Answer<TradeView> {
+    let refund: ConsoleRefund = read(&body)?;
+    channel.refund(&refund).map(Json)
+}
+
 fn act(channel: &dyn Simulator, payer_move: PayerMove, body: &Bytes) -> Answer<TradeView> {
     let action: PayerAction = read(body)?;
+    if action.coupon.is_some() && payer_move != PayerMove::Pay {
+        return Err(Refused::Malformed("coupon is for paying".to_owned()));
+    }
+    if action.after_ms.is_some() && payer_move == PayerMove::Scan {
+        return Err(Refused::Malformed("after_ms is for paying and declining".to_owned()));
+    }
     channel.act(payer_move, &action).map(Json)
 }
 
@@ -189,7 +201,12 @@ fn check(rule: &AddFault) -> Result<(), &'static str> {
         | Fault::DelayNotification { .. }
         | Fault::DuplicateNotification { .. }
         | Fault::ReorderNotification => true,
-        Fault::DropRequest
+        Fault::Statement { variants } if variants.is_empty() => return Err("variants must not be empty"),
+        Fault::Statement { .. } if rule.operation.is_some() => {
+            return Err("operation is for faults of calls");
+        }
+        Fault::Statement { .. }
+        | Fault::DropRequest
         | Fault::FailBefore { .. }
         | Fault::TimeOutAfter { .. }
         | Fault::DelayAnswer { .. }

@@ -17,6 +17,8 @@ pub enum Event {
     Paid,
     /// The refund at this position of its trade was done.
     Refunded(usize),
+    /// The trade was closed without money.
+    Closed,
 }
 
 impl Event {
@@ -25,6 +27,7 @@ impl Event {
         match self {
             Self::Paid => NotificationEvent::Payment,
             Self::Refunded(_) => NotificationEvent::Refund,
+            Self::Closed => NotificationEvent::Closed,
         }
     }
 }

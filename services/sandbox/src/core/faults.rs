@@ -1,6 +1,6 @@
 //! Faults on purpose: rules that say which call or notification goes wrong, how, and how often.
 
-use crate::control::{AddFault, Fault, FaultView, NotificationEvent};
+use crate::control::{AddFault, Fault, FaultView, NotificationEvent, StatementVariant};
 
 /// The rules in the order they were added. The first one that matches a call or a notification is applied.
 #[derive(Debug, Default)]
@@ -62,6 +62,7 @@ pub enum NotificationFault {
 enum Sorted {
     Call(CallFault),
     Notification(NotificationFault),
+    Statement(Vec<StatementVariant>),
 }
 
 fn sort(fault: &Fault) -> Sorted {
@@ -76,6 +77,7 @@ fn sort(fault: &Fault) -> Sorted {
             Sorted::Notification(NotificationFault::Duplicate { copies: *copies })
         }
         Fault::ReorderNotification => Sorted::Notification(NotificationFault::Reorder),
+        Fault::Statement { variants } => Sorted::Statement(variants.clone()),
         Fault::DropRequest => Sorted::Call(CallFault::DropRequest),
         Fault::FailBefore { code, sub_code } => {
             Sorted::Call(CallFault::FailBefore { code: code.clone(), sub_code: sub_code.clone() })
@@ -114,7 +116,7 @@ impl Faults {
                     && rule.operation.as_deref().is_none_or(|wanted| wanted == operation);
                 matches.then_some(fault)
             }
-            Sorted::Notification(_) => None,
+            Sorted::Notification(_) | Sorted::Statement(_) => None,
         })
     }
 
@@ -129,8 +131,17 @@ impl Faults {
                 let matches = applies_to(rule, account) && rule.event.is_none_or(|wanted| wanted == event);
                 matches.then_some(fault)
             }
-            Sorted::Call(_) => None,
+            Sorted::Call(_) | Sorted::Statement(_) => None,
         })
+    }
+
+    /// How the account's next statement is not as it should be, counted as used.
+    pub fn take_statement(&mut self, account: &str) -> Vec<StatementVariant> {
+        let taken = self.take(|rule| match sort(&rule.fault) {
+            Sorted::Statement(variants) => applies_to(rule, account).then_some(variants),
+            Sorted::Call(_) | Sorted::Notification(_) => None,
+        });
+        taken.unwrap_or_default()
     }
 
     fn take<T>(&mut self, matching: impl Fn(&AddFault) -> Option<T>) -> Option<T> {

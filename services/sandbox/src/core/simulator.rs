@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{context::Context, deliveries::Notification};
-use crate::control::{AddFault, PayerAction, PayerMove, TradeFilter, TradePage, TradeRef, TradeView};
+use crate::control::{
+    AddFault, ConsoleRefund, PayerAction, PayerMove, TradeFilter, TradePage, TradeRef, TradeView,
+};
 
 /// Why a control call does not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,9 @@ pub trait Simulator: Send + Sync + 'static {
 
     /// The payer acts.
     fn act(&self, payer_move: PayerMove, action: &PayerAction) -> Result<TradeView, Refused>;
+
+    /// Somebody refunds in the channel's console.
+    fn refund(&self, refund: &ConsoleRefund) -> Result<TradeView, Refused>;
 
     /// One trade.
     fn trade(&self, trade: &TradeRef) -> Result<TradeView, Refused>;

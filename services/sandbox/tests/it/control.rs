@@ -23,7 +23,11 @@ async fn registering_again_changes_the_key_and_nothing_else() {
     let again = RegisterApp { app_id: Some(world.app.app_id.clone()), ..registration(&new_key) };
     let app: AppView = world.control.register(&again).await.unwrap();
     assert_eq!(app, world.app);
-    assert_eq!(world.query("order1").await.outcome(), "40002 isv.invalid-signature");
+    let mut query = world.common("alipay.trade.query");
+    query.insert("biz_content".to_owned(), r#"{"out_trade_no":"order1"}"#.to_owned());
+    let sign = world.sign(&query);
+    query.insert("sign".to_owned(), sign);
+    assert_eq!(world.send_to_be_refused(&query).await.outcome(), "40002 isv.invalid-signature");
     world.key = new_key.into();
     assert_eq!(world.query("order1").await.outcome(), "10000");
     let other_seller = RegisterApp { seller_id: Some("2088000000000000".to_owned()), ..again };

@@ -4,9 +4,13 @@
 
 mod bad_input;
 mod calls;
+mod charset;
+mod console;
 mod control;
+mod coupons;
 mod faults;
 mod independence;
+mod later;
 mod merchant;
 mod notifications;
 mod refunds;

@@ -136,9 +136,18 @@ impl World {
 
     /// Posts parameters as they are.
     pub(crate) async fn send(&self, parameters: &BTreeMap<String, String>) -> Answer {
+        self.verified(&self.post(parameters).await)
+    }
+
+    /// Posts parameters as they are, which the gateway refuses without a signature.
+    pub(crate) async fn send_to_be_refused(&self, parameters: &BTreeMap<String, String>) -> Answer {
+        unsigned(&self.post(parameters).await)
+    }
+
+    async fn post(&self, parameters: &BTreeMap<String, String>) -> String {
         let response = self.http.post(&self.app.gateway_url).form(parameters).send().await.unwrap();
         assert_eq!(response.status(), 200);
-        self.verified(&response.text().await.unwrap())
+        response.text().await.unwrap()
     }
 
     pub(crate) fn verified(&self, body: &str) -> Answer {
@@ -152,14 +161,14 @@ impl World {
         let (before, sign) = body.rsplit_once(",\"sign\":\"").unwrap();
         let sign = sign.strip_suffix("\"}").unwrap();
         let (name, node) = before.strip_prefix("{\"").unwrap().split_once("\":").unwrap();
-        let good = self.alipay_signed(node, sign);
+        let good = self.alipay_signed(node.as_bytes(), sign);
         (Answer { node_name: name.to_owned(), node: serde_json::from_str(node).unwrap() }, good)
     }
 
-    pub(crate) fn alipay_signed(&self, text: &str, sign: &str) -> bool {
+    pub(crate) fn alipay_signed(&self, text: &[u8], sign: &str) -> bool {
         let key = BASE64_STANDARD.decode(&self.app.alipay_public_key).unwrap();
         let sign = BASE64_STANDARD.decode(sign).unwrap();
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).verify(text.as_bytes(), &sign).is_ok()
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).verify(text, &sign).is_ok()
     }
 
     pub(crate) async fn precreate(&self, number: &str, amount: &str, notify_url: Option<&str>) -> String {
@@ -217,6 +226,14 @@ impl Drop for World {
     }
 }
 
+/// An answer that is one node and nothing else.
+pub(crate) fn unsigned(body: &str) -> Answer {
+    let answer: serde_json::Map<String, Value> = serde_json::from_str(body).unwrap();
+    assert_eq!(answer.len(), 1, "{body}");
+    let (node_name, node) = answer.into_iter().next().unwrap();
+    Answer { node_name, node }
+}
+
 pub(crate) fn sign_with(key: &KeyPair, parameters: &BTreeMap<String, String>) -> String {
     // A BTreeMap iterates in the order of its names, which is the order to sign in.
     let pairs: Vec<_> = parameters
@@ -224,8 +241,12 @@ pub(crate) fn sign_with(key: &KeyPair, parameters: &BTreeMap<String, String>) ->
         .filter(|(name, value)| name.as_str() != "sign" && !value.is_empty())
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
+    sign_bytes(key, pairs.join("&").as_bytes())
+}
+
+pub(crate) fn sign_bytes(key: &KeyPair, text: &[u8]) -> String {
     let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), pairs.join("&").as_bytes(), &mut signature).unwrap();
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature).unwrap();
     BASE64_STANDARD.encode(signature)
 }
 
@@ -238,7 +259,7 @@ fn beijing_now() -> String {
 /// A merchant's endpoint for notifications.
 pub(crate) struct Endpoint {
     pub(crate) url: String,
-    received: mpsc::UnboundedReceiver<BTreeMap<String, String>>,
+    received: mpsc::UnboundedReceiver<Bytes>,
     answers: Arc<Mutex<VecDeque<(u16, &'static str)>>>,
     server: JoinHandle<()>,
 }
@@ -250,8 +271,7 @@ pub(crate) async fn endpoint(first_answers: &[(u16, &'static str)]) -> Endpoint 
     let handler = {
         let answers = Arc::clone(&answers);
         move |body: Bytes| async move {
-            let fields = url::form_urlencoded::parse(&body).into_owned().collect::<BTreeMap<_, _>>();
-            sender.send(fields).unwrap();
+            sender.send(body).unwrap();
             let (status, text) = answers.lock().unwrap().pop_front().unwrap_or((200, "success"));
             let location = [("location", "/elsewhere")];
             (StatusCode::from_u16(status).unwrap(), location, text)
@@ -267,6 +287,11 @@ pub(crate) async fn endpoint(first_answers: &[(u16, &'static str)]) -> Endpoint 
 impl Endpoint {
     /// The next notification that arrives.
     pub(crate) async fn next(&mut self) -> BTreeMap<String, String> {
+        url::form_urlencoded::parse(&self.next_raw().await).into_owned().collect()
+    }
+
+    /// The next notification that arrives, as its bytes.
+    pub(crate) async fn next_raw(&mut self) -> Bytes {
         tokio::time::timeout(Duration::from_secs(10), self.received.recv()).await.expect("in time").unwrap()
     }
 
@@ -293,5 +318,5 @@ pub(crate) fn notification_is_genuine(world: &World, fields: &BTreeMap<String, S
         .filter(|(name, value)| !matches!(name.as_str(), "sign" | "sign_type") && !value.is_empty())
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    fields["sign_type"] == "RSA2" && world.alipay_signed(&text.join("&"), &fields["sign"])
+    fields["sign_type"] == "RSA2" && world.alipay_signed(text.join("&").as_bytes(), &fields["sign"])
 }

@@ -23,7 +23,7 @@ async fn a_well_signed_call_is_answered_and_the_answer_is_signed() {
 }
 
 #[tokio::test]
-async fn forged_and_altered_calls_are_refused_with_a_signed_answer() {
+async fn forged_and_altered_calls_are_refused_without_a_signature() {
     let world = world().await;
     let stranger = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let mut forged = signed_query(&world);
@@ -40,7 +40,9 @@ async fn forged_and_altered_calls_are_refused_with_a_signed_answer() {
     reduced.remove("sign_type");
     without_type.insert("sign".to_owned(), sign_with(&world.key, &reduced));
     for parameters in [forged, altered, extended, garbage, without_type] {
-        assert_eq!(world.send(&parameters).await.outcome(), "40002 isv.invalid-signature");
+        let refused = world.send_to_be_refused(&parameters).await;
+        assert_eq!(refused.outcome(), "40002 isv.invalid-signature");
+        assert_eq!(refused.node_name, "alipay_trade_query_response");
     }
 }
 
@@ -80,17 +82,33 @@ async fn common_parameters_are_checked() {
     ] {
         let mut parameters = signed_query(&world);
         parameters.remove(name);
-        assert_eq!(world.send(&parameters).await.outcome(), outcome, "without {name}");
+        let refused = world.send_to_be_refused(&parameters).await;
+        assert_eq!(refused.outcome(), outcome, "without {name}");
+        assert_eq!(refused.node_name == "error_response", name == "method", "without {name}");
     }
     for (name, value, outcome) in [
         ("app_id", "2021000000000000", "40002 isv.invalid-app-id"),
-        ("method", "alipay.trade.unknown", "40002 isv.invalid-method"),
         ("sign_type", "RSA", "40002 isv.invalid-signature-type"),
-        ("charset", "gbk", "40002 isv.invalid-charset"),
+        ("charset", "latin1", "40002 isv.invalid-charset"),
         ("timestamp", "2020-01-01 00:00:00", "40002 isv.invalid-timestamp"),
         ("timestamp", "yesterday", "40002 isv.invalid-timestamp"),
         ("version", "2.0", "40002 isv.invalid-parameter"),
         ("format", "XML", "40002 isv.invalid-format"),
+    ] {
+        let mut parameters = signed_query(&world);
+        parameters.insert(name.to_owned(), value.to_owned());
+        let sign = world.sign(&parameters);
+        parameters.insert("sign".to_owned(), sign);
+        assert_eq!(world.send_to_be_refused(&parameters).await.outcome(), outcome, "{name}={value}");
+    }
+}
+
+/// Who calls is known by then, so the refusal is signed.
+#[tokio::test]
+async fn a_call_that_comes_to_a_method_is_refused_with_a_signature() {
+    let world = world().await;
+    for (name, value, outcome) in [
+        ("method", "alipay.trade.unknown", "40002 isv.invalid-method"),
         ("biz_content", "[]", "40002 isv.invalid-parameter"),
         ("biz_content", "{", "40002 isv.invalid-parameter"),
         ("biz_content", "", "40001 isv.missing-parameter"),

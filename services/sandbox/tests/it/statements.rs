@@ -2,7 +2,12 @@ use std::io::{Cursor, Read};
 
 use encoding_rs::GBK;
 use serde_json::json;
-use tael_sandbox::{Config, alipay};
+use tael_sandbox::{
+    Config, alipay,
+    control::{
+        AddFault, ConsoleRefund, Coupon, CouponFunding, Fault, PayerAction, PayerMove, StatementVariant,
+    },
+};
 
 use crate::merchant::{World, world, world_with};
 
@@ -194,4 +199,116 @@ async fn only_days_that_have_come_have_a_statement() {
     assert_eq!(outcome(&world, "signcustomer", day.to_string()).await, "40004 isp.bill_not_exist");
     assert_eq!(outcome(&world, "else", day.to_string()).await, "40004 ACQ.INVALID_PARAMETER");
     assert_eq!(outcome(&world, "trade", "2026-02-30".to_owned()).await, "40004 ACQ.INVALID_PARAMETER");
+}
+
+/// The rows of the detail file of today's statement, with one thing wrong with it.
+async fn spoiled_detail(world: &World, variants: Vec<StatementVariant>) -> Vec<String> {
+    let rule = AddFault::new(Fault::Statement { variants }).account(&world.app.app_id).times(1);
+    world.control.add_fault(&rule).await.unwrap();
+    let link = statement_link(world, &today(world).await.to_string()).await;
+    let files = unpack(world.http.get(&link).send().await.unwrap().bytes().await.unwrap().to_vec());
+    files[0].1.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_statement_can_be_written_in_ways_that_break_its_columns() {
+    let world = traded_world().await;
+    for column in ["商品名称", "门店名称", "券名称", "备注"] {
+        let lines =
+            spoiled_detail(&world, vec![StatementVariant::Commas { column: column.to_owned() }]).await;
+        assert!(lines[5..9].iter().all(|row| row.split(',').count() == 27), "{column}");
+        let position = lines[4].split(',').position(|name| name == column).unwrap();
+        assert!(lines[5].split(',').nth(position).unwrap().ends_with("，加料"), "{column}: {}", lines[5]);
+    }
+    let lines = spoiled_detail(&world, vec![StatementVariant::TrailingComma]).await;
+    assert!(lines[5..9].iter().all(|row| row.ends_with(',') && row.split(',').count() == 26));
+
+    let lines = spoiled_detail(&world, vec![StatementVariant::UnknownKind]).await;
+    let kinds: Vec<_> = lines[5..10].iter().map(|row| row.split(',').nth(2).unwrap()).collect();
+    assert_eq!(kinds, ["交易", "交易", "退款", "退款", "花呗贴息"]);
+    assert!(lines[5..10].iter().all(|row| row.split(',').count() == 25));
+
+    let both = vec![StatementVariant::NoSums, StatementVariant::TrailingComma];
+    let lines = spoiled_detail(&world, both).await;
+    assert!(!lines.iter().any(|line| line.contains("合计")) && lines[5].split(',').count() == 26);
+
+    // The next one is right again.
+    let link = statement_link(&world, &today(&world).await.to_string()).await;
+    let files = unpack(world.http.get(&link).send().await.unwrap().bytes().await.unwrap().to_vec());
+    assert!(files[0].1.contains("#交易合计：2笔"));
+    assert!(files[0].1.lines().skip(5).take(4).all(|row| row.split(',').count() == 25));
+}
+
+#[tokio::test]
+async fn a_statements_file_can_be_bad_in_other_ways() {
+    let world = traded_world().await;
+    let day = today(&world).await.to_string();
+    let spoiled = async |variant: StatementVariant| {
+        let rule = AddFault::new(Fault::Statement { variants: vec![variant] }).times(1);
+        world.control.add_fault(&rule).await.unwrap();
+        world.http.get(statement_link(&world, &day).await).send().await.unwrap()
+    };
+    let page = spoiled(StatementVariant::NotAnArchive).await;
+    assert!(page.text().await.unwrap().starts_with("<html>"));
+
+    let mut endless = spoiled(StatementVariant::Endless).await;
+    let mut read = 0;
+    while read < 32 * 1024 * 1024 {
+        read += endless.chunk().await.unwrap().expect("it never ends").len();
+    }
+
+    let broken = spoiled(StatementVariant::Broken).await;
+    assert_eq!(broken.status(), 200);
+    broken.bytes().await.unwrap_err();
+
+    let rule =
+        AddFault::new(Fault::Statement { variants: vec![StatementVariant::Slow { delay_ms: 600_000 }] });
+    world.control.add_fault(&rule.times(1)).await.unwrap();
+    let link = statement_link(&world, &day).await;
+    let slow = world.http.get(link).timeout(std::time::Duration::from_millis(200)).send().await;
+    assert!(slow.unwrap_err().is_timeout());
+}
+
+#[tokio::test]
+async fn only_free_text_has_commas() {
+    let world = world().await;
+    for variants in [vec![StatementVariant::Commas { column: "订单金额（元）".to_owned() }], vec![]] {
+        let rule = AddFault::new(Fault::Statement { variants });
+        assert!(world.control.add_fault(&rule).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn coupons_stand_in_columns_of_their_own() {
+    let world = world().await;
+    set_noon(&world).await;
+    world.precreate("order1", "100.00", None).await;
+    let coupon =
+        Coupon { name: "满100减5".to_owned(), amount_minor: 500, funded_by: CouponFunding::Merchant };
+    let action = PayerAction { coupon: Some(coupon), ..PayerAction::on(world.trade("order1")) };
+    world.control.act(PayerMove::Pay, &action).await.unwrap();
+    world.refund("order1", "r1", "40.00").await;
+    let console =
+        ConsoleRefund { trade: world.trade("order1"), amount_minor: Some(2_000), reason: String::new() };
+    let console = world.control.refund(&console).await.unwrap().refunds.pop().unwrap();
+
+    let link = statement_link(&world, &today(&world).await.to_string()).await;
+    let files = unpack(world.http.get(&link).send().await.unwrap().bytes().await.unwrap().to_vec());
+    let lines: Vec<_> = files[0].1.lines().collect();
+    let header: Vec<_> = lines[4].split(',').collect();
+    let column = |name: &str| {
+        let position = header.iter().position(|column| *column == name).unwrap();
+        [5, 6, 7].map(|line| lines[line].split(',').nth(position).unwrap())
+    };
+    assert_eq!(column("订单金额（元）"), ["100.00", "-40.00", "-20.00"]);
+    assert_eq!(column("商家实收（元）"), ["95.00", "-38.00", "-19.00"]);
+    assert_eq!(column("商家优惠（元）"), ["5.00", "-2.00", "-1.00"]);
+    assert_eq!(column("券名称"), ["满100减5"; 3]);
+    assert_eq!(column("退款批次号/请求号"), ["", "r1\t", &format!("{}\t", console.refund_no)]);
+    assert_eq!(lines[9], "#交易合计：1笔，商家实收共95.00元，商家优惠共5.00元");
+    assert_eq!(lines[10], "#退款合计：2笔，商家实收退款共-57.00元，商家优惠退款共3.00元");
+    // The day's net: 95.00 - 57.00 received, less the fee that was kept.
+    let fees: Vec<_> = column("服务费（元）").to_vec();
+    assert_eq!(fees, ["-0.57", "0.23", "0.11"]);
+    assert!(files[1].1.contains("合计,,1,2,40.00,38.00,0.00,2.00,0.00,-0.23,0.00,37.77"), "{}", files[1].1);
 }

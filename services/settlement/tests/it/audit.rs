@@ -247,7 +247,9 @@ async fn what_has_no_final_state_is_in_flight_until_it_is_stuck() {
     trying.create_time = crate::audit_facts::time("2026-11-21T03:30:00Z");
     // The channel has its money already.
     let number = trying.attempt_id.replace('_', "");
-    books.bill.push(tael_proto::payment::v1::BillLine { merchant_number: number, ..books.bill[0].clone() });
+    books
+        .bill
+        .push(tael_proto::payment::v1::StatementLine { merchant_number: number, ..books.bill[0].clone() });
     books.attempts.push(trying.clone());
     let (found, summary) = audit(&fixture, &shop, books).await;
     assert_eq!(found, []);

@@ -10,7 +10,7 @@ use tael_proto::audit::v1::{
     FactKind, HeldPaymentFact, LogStartFact, OrderFact, PaymentFact, PaymentRefundFact, ReadFactsRequest,
     ReadFactsResponse, RefundCeilingFact, RefundFact, WebhookEndpointFact,
 };
-use tael_proto::payment::v1::BillLine;
+use tael_proto::payment::v1::StatementLine;
 use tael_proto::r#type::v1::Money;
 use tonic::{Request, Response, Status};
 
@@ -39,7 +39,7 @@ pub(crate) struct AuditFacts {
     /// With the service that could not apply it.
     pub(crate) dead_letters: Vec<(&'static str, DeadLetterFact)>,
     pub(crate) log: LogStartFact,
-    pub(crate) bill: Vec<BillLine>,
+    pub(crate) bill: Vec<StatementLine>,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "facts have their times so")]

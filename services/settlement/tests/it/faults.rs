@@ -4,7 +4,7 @@
 
 use tael_ids::{AttemptId, DeliveryId, EventId, PaymentId, RefundId};
 use tael_proto::audit::v1::DeadLetterFact;
-use tael_proto::payment::v1::BillLine;
+use tael_proto::payment::v1::StatementLine;
 use tael_proto::settlement::v1::DisagreementKind as Kind;
 
 use crate::audit_facts::{AuditFacts, time};
@@ -371,7 +371,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         kind: Kind::ChannelPaymentUnknown,
         plant: |b| {
-            let line = BillLine { merchant_number: "elsewhere1".to_owned(), ..b.bill[0].clone() };
+            let line = StatementLine { merchant_number: "elsewhere1".to_owned(), ..b.bill[0].clone() };
             b.bill.push(line);
             vec!["elsewhere1".to_owned(), b.accounts[0].channel_account_id.clone()]
         },

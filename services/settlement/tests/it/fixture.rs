@@ -9,7 +9,7 @@ use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{
     Event, OrderPaymentHeld, OrderPaymentReleased, Payload, PaymentRefunded, PaymentSucceeded,
 };
-use tael_proto::payment::v1::{BillLine, BillLineKind};
+use tael_proto::payment::v1::{StatementLine, StatementLineKind};
 use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
 use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
 use tael_proto::settlement::v1::reconciliation_service_client::ReconciliationServiceClient;
@@ -315,17 +315,17 @@ impl Paid {
     }
 
     /// The line of the channel's bill that agrees with it, but for the fee.
-    pub(crate) fn bill_line(&self, fee: i64) -> BillLine {
-        BillLine {
+    pub(crate) fn bill_line(&self, fee: i64) -> StatementLine {
+        StatementLine {
             line: 1,
-            kind: BillLineKind::Payment.into(),
+            kind: StatementLineKind::Payment.into(),
             channel_transaction_id: "2026112022001".to_owned(),
             merchant_number: self.attempt_id.channel_number(),
             refund_number: String::new(),
             amount: Some(self.amount.clone()),
             fee: Some(Money { minor: fee, ..self.amount.clone() }),
             finish_time: Some(tael_grpc::convert::timestamp(self.time)),
-            ..BillLine::default()
+            ..StatementLine::default()
         }
     }
 }
@@ -350,10 +350,10 @@ impl Refunded {
     }
 
     /// The line of the channel's bill that agrees with it, but for the fee given back.
-    pub(crate) fn bill_line(&self, fee: i64) -> BillLine {
+    pub(crate) fn bill_line(&self, fee: i64) -> StatementLine {
         let attempt_number = self.of.attempt_id.channel_number();
-        BillLine {
-            kind: BillLineKind::Refund.into(),
+        StatementLine {
+            kind: StatementLineKind::Refund.into(),
             refund_number: if self.reversal { attempt_number } else { self.refund_id.channel_number() },
             amount: Some(Money { minor: self.amount, ..self.of.amount.clone() }),
             finish_time: Some(tael_grpc::convert::timestamp(self.time)),

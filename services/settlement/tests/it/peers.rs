@@ -11,10 +11,13 @@ use tael_grpc::status;
 use tael_proto::event::v1::Event;
 use tael_proto::merchant::v1::merchant_service_server::{MerchantService, MerchantServiceServer};
 use tael_proto::merchant::v1::{self as merchant, GetMerchantRequest, GetMerchantResponse, Merchant};
-use tael_proto::payment::v1::payment_service_server::{PaymentService, PaymentServiceServer};
+use tael_proto::payment::v1::channel_account_service_server::{
+    ChannelAccountService, ChannelAccountServiceServer,
+};
+use tael_proto::payment::v1::statement_service_server::{StatementService, StatementServiceServer};
 use tael_proto::payment::v1::{
-    self as payment, BillLine, ChannelAccount, GetChannelAccountRequest, GetChannelAccountResponse,
-    ReadBillRequest, ReadBillResponse,
+    self as payment, ChannelAccount, GetChannelAccountRequest, GetChannelAccountResponse,
+    ReadStatementRequest, ReadStatementResponse, StatementLine,
 };
 use tael_proto::r#type::v1::Channel;
 use tael_testkit::ScriptedLog;
@@ -78,18 +81,20 @@ struct PaymentState {
     bill_reads: AtomicUsize,
 }
 
-/// What is answered to `ReadBill`.
+/// What is answered to `ReadStatement`.
 #[derive(Clone, Debug)]
 pub(crate) enum Bill {
     /// The bill in parts.
-    Parts(Vec<Vec<BillLine>>),
+    Parts(Vec<Vec<StatementLine>>),
     /// A part, and then the connection to the channel breaks.
-    BreaksOff(Vec<BillLine>),
+    BreaksOff(Vec<StatementLine>),
 }
 
 impl FakePayment {
     pub(crate) async fn serve(&self, books: &ScriptedFacts) -> Serving {
-        let routes = Routes::new(self.0.log.server()).add_service(PaymentServiceServer::new(self.clone()));
+        let routes = Routes::new(self.0.log.server())
+            .add_service(ChannelAccountServiceServer::new(self.clone()))
+            .add_service(StatementServiceServer::new(self.clone()));
         Serving::start(routes.add_service(books.server("payment"))).await
     }
 
@@ -130,9 +135,7 @@ fn payment_error(reason: payment::ErrorReason, metadata: (&'static str, String))
 }
 
 #[tonic::async_trait]
-impl PaymentService for FakePayment {
-    type ReadBillStream = Pin<Box<dyn Stream<Item = Result<ReadBillResponse, Status>> + Send>>;
-
+impl ChannelAccountService for FakePayment {
     async fn get_channel_account(
         &self,
         request: Request<GetChannelAccountRequest>,
@@ -148,30 +151,6 @@ impl PaymentService for FakePayment {
         Ok(Response::new(GetChannelAccountResponse { channel_account }))
     }
 
-    async fn read_bill(
-        &self,
-        request: Request<ReadBillRequest>,
-    ) -> Result<Response<Self::ReadBillStream>, Status> {
-        let request = request.into_inner();
-        self.account(&request.merchant_id, &request.channel_account_id)?;
-        self.0.bill_reads.fetch_add(1, Ordering::SeqCst);
-        let key = (request.channel_account_id, request.bill_date);
-        let bill = self.0.bills.lock().unwrap().get(&key).cloned();
-        let parts: Vec<Result<ReadBillResponse, Status>> = match bill {
-            Some(Bill::Parts(parts)) => {
-                parts.into_iter().map(|lines| Ok(ReadBillResponse { lines })).collect()
-            }
-            Some(Bill::BreaksOff(lines)) => {
-                vec![Ok(ReadBillResponse { lines }), Err(Status::unavailable("the channel is gone"))]
-            }
-            None => {
-                let reason = payment::ErrorReason::BillNotAvailable;
-                return Err(payment_error(reason, ("bill_date", key.1)));
-            }
-        };
-        Ok(Response::new(Box::pin(futures::stream::iter(parts))))
-    }
-
     async fn create_channel_account(
         &self,
         _: Request<payment::CreateChannelAccountRequest>,
@@ -185,75 +164,34 @@ impl PaymentService for FakePayment {
     ) -> Result<Response<payment::ListChannelAccountsResponse>, Status> {
         Err(not_scripted())
     }
+}
 
-    async fn create_payment(
-        &self,
-        _: Request<payment::CreatePaymentRequest>,
-    ) -> Result<Response<payment::CreatePaymentResponse>, Status> {
-        Err(not_scripted())
-    }
+#[tonic::async_trait]
+impl StatementService for FakePayment {
+    type ReadStatementStream = Pin<Box<dyn Stream<Item = Result<ReadStatementResponse, Status>> + Send>>;
 
-    async fn get_payment(
+    async fn read_statement(
         &self,
-        _: Request<payment::GetPaymentRequest>,
-    ) -> Result<Response<payment::GetPaymentResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn list_payments(
-        &self,
-        _: Request<payment::ListPaymentsRequest>,
-    ) -> Result<Response<payment::ListPaymentsResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn sync_payment(
-        &self,
-        _: Request<payment::SyncPaymentRequest>,
-    ) -> Result<Response<payment::SyncPaymentResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn close_payment(
-        &self,
-        _: Request<payment::ClosePaymentRequest>,
-    ) -> Result<Response<payment::ClosePaymentResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn refund_payment(
-        &self,
-        _: Request<payment::RefundPaymentRequest>,
-    ) -> Result<Response<payment::RefundPaymentResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn get_payment_refund(
-        &self,
-        _: Request<payment::GetPaymentRefundRequest>,
-    ) -> Result<Response<payment::GetPaymentRefundResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn handle_notification(
-        &self,
-        _: Request<payment::HandleNotificationRequest>,
-    ) -> Result<Response<payment::HandleNotificationResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn get_checkout(
-        &self,
-        _: Request<payment::GetCheckoutRequest>,
-    ) -> Result<Response<payment::GetCheckoutResponse>, Status> {
-        Err(not_scripted())
-    }
-
-    async fn list_alarms(
-        &self,
-        _: Request<payment::ListAlarmsRequest>,
-    ) -> Result<Response<payment::ListAlarmsResponse>, Status> {
-        Err(not_scripted())
+        request: Request<ReadStatementRequest>,
+    ) -> Result<Response<Self::ReadStatementStream>, Status> {
+        let request = request.into_inner();
+        self.account(&request.merchant_id, &request.channel_account_id)?;
+        self.0.bill_reads.fetch_add(1, Ordering::SeqCst);
+        let key = (request.channel_account_id, request.statement_date);
+        let bill = self.0.bills.lock().unwrap().get(&key).cloned();
+        let parts: Vec<Result<ReadStatementResponse, Status>> = match bill {
+            Some(Bill::Parts(parts)) => {
+                parts.into_iter().map(|lines| Ok(ReadStatementResponse { lines })).collect()
+            }
+            Some(Bill::BreaksOff(lines)) => {
+                vec![Ok(ReadStatementResponse { lines }), Err(Status::unavailable("the channel is gone"))]
+            }
+            None => {
+                let reason = payment::ErrorReason::StatementNotAvailable;
+                return Err(payment_error(reason, ("statement_date", key.1)));
+            }
+        };
+        Ok(Response::new(Box::pin(futures::stream::iter(parts))))
     }
 }
 

@@ -1,6 +1,6 @@
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{ChannelAccountId, ReconciliationId};
-use tael_proto::payment::v1::BillLine;
+use tael_proto::payment::v1::StatementLine;
 use tael_proto::settlement::v1::{
     Break, BreakKind, GetReconciliationRequest, ReconcileRequest, Reconciliation,
 };
@@ -25,7 +25,7 @@ async fn reconcile(fixture: &Fixture, shop: &Shop, statement_date: &str) -> Resu
     Ok(answer.into_inner().reconciliation.unwrap())
 }
 
-fn set_bill(fixture: &Fixture, shop: &Shop, statement_date: &str, lines: Vec<BillLine>) {
+fn set_bill(fixture: &Fixture, shop: &Shop, statement_date: &str, lines: Vec<StatementLine>) {
     fixture.payment.set_bill(&shop.channel_account_id, statement_date, Bill::Parts(vec![lines]));
 }
 

@@ -96,7 +96,7 @@ fn books() -> Books {
         transfers: vec![transfer(TransferKind::Payment), transfer(TransferKind::Refund)],
         accounts: vec![receivable],
         deliveries: told.iter().map(|(id, kind, about, of)| delivery(id, kind, about, of)).collect(),
-        alarms: Vec::new(),
+        integrity_alerts: Vec::new(),
         movements: BTreeMap::from([(
             "att1".to_owned(),
             vec![movement("payment", 100_00, None), movement("refund", -30_00, Some("ref1"))],

@@ -42,7 +42,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("tael.order.v1.OrderService/RedeemVoucher", "order"),
     ("tael.refund.v1.RefundService/CreateRefund", "refund"),
     ("db.refund.insert", "refund"),
-    ("tael.payment.v1.PaymentService/RefundPayment", "payment"),
+    ("tael.payment.v1.RefundExecutionService/RefundPayment", "payment"),
     ("channel.alipay.refund", "payment"),
     ("event.payment_refunded.settlement", "settlement"),
     ("event.payment_refunded.notification", "notification"),

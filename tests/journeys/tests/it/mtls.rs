@@ -47,7 +47,7 @@ async fn a_journey_goes_from_service_to_service_and_nobody_takes_a_step_that_is_
             amount: cny(10_00),
             reason: "past the refund service".to_owned(),
         };
-        let refused = clients(caller).await.payment.refund_payment(keyed(past)).await.unwrap_err();
+        let refused = clients(caller).await.refund_execution.refund_payment(keyed(past)).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied, "{caller}: {refused:?}");
         assert_eq!(reason(&refused).as_deref(), Some("CALLER_NOT_ALLOWED"));
     }

@@ -18,14 +18,14 @@ use url::Url;
 use super::sign::{Keys, text_to_sign};
 use crate::channel::Health;
 use crate::channel::call::{Call, Outcome};
-use crate::domain::account::AlipayIdentity;
+use crate::domain::channel_account::AlipayIdentity;
 
 /// The channel's name in spans and metrics.
 const NAME: &str = "alipay";
 /// Answers are a few kilobytes; what is larger is none.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
-/// A day's bill, compressed: about ten million lines.
-const MAX_BILL_BYTES: usize = 256 << 20;
+/// A day's statement, compressed: about ten million lines.
+const MAX_STATEMENT_BYTES: usize = 256 << 20;
 /// Alipay's clock (common parameters: `timestamp`).
 const BEIJING: Offset = jiff::tz::offset(8);
 const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
@@ -80,8 +80,8 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Whether it says that there is no such bill (downloadurl.query: `isp.bill_not_exist`).
-    pub(super) fn is_no_bill(&self) -> bool {
+    /// Whether it says that there is no such statement (downloadurl.query: `isp.bill_not_exist`).
+    pub(super) fn is_no_statement(&self) -> bool {
         self.sub_code.eq_ignore_ascii_case("isp.bill_not_exist")
     }
 }
@@ -245,7 +245,7 @@ impl Gateway {
                 if response.status() != reqwest::StatusCode::OK {
                     return Err(CallError::Status(response.status()));
                 }
-                read_body(response, MAX_BILL_BYTES).await?.ok_or(CallError::TooLarge)
+                read_body(response, MAX_STATEMENT_BYTES).await?.ok_or(CallError::TooLarge)
             };
             let got = get.await;
             told.end(got.as_ref().map_or_else(CallError::outcome, |_| Outcome::Ok));

@@ -3,17 +3,23 @@
 use serde_json::Value;
 
 use super::{
+    coupon::{Coupon, FundedBy},
+    ids,
     messages::{AppView, RegisterApp},
-    money::FeeRateError,
-    order::{Buyer, PayerError},
+    money::{FeeRateError, Fen},
+    order::{Buyer, PayerError, RefundSpec},
+    refusal::Business,
     shared::Alipay,
     sign::AppPublicKey,
     state::{Registration, State},
-    views,
+    statement, views,
 };
 use crate::{
-    control::{AddFault, Fault, PayerAction, PayerMove, TradeFilter, TradePage, TradeRef, TradeView},
-    core::Refused,
+    control::{
+        self, AddFault, ConsoleRefund, CouponFunding, Fault, PayerAction, PayerMove, StatementVariant,
+        TradeFilter, TradePage, TradeRef, TradeView,
+    },
+    core::{Refused, context::later},
 };
 
 /// The payer of actions that name none.
@@ -50,6 +56,8 @@ pub(super) fn register(alipay: &Alipay, account: Value) -> Result<Value, Refused
             .map(|rate| rate.parse())
             .transpose()
             .map_err(|error: FeeRateError| malformed(&error.to_string()))?,
+        notify_charset: wanted.notify_charset,
+        notify_closed: wanted.notify_closed,
     };
     let registered = alipay.state().register(registration);
     let app = registered.map_err(|error| Refused::Conflict(error.to_string()))?;
@@ -80,13 +88,61 @@ pub(super) fn act(
     }
     let buyer = Buyer { user_id };
     let now = alipay.context.now();
+    let coupon = action.coupon.as_ref().map(coupon).transpose()?;
     let (mut state, mut books) = alipay.state_and_books();
+    state.advance(&mut books, now);
     let position = find(&state, &action.trade)?;
-    match payer_move {
-        PayerMove::Scan => state.scan(position, &buyer, now)?,
-        PayerMove::Pay => state.pay(&mut books, position, &buyer, now)?,
-        PayerMove::Decline => state.decline(position, &buyer, now)?,
+    let decided_at = action.after_ms.map(|ms| later(now, ms));
+    match (payer_move, decided_at) {
+        (PayerMove::Scan, _) => state.scan(position, &buyer, now)?,
+        (PayerMove::Pay, None) => state.pay(&mut books, position, &buyer, coupon, now)?,
+        (PayerMove::Pay, Some(at)) => state.pay_at(position, &buyer, coupon, at, now)?,
+        (PayerMove::Decline, None) => state.decline(&mut books, position, &buyer, now)?,
+        (PayerMove::Decline, Some(at)) => state.decline_at(position, &buyer, at, now)?,
     }
+    alipay.context.notify_dispatcher();
+    Ok(views::trade_view(alipay, state.order(position), &books.deliveries, now))
+}
+
+fn coupon(wanted: &control::Coupon) -> Result<Coupon, Refused> {
+    let malformed = |text: &str| Refused::Malformed(text.to_owned());
+    if !(1..=64).contains(&wanted.name.chars().count()) {
+        return Err(malformed("the coupon's name must be 1 to 64 characters"));
+    }
+    if wanted.amount_minor < 1 {
+        return Err(malformed("the coupon's amount_minor must be at least 1"));
+    }
+    Ok(Coupon {
+        id: ids::coupon_id(),
+        name: wanted.name.clone(),
+        amount: Fen(wanted.amount_minor),
+        funded_by: match wanted.funded_by {
+            CouponFunding::Merchant => FundedBy::Seller,
+            CouponFunding::Channel => FundedBy::Alipay,
+        },
+    })
+}
+
+/// A refund in Alipay's console: as by a call, under a number that Alipay makes.
+pub(super) fn refund(alipay: &Alipay, wanted: &ConsoleRefund) -> Result<TradeView, Refused> {
+    let conflict = |error: Business| Refused::Conflict(error.words().0.to_owned());
+    if wanted.reason.chars().count() > 256 {
+        return Err(Refused::Malformed("reason must be at most 256 characters".to_owned()));
+    }
+    let now = alipay.context.now();
+    let (mut state, mut books) = alipay.state_and_books();
+    state.advance(&mut books, now);
+    let position = find(&state, &wanted.trade)?;
+    let order = state.order(position);
+    let amount = match wanted.amount_minor {
+        Some(minor) if minor > 0 => Fen(minor),
+        Some(_) => return Err(Refused::Malformed("amount_minor must be at least 1".to_owned())),
+        None => order.refundable().ok_or_else(|| conflict(Business::TradeStatusError))?,
+    };
+    let out_request_no = state.console_refund_no(now);
+    let refund =
+        RefundSpec { out_request_no: &out_request_no, amount, reason: &wanted.reason, in_console: true };
+    state.refund(&mut books, position, &refund, now).map_err(conflict)?;
     alipay.context.notify_dispatcher();
     Ok(views::trade_view(alipay, state.order(position), &books.deliveries, now))
 }
@@ -104,6 +160,7 @@ fn find(state: &State, trade: &TradeRef) -> Result<usize, Refused> {
 }
 
 pub(super) fn trade(alipay: &Alipay, trade: &TradeRef) -> Result<TradeView, Refused> {
+    alipay.advance(alipay.context.now());
     let (state, books) = alipay.state_and_books();
     let position = find(&state, trade)?;
     Ok(views::trade_view(alipay, state.order(position), &books.deliveries, alipay.context.now()))
@@ -117,6 +174,7 @@ pub(super) fn trade_at(alipay: &Alipay, position: usize) -> Result<TradeView, Re
 
 pub(super) fn trades(alipay: &Alipay, filter: &TradeFilter, limit: usize) -> TradePage {
     let now = alipay.context.now();
+    alipay.advance(now);
     let after = usize::try_from(filter.after.unwrap_or(0)).unwrap_or(usize::MAX);
     let (state, books) = alipay.state_and_books();
     let mut matching = state.orders().iter().enumerate().skip(after).filter(|(_, order)| {
@@ -138,6 +196,20 @@ pub(super) fn check_fault(rule: &AddFault) -> Result<(), String> {
     let closes = matches!(rule.operation.as_deref(), Some("alipay.trade.close" | "alipay.trade.cancel"));
     if rule.fault == Fault::PretendClosed && !closes {
         return Err("operation must be alipay.trade.close or alipay.trade.cancel".to_owned());
+    }
+    if let Fault::Statement { variants } = &rule.fault {
+        let strange = variants.iter().find_map(|variant| match variant {
+            StatementVariant::Commas { column } if !statement::FREE_TEXT.contains(&column.as_str()) => {
+                Some(column)
+            }
+            _ => None,
+        });
+        if let Some(column) = strange {
+            return Err(format!(
+                "{column} is no column of free text; {} are",
+                statement::FREE_TEXT.join(", ")
+            ));
+        }
     }
     Ok(())
 }

@@ -1,46 +1,66 @@
 //! `POST|GET /gateway.do`: the front door of the open platform. Merges query and form, verifies the app's signature,
 //! applies faults, calls the method, signs the answer. Every answer is HTTP 200, errors included.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::{
+    body::Body,
     extract::{Query, State},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http::{StatusCode, Uri, header};
 use jiff::{SignedDuration, Timestamp};
+use percent_encoding::percent_decode;
 use serde::Deserialize;
 use tracing::debug;
 
-use super::{ids, methods, node, refusal::Refusal, shared::Alipay, sign::request_text, state::App, time};
-use crate::core::{CallFault, clock::real_now, drop_connection};
+use super::{
+    charset::Charset, ids, methods, node, refusal::Refusal, shared::Alipay, sign::request_text, state::App,
+    time,
+};
+use crate::{
+    control::StatementVariant,
+    core::{CallFault, clock::real_now, drop_connection},
+};
 
 /// How far a call's timestamp may be off: SDKs take the machine's local clock, whatever its zone.
 const TIMESTAMP_TOLERANCE: SignedDuration = SignedDuration::from_hours(24);
 
-/// The parameters of a call, from query and form together.
-pub(crate) struct Parameters(BTreeMap<String, String>);
+/// The parameters of a call, from query and form together. Values are in the call's character set.
+pub(crate) struct Parameters {
+    bytes: BTreeMap<String, Vec<u8>>,
+    texts: BTreeMap<String, String>,
+    charset: Charset,
+}
 
 impl Parameters {
     /// Merges query and form body (SDKs differ in what they put where). The same name with two values is refused.
     fn merge(query: &str, body: &[u8]) -> Result<Self, Refusal> {
-        let mut parameters = BTreeMap::new();
-        let pairs = url::form_urlencoded::parse(query.as_bytes()).chain(url::form_urlencoded::parse(body));
-        for (name, value) in pairs {
-            let value = value.into_owned();
-            if let Some(earlier) = parameters.insert(name.into_owned(), value.clone())
+        let mut bytes = BTreeMap::new();
+        for (name, value) in pairs(query.as_bytes()).chain(pairs(body)) {
+            if let Some(earlier) = bytes.insert(name, value.clone())
                 && earlier != value
             {
                 return Err(Refusal::Invalid("isv.invalid-parameter"));
             }
         }
-        Ok(Self(parameters))
+        // An unknown set is refused later, by name.
+        let charset = bytes.get("charset").and_then(|value| Charset::from_wire(str::from_utf8(value).ok()?));
+        let charset = charset.unwrap_or_default();
+        let texts = bytes.iter().map(|(name, value)| (name.clone(), charset.decode(value))).collect();
+        Ok(Self { bytes, texts, charset })
     }
 
     /// The value, if it is there and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.texts.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The character set of the call.
+    pub(crate) fn charset(&self) -> Charset {
+        self.charset
     }
 
     fn require(&self, name: &str, sub_code: &'static str) -> Result<&str, Refusal> {
@@ -48,21 +68,49 @@ impl Parameters {
     }
 
     /// The text the app has signed.
-    fn signed_text(&self) -> String {
-        request_text(self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    fn signed_text(&self) -> Vec<u8> {
+        request_text(self.bytes.iter().map(|(name, value)| (name.as_str(), value.as_slice())))
     }
+}
+
+/// The names and the values of a form, values as the bytes that were percent-encoded.
+fn pairs(form: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
+    form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        let mut half = || {
+            let plain: Vec<_> = halves
+                .next()
+                .unwrap_or_default()
+                .iter()
+                .map(|b| if *b == b'+' { b' ' } else { *b })
+                .collect();
+            percent_decode(&plain).collect::<Vec<_>>()
+        };
+        (String::from_utf8_lossy(&half()).into_owned(), half())
+    })
+}
+
+/// How an answer is signed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signed {
+    Well,
+    /// By a fault: over something else.
+    Badly,
+    /// Not at all, as the real gateway answers what never came to a method: it does not know whom it would sign for.
+    Not,
 }
 
 /// Answers one call.
 pub(crate) async fn handle(State(alipay): State<Arc<Alipay>>, uri: Uri, body: Bytes) -> Response {
     let parameters = match Parameters::merge(uri.query().unwrap_or_default(), &body) {
         Ok(parameters) => parameters,
-        Err(refusal) => return answer(&alipay, "", &Err(refusal), true),
+        Err(refusal) => return answer(&alipay, "", &Err(refusal), Charset::default(), Signed::Not),
     };
     let method = parameters.get("method").unwrap_or_default();
+    let answer = |result: &_, signed| answer(&alipay, method, result, parameters.charset, signed);
     let app = match authenticate(&alipay, &parameters) {
         Ok(app) => app,
-        Err(refusal) => return answer(&alipay, method, &Err(refusal), true),
+        Err(refusal) => return answer(&Err(refusal), Signed::Not),
     };
     let fault = alipay.context.books().faults.take_call(&app.app_id, method);
     match &fault {
@@ -73,17 +121,18 @@ pub(crate) async fn handle(State(alipay): State<Arc<Alipay>>, uri: Uri, body: By
             } else {
                 Refusal::Fault { code: code.clone(), sub_code: sub_code.clone() }
             };
-            return answer(&alipay, method, &Err(refusal), true);
+            return answer(&Err(refusal), Signed::Well);
         }
         Some(CallFault::PretendClosed) => {
             let result = methods::pretend_closed(&parameters);
-            return answer(&alipay, method, &result, true);
+            return answer(&result, Signed::Well);
         }
         None
         | Some(
             CallFault::TimeOutAfter { .. } | CallFault::DelayAnswer { .. } | CallFault::BadAnswerSignature,
         ) => {}
     }
+    alipay.advance(alipay.context.now());
     let result = methods::call(&alipay, &app, method, &parameters, alipay.context.now());
     alipay.context.notify_dispatcher();
     match fault {
@@ -93,23 +142,23 @@ pub(crate) async fn handle(State(alipay): State<Arc<Alipay>>, uri: Uri, body: By
         }
         Some(CallFault::DelayAnswer { delay_ms }) => {
             alipay.context.wait_ms(delay_ms).await;
-            answer(&alipay, method, &result, true)
+            answer(&result, Signed::Well)
         }
-        Some(CallFault::BadAnswerSignature) => answer(&alipay, method, &result, false),
+        Some(CallFault::BadAnswerSignature) => answer(&result, Signed::Badly),
         None | Some(CallFault::DropRequest | CallFault::FailBefore { .. } | CallFault::PretendClosed) => {
-            answer(&alipay, method, &result, true)
+            answer(&result, Signed::Well)
         }
     }
 }
 
 /// Checks the common parameters and the signature, and returns the app that calls (Alipay open platform: common
-/// parameters; common error codes).
+/// parameters; common error codes). What is refused here is answered unsigned.
 fn authenticate(alipay: &Alipay, parameters: &Parameters) -> Result<App, Refusal> {
     let app_id = parameters.require("app_id", "isv.missing-app-id")?;
     parameters.require("method", "isv.missing-method")?;
     let sign_type = parameters.require("sign_type", "isv.missing-signature-type")?;
     let sign = parameters.require("sign", "isv.missing-signature")?;
-    let charset = parameters.get("charset").unwrap_or("utf-8");
+    let charset = parameters.get("charset").unwrap_or(Charset::default().as_wire());
     let timestamp = parameters.require("timestamp", "isv.missing-timestamp")?;
     let version = parameters.require("version", "isv.missing-version")?;
 
@@ -117,7 +166,7 @@ fn authenticate(alipay: &Alipay, parameters: &Parameters) -> Result<App, Refusal
     if sign_type != "RSA2" {
         return Err(Refusal::Invalid("isv.invalid-signature-type"));
     }
-    if !charset.eq_ignore_ascii_case("utf-8") {
+    if Charset::from_wire(charset).is_none() {
         return Err(Refusal::Invalid("isv.invalid-charset"));
     }
     if !app.public_key.verifies(&parameters.signed_text(), sign) {
@@ -142,7 +191,8 @@ fn answer(
     alipay: &Alipay,
     method: &str,
     result: &Result<node::Fields, Refusal>,
-    sign_well: bool,
+    charset: Charset,
+    signed: Signed,
 ) -> Response {
     let mut fields: node::Fields = Vec::new();
     match result {
@@ -163,11 +213,16 @@ fn answer(
         }
     }
     let node = node::text(&fields);
-    let sign = if sign_well { alipay.key.sign(&node) } else { alipay.key.sign("something else") };
-    let body = node::answer(&node::name(method), &node, &sign);
+    let node = charset.encode(&node);
+    let sign = match signed {
+        Signed::Well => Some(alipay.key.sign(&node)),
+        Signed::Badly => Some(alipay.key.sign(b"something else")),
+        Signed::Not => None,
+    };
+    let body = node::answer(&node::name(method), &node, sign.as_deref());
     // The content type and the trace_id header are those of the real gateway.
     let headers = [
-        (header::CONTENT_TYPE.as_str(), "text/html;charset=utf-8".to_owned()),
+        (header::CONTENT_TYPE.as_str(), format!("text/html;charset={}", charset.as_wire())),
         ("trace_id", ids::trace_id()),
     ];
     (headers, body).into_response()
@@ -185,18 +240,39 @@ pub(crate) async fn download_statement(
     Query(download): Query<Download>,
 ) -> Response {
     let now = alipay.context.now();
-    let state = alipay.state();
-    match state.statement(&download.token, now) {
-        Some(statement) => {
-            let disposition = format!("attachment; filename={}", statement.file_name);
-            let headers = [
-                (header::CONTENT_TYPE, "application/zip".to_owned()),
-                (header::CONTENT_DISPOSITION, disposition),
-            ];
-            (headers, statement.zip.clone()).into_response()
+    // Out of the state before anything waits.
+    let statement = alipay.state().statement(&download.token, now).cloned();
+    let Some(statement) = statement else {
+        return (StatusCode::FORBIDDEN, "the link has expired").into_response();
+    };
+    for variant in &statement.variants {
+        if let StatementVariant::Slow { delay_ms } = variant {
+            alipay.context.wait_ms(*delay_ms).await;
         }
-        None => (StatusCode::FORBIDDEN, "the link has expired").into_response(),
     }
+    if statement.variants.contains(&StatementVariant::NotAnArchive) {
+        let headers = [(header::CONTENT_TYPE, "text/html;charset=utf-8")];
+        return (headers, "<html><body>系统繁忙，请稍后再试</body></html>").into_response();
+    }
+    let headers = [
+        (header::CONTENT_TYPE, "application/zip".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename={}", statement.file_name)),
+    ];
+    let body = if statement.variants.contains(&StatementVariant::Endless) {
+        let more = stream::repeat(Bytes::from(vec![0; 64 * 1024]));
+        Body::from_stream(stream::iter([statement.zip]).chain(more).map(Ok::<_, Infallible>))
+    } else if statement.variants.contains(&StatementVariant::Broken) {
+        let half = statement.zip.slice(..statement.zip.len() / 2);
+        let broken = stream::once(async {
+            // A moment for the half to be sent.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Err(io::Error::other("broken on purpose"))
+        });
+        Body::from_stream(stream::iter([Ok(half)]).chain(broken))
+    } else {
+        Body::from(statement.zip)
+    };
+    (headers, body).into_response()
 }
 
 #[cfg(test)]
@@ -208,7 +284,14 @@ mod tests {
         let merged = Parameters::merge("a=1&b=%E8%8C%B6+x&same=1", b"c=3&same=1&empty=").unwrap();
         assert_eq!(merged.get("b"), Some("茶 x"));
         assert_eq!(merged.get("empty"), None);
-        assert_eq!(merged.signed_text(), "a=1&b=茶 x&c=3&same=1");
+        assert_eq!(merged.signed_text(), "a=1&b=茶 x&c=3&same=1".as_bytes());
         assert!(Parameters::merge("a=1", b"a=2").is_err());
+    }
+
+    #[test]
+    fn a_call_in_gbk_is_signed_over_its_bytes() {
+        let merged = Parameters::merge("charset=GBK&b=%B2%E8+x", b"").unwrap();
+        assert_eq!(merged.get("b"), Some("茶 x"));
+        assert_eq!(merged.signed_text(), b"b=\xb2\xe8 x&charset=GBK");
     }
 }

@@ -59,6 +59,11 @@ pub(crate) fn qr_code() -> String {
     format!("bax{}", hex::encode(random::<10>()))
 }
 
+/// The id of a coupon: 16 digits.
+pub(crate) fn coupon_id() -> String {
+    format!("{:016}", u64::from_le_bytes(random()) % 10_000_000_000_000_000)
+}
+
 /// A token that opens a statement's download.
 pub(crate) fn download_token() -> String {
     hex::encode(random::<16>())

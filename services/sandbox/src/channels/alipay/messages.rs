@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::charset::Charset;
 use crate::control::Fault;
 
 /// `POST /control/alipay/accounts`: registers a merchant's app, or gives a registered one a new key.
@@ -19,6 +20,13 @@ pub struct RegisterApp {
     /// The share of each payment that Alipay keeps, such as `0.006`; the sandbox's default if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee_rate: Option<String>,
+    /// The character set of the app's notifications; if missing, that of the call that made the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_charset: Option<Charset>,
+    /// Whether the app is notified of trades that close without money (as products like H5 and app payments are); not if
+    /// missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_closed: Option<bool>,
 }
 
 impl RegisterApp {

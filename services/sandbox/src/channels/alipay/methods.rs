@@ -4,10 +4,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
+    coupon::Split,
     gateway::Parameters,
     money::Fen,
     node::Fields,
-    order::{Cancelled, Deadline, Order, OrderSpec, Paid, Refund, Refunded, Timeout, Trade, TradeState},
+    order::{
+        Cancelled, Deadline, Order, OrderSpec, Paid, Refund, RefundSpec, Refunded, Timeout, Trade, TradeState,
+    },
     refusal::{Business, Refusal},
     shared::Alipay,
     state::App,
@@ -85,6 +88,12 @@ impl Biz {
         if fits { Ok(Some(number)) } else { Err(Refusal::Field(name)) }
     }
 
+    /// The subject, in which `/`, `=` and `&` are forbidden (Alipay open platform: `subject`), and so is NUL.
+    fn subject(&self) -> Result<String, Refusal> {
+        let subject = self.text("subject", 256)?.ok_or(Refusal::Field("subject"))?;
+        if subject.contains(['/', '=', '&', '\0']) { Err(Refusal::Field("subject")) } else { Ok(subject) }
+    }
+
     fn amount(&self, name: &'static str) -> Result<Fen, Refusal> {
         let text = self.text(name, 12)?.ok_or(Refusal::Field(name))?;
         Fen::from_wire(&text).ok_or(Refusal::Field(name))
@@ -124,12 +133,13 @@ fn precreate(call: &Call<'_>) -> Result<Fields, Refusal> {
     let spec = OrderSpec {
         out_trade_no: required(biz.number("out_trade_no")?, "out_trade_no")?,
         total: biz.amount("total_amount")?,
-        subject: required(biz.text("subject", 256)?, "subject")?,
+        subject: biz.subject()?,
         body: optional("body", 128)?,
         store_id: optional("store_id", 32)?,
         operator_id: optional("operator_id", 28)?,
         terminal_id: optional("terminal_id", 32)?,
         notify_url: notify_url(call.parameters)?,
+        charset: call.parameters.charset(),
         deadline,
         qr_timeout: biz.timeout("qr_code_timeout_express")?,
     };
@@ -163,25 +173,47 @@ fn query(call: &Call<'_>) -> Result<Fields, Refusal> {
         ("total_amount", json!(total.to_string())),
     ]);
     let paid = paid(trade);
-    let received = if paid.is_some() { total } else { Fen::ZERO };
-    for name in ["receipt_amount", "buyer_pay_amount", "invoice_amount"] {
-        fields.push((name, json!(received.to_string())));
-    }
-    fields.push(("point_amount", json!(Fen::ZERO.to_string())));
+    let split = paid.map(|paid| paid.split(total));
+    let received = split.map_or(Fen::ZERO, Split::received);
+    let by_buyer = split.map_or(Fen::ZERO, Split::by_buyer);
+    fields.extend([
+        ("receipt_amount", json!(received.to_string())),
+        ("buyer_pay_amount", json!(by_buyer.to_string())),
+        ("invoice_amount", json!(by_buyer.to_string())),
+        ("point_amount", json!(Fen::ZERO.to_string())),
+    ]);
     if let Some(paid) = paid {
-        fields.extend([
-            ("send_pay_date", json!(time::wire(paid.at))),
-            ("fund_bill_list", json!([{ "amount": total.to_string(), "fund_channel": "ALIPAYACCOUNT" }])),
-        ]);
+        fields.push(("send_pay_date", json!(time::wire(paid.at))));
+        let mut funds = vec![json!({ "amount": by_buyer.to_string(), "fund_channel": "ALIPAYACCOUNT" })];
+        if let Some(coupon) = &paid.coupon {
+            let split = paid.split(total);
+            funds.push(json!({ "amount": coupon.amount.to_string(), "fund_channel": coupon.fund_channel() }));
+            fields.extend([
+                ("mdiscount_amount", json!(split.seller.to_string())),
+                ("discount_amount", json!(split.alipay.to_string())),
+                (
+                    "voucher_detail_list",
+                    json!([{
+                        "id": coupon.id,
+                        "name": coupon.name,
+                        "type": "ALIPAY_FIX_VOUCHER",
+                        "amount": coupon.amount.to_string(),
+                        "merchant_contribute": split.seller.to_string(),
+                        "other_contribute": split.alipay.to_string(),
+                    }]),
+                ),
+            ]);
+        }
+        fields.push(("fund_bill_list", Value::Array(funds)));
     }
     Ok(fields)
 }
 
 fn close(call: &Call<'_>) -> Result<Fields, Refusal> {
     let (trade_no, out_trade_no) = call.order_numbers()?;
-    let mut state = call.alipay.state();
+    let (mut state, mut books) = call.alipay.state_and_books();
     let position = state.find(&call.app.seller_id, trade_no.as_deref(), out_trade_no.as_deref())?;
-    state.close(position, call.now)?;
+    state.close(&mut books, position, call.now)?;
     let order = state.order(position);
     Ok(numbers(order, order.trade()))
 }
@@ -225,7 +257,8 @@ fn refund(call: &Call<'_>) -> Result<Fields, Refusal> {
         None if amount == order.spec.total => order.spec.out_trade_no.clone(),
         None => return Err(Refusal::Field("out_request_no")),
     };
-    let refunded = state.refund(&mut books, position, &out_request_no, amount, &reason, call.now)?;
+    let refund = RefundSpec { out_request_no: &out_request_no, amount, reason: &reason, in_console: false };
+    let refunded = state.refund(&mut books, position, &refund, call.now)?;
     let (index, fund_change) = match refunded {
         Refunded::Executed(index) => (index, "Y"),
         Refunded::Replayed(index) => (index, "N"),
@@ -238,9 +271,13 @@ fn refund(call: &Call<'_>) -> Result<Fields, Refusal> {
     fields.extend([
         ("fund_change", json!(fund_change)),
         ("refund_fee", json!(paid.refunded().to_string())),
-        ("send_back_fee", json!(refund.amount.to_string())),
+        ("send_back_fee", json!(refund.split.by_buyer().to_string())),
         ("gmt_refund_pay", json!(time::wire(refund.at))),
     ]);
+    if paid.coupon.is_some() {
+        fields.push(("present_refund_mdiscount_amount", json!(refund.split.seller.to_string())));
+        fields.push(("present_refund_discount_amount", json!(refund.split.alipay.to_string())));
+    }
     Ok(fields)
 }
 
@@ -261,12 +298,13 @@ fn refund_query(call: &Call<'_>) -> Result<Fields, Refusal> {
     // refund query).
     let found = paid(trade)
         .and_then(|paid| paid.refunds.iter().find(|refund| refund.out_request_no == out_request_no));
-    if let Some(Refund { amount, reason, at, .. }) = found {
+    if let Some(Refund { amount, reason, at, split, .. }) = found {
         fields.extend([
             ("refund_status", json!("REFUND_SUCCESS")),
             ("total_amount", json!(order.spec.total.to_string())),
             ("refund_amount", json!(amount.to_string())),
             ("refund_reason", json!(reason)),
+            ("send_back_fee", json!(split.by_buyer().to_string())),
         ]);
         if wants_time {
             fields.push(("gmt_refund_pay", json!(time::wire(*at))));
@@ -293,7 +331,9 @@ fn statement_url(call: &Call<'_>) -> Result<Fields, Refusal> {
     if !(complete || (begun && call.alipay.current_day_statement)) {
         return Err(Business::BillNotExist.into());
     }
-    let token = call.alipay.state().make_statement(&call.app.seller_id, period, (from, until), call.now);
+    let (mut state, mut books) = call.alipay.state_and_books();
+    let variants = books.faults.take_statement(&call.app.app_id);
+    let token = state.make_statement(&call.app.seller_id, period, (from, until), variants, call.now);
     let link = format!("{}/bill/download?token={token}", call.alipay.context.public_url);
     Ok(vec![("bill_download_url", json!(link))])
 }

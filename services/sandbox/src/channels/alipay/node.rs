@@ -24,9 +24,10 @@ pub(crate) fn text(fields: &Fields) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// The whole answer. `sign` follows the node at once: a common client looks for `},"sign":"`.
-pub(crate) fn answer(name: &str, node: &str, sign: &str) -> String {
-    format!("{{\"{name}\":{node},\"sign\":\"{sign}\"}}")
+/// The whole answer. The sign, if it is signed, follows the node at once: a common client looks for `},"sign":"`.
+pub(crate) fn answer(name: &str, node: &[u8], sign: Option<&str>) -> Vec<u8> {
+    let sign = sign.map(|sign| format!(",\"sign\":\"{sign}\"")).unwrap_or_default();
+    [b"{\"", name.as_bytes(), b"\":", node, sign.as_bytes(), b"}"].concat()
 }
 
 fn escape(json: &str) -> String {

@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    charset::Charset,
+    coupon::{Coupon, Split},
     money::{Fen, share},
     refusal::Business,
     time,
@@ -28,6 +30,8 @@ pub(crate) struct OrderSpec {
     pub(crate) operator_id: String,
     pub(crate) terminal_id: String,
     pub(crate) notify_url: Option<String>,
+    /// The character set of the call.
+    pub(crate) charset: Charset,
     pub(crate) deadline: Deadline,
     pub(crate) qr_timeout: Option<Timeout>,
 }
@@ -146,6 +150,7 @@ pub(crate) enum TradeState {
 pub(crate) struct Paid {
     pub(crate) at: Timestamp,
     pub(crate) fee: Fen,
+    pub(crate) coupon: Option<Coupon>,
     pub(crate) refunds: Vec<Refund>,
 }
 
@@ -155,11 +160,25 @@ pub(crate) struct Refund {
     pub(crate) out_request_no: String,
     pub(crate) amount: Fen,
     pub(crate) reason: String,
+    /// Made in Alipay's console and not by a call.
+    pub(crate) in_console: bool,
+    /// Who bore what of the amount, and has it back.
+    pub(crate) split: Split,
     pub(crate) at: Timestamp,
     /// What Alipay gives back of its fee with this refund.
     pub(crate) fee_returned: Fen,
     /// Everything refunded of the trade, this refund included.
     pub(crate) refunded_so_far: Fen,
+}
+
+/// What a refund is asked to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefundSpec<'a> {
+    pub(crate) out_request_no: &'a str,
+    /// Of the price.
+    pub(crate) amount: Fen,
+    pub(crate) reason: &'a str,
+    pub(crate) in_console: bool,
 }
 
 /// The state a query reports (Alipay open platform: `trade_status`).
@@ -197,6 +216,8 @@ pub(crate) enum PayerError {
     NotScanned,
     #[error("the seller's account can hold no more")]
     TooMuch,
+    #[error("a coupon must be worth less than the price")]
+    CouponTooLarge,
 }
 
 /// What a cancel did.
@@ -218,6 +239,11 @@ pub(crate) enum Refunded {
 }
 
 impl Paid {
+    /// Who bore what of the price.
+    pub(crate) fn split(&self, total: Fen) -> Split {
+        Split::whole(total, self.coupon.as_ref())
+    }
+
     pub(crate) fn refunded(&self) -> Fen {
         self.refunds.last().map_or(Fen::ZERO, |refund| refund.refunded_so_far)
     }
@@ -228,20 +254,18 @@ impl Paid {
 
     /// Adds a refund of an amount that was checked to be refundable, and returns its position. The fee returned is
     /// cumulative, so that rounding never adds up: after a full refund exactly the fee has been returned.
-    fn add_refund(
-        &mut self,
-        total: Fen,
-        out_request_no: &str,
-        amount: Fen,
-        reason: &str,
-        now: Timestamp,
-    ) -> usize {
+    fn add_refund(&mut self, total: Fen, refund: &RefundSpec<'_>, now: Timestamp) -> usize {
+        let RefundSpec { out_request_no, amount, reason, in_console } = *refund;
         let refunded_so_far = self.refunded() + amount;
+        let whole = self.split(total);
+        let split = whole.first(refunded_so_far).less(whole.first(self.refunded()));
         let fee_returned = share(self.fee, refunded_so_far.0, total.0) - self.fee_returned();
         self.refunds.push(Refund {
             out_request_no: out_request_no.to_owned(),
             amount,
             reason: reason.to_owned(),
+            in_console,
+            split,
             at: now,
             fee_returned,
             refunded_so_far,
@@ -353,14 +377,25 @@ impl Order {
         }
     }
 
+    /// What is left to refund of a paid trade.
+    pub(crate) fn refundable(&self) -> Option<Fen> {
+        match &self.trade()?.state {
+            TradeState::Paid(paid) => {
+                Some(self.spec.total - paid.refunded()).filter(|left| *left > Fen::ZERO)
+            }
+            TradeState::Waiting { .. } | TradeState::Closed { .. } => None,
+        }
+    }
+
     /// Whether the buyer can pay now.
     pub(crate) fn can_be_paid(&mut self, now: Timestamp) -> Result<(), PayerError> {
         self.waiting_trade(now).map(|_| ())
     }
 
     /// The buyer pays a scanned trade, of which Alipay keeps `fee`.
-    pub(crate) fn pay(&mut self, fee: Fen, now: Timestamp) -> Result<(), PayerError> {
-        self.waiting_trade(now)?.state = TradeState::Paid(Paid { at: now, fee, refunds: Vec::new() });
+    pub(crate) fn pay(&mut self, fee: Fen, coupon: Option<Coupon>, now: Timestamp) -> Result<(), PayerError> {
+        let paid = Paid { at: now, fee, coupon, refunds: Vec::new() };
+        self.waiting_trade(now)?.state = TradeState::Paid(paid);
         Ok(())
     }
 
@@ -368,6 +403,20 @@ impl Order {
     pub(crate) fn decline(&mut self, now: Timestamp) -> Result<(), PayerError> {
         self.waiting_trade(now)?.state = TradeState::Closed { at: now };
         Ok(())
+    }
+
+    /// A scanned trade whose time is up at `now` is closed; returns whether that was it.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> bool {
+        match &mut self.stage {
+            Stage::Trade(Trade { state: state @ TradeState::Waiting { .. }, .. }) => {
+                let TradeState::Waiting { expires_at } = *state else { return false };
+                if now >= expires_at {
+                    *state = TradeState::Closed { at: expires_at };
+                }
+                now >= expires_at
+            }
+            Stage::Unscanned | Stage::Withdrawn { .. } | Stage::Trade(_) => false,
+        }
     }
 
     fn waiting_trade(&mut self, now: Timestamp) -> Result<&mut Trade, PayerError> {
@@ -430,8 +479,10 @@ impl Order {
                         Err(Business::ReasonTradeRefundFeeErr)
                     }
                     (TradeState::Paid(paid), _) => {
-                        let number = &self.spec.out_trade_no;
-                        Ok(Cancelled::Refunded { new: Some(paid.add_refund(total, number, total, "", now)) })
+                        let out_request_no = &self.spec.out_trade_no;
+                        let refund =
+                            RefundSpec { out_request_no, amount: total, reason: "", in_console: false };
+                        Ok(Cancelled::Refunded { new: Some(paid.add_refund(total, &refund, now)) })
                     }
                 }
             }
@@ -440,29 +491,24 @@ impl Order {
 
     /// The merchant refunds. The same number with the same amount again is the same refund; a paid trade's refunds
     /// never exceed its total.
-    pub(crate) fn refund(
-        &mut self,
-        out_request_no: &str,
-        amount: Fen,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<Refunded, Business> {
+    pub(crate) fn refund(&mut self, refund: &RefundSpec<'_>, now: Timestamp) -> Result<Refunded, Business> {
         let total = self.spec.total;
         let Stage::Trade(trade) = &mut self.stage else { return Err(Business::TradeNotExist) };
         let status = trade.status(total, now);
         let TradeState::Paid(paid) = &mut trade.state else { return Err(Business::TradeStatusError) };
 
-        if let Some(index) = paid.refunds.iter().position(|refund| refund.out_request_no == out_request_no) {
-            let same = paid.refunds[index].amount == amount;
+        let known = |known: &Refund| known.out_request_no == refund.out_request_no;
+        if let Some(index) = paid.refunds.iter().position(known) {
+            let same = paid.refunds[index].amount == refund.amount;
             return if same { Ok(Refunded::Replayed(index)) } else { Err(Business::DiscordantRepeatRequest) };
         }
         if status == TradeStatus::TradeFinished {
             return Err(Business::TradeHasFinished);
         }
-        if amount > total - paid.refunded() {
+        if refund.amount > total - paid.refunded() {
             return Err(Business::RefundAmountNotEqualTotal);
         }
-        Ok(Refunded::Executed(paid.add_refund(total, out_request_no, amount, reason, now)))
+        Ok(Refunded::Executed(paid.add_refund(total, refund, now)))
     }
 }
 

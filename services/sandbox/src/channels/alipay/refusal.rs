@@ -92,7 +92,8 @@ impl Refusal {
 }
 
 impl Business {
-    fn words(self) -> (&'static str, &'static str) {
+    /// The sub code and its message.
+    pub(crate) fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::TradeNotExist => ("ACQ.TRADE_NOT_EXIST", "交易不存在"),
             Self::TradeHasSuccess => ("ACQ.TRADE_HAS_SUCCESS", "交易已被支付"),

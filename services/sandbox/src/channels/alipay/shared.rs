@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     config::Config,
@@ -58,6 +58,12 @@ impl Alipay {
     pub(super) fn state_and_books(&self) -> (MutexGuard<'_, State>, MutexGuard<'_, Books>) {
         let state = self.state();
         (state, self.context.books())
+    }
+
+    /// Does what has fallen due by itself; returns when something falls due next.
+    pub(super) fn advance(&self, now: Timestamp) -> Option<Timestamp> {
+        let (mut state, mut books) = self.state_and_books();
+        state.advance(&mut books, now)
     }
 
     pub(super) fn gateway_url(&self) -> String {

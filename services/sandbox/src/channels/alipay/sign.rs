@@ -12,22 +12,24 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 /// The text that a call signs: every parameter except `sign` with a non-empty value, sorted by name, joined as
 /// `k=v&k=v`, values not URL-encoded. `sign_type` is part of it (Alipay open platform: signing a request).
-pub(crate) fn request_text<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+///
+/// It is text in the call's character set, so bytes.
+pub(crate) fn request_text<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     sorted_text(parameters, &["sign"])
 }
 
 /// The text that a notification signs: as for a call, but without `sign_type` (Alipay open platform: verifying an
 /// asynchronous notification).
-pub(crate) fn notification_text<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn notification_text<'a>(fields: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     sorted_text(fields, &["sign", "sign_type"])
 }
 
-fn sorted_text<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, without: &[&str]) -> String {
+fn sorted_text<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>, without: &[&str]) -> Vec<u8> {
     let mut pairs: Vec<_> =
         pairs.into_iter().filter(|(name, value)| !value.is_empty() && !without.contains(name)).collect();
     pairs.sort_unstable();
-    let joined: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    joined.join("&")
+    let joined: Vec<_> = pairs.iter().map(|(name, value)| [name.as_bytes(), b"=", value].concat()).collect();
+    joined.join(&b'&')
 }
 
 /// Alipay's own key pair, with which answers and notifications are signed.
@@ -53,10 +55,10 @@ impl AlipayKey {
     }
 
     /// The RSA2 signature of `text`, base64.
-    pub(crate) fn sign(&self, text: &str) -> String {
+    pub(crate) fn sign(&self, text: &[u8]) -> String {
         let mut signature = vec![0; self.0.public_modulus_len()];
         self.0
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature)
             .expect("signing fails only when memory is exhausted");
         BASE64.encode(signature)
     }
@@ -93,8 +95,8 @@ impl AppPublicKey {
     }
 
     /// Whether `sign` (base64) is this key's RSA2 signature of `text`.
-    pub(crate) fn verifies(&self, text: &str, sign: &str) -> bool {
-        BASE64.decode(sign).is_ok_and(|signature| self.0.verify_sig(text.as_bytes(), &signature).is_ok())
+    pub(crate) fn verifies(&self, text: &[u8], sign: &str) -> bool {
+        BASE64.decode(sign).is_ok_and(|signature| self.0.verify_sig(text, &signature).is_ok())
     }
 }
 
@@ -131,7 +133,7 @@ mod tests {
     }
 
     fn verifies(key: &AppPublicKey, fields: &[(String, String)]) -> bool {
-        let text = notification_text(fields.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let text = notification_text(fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
         let sign = fields.iter().find(|(name, _)| name == "sign").unwrap();
         key.verifies(&text, &sign.1)
     }
@@ -148,23 +150,23 @@ mod tests {
     #[test]
     fn the_text_of_a_call_keeps_sign_type_and_drops_empty_values() {
         let text = request_text([
-            ("version", "1.0"),
-            ("sign", "x"),
-            ("app_id", "1"),
-            ("notify_url", ""),
-            ("sign_type", "RSA2"),
+            ("version", &b"1.0"[..]),
+            ("sign", b"x"),
+            ("app_id", b"1"),
+            ("notify_url", b""),
+            ("sign_type", b"RSA2"),
         ]);
-        assert_eq!(text, "app_id=1&sign_type=RSA2&version=1.0");
+        assert_eq!(text, b"app_id=1&sign_type=RSA2&version=1.0");
     }
 
     #[test]
     fn signatures_of_the_sandbox_verify_with_its_public_key() {
         let key = AlipayKey::generate();
         let public = AppPublicKey::parse(&key.public_key()).unwrap();
-        let sign = key.sign("中文 text");
-        assert!(public.verifies("中文 text", &sign));
-        assert!(!public.verifies("中文 text.", &sign));
-        assert!(!public.verifies("中文 text", "not base64!"));
+        let sign = key.sign("中文 text".as_bytes());
+        assert!(public.verifies("中文 text".as_bytes(), &sign));
+        assert!(!public.verifies("中文 text.".as_bytes(), &sign));
+        assert!(!public.verifies("中文 text".as_bytes(), "not base64!"));
     }
 
     /// A 1024-bit key, made with openssl.

@@ -4,17 +4,20 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
+use tracing::debug;
 
 use super::{
+    charset::Charset,
+    coupon::{Coupon, Split},
     ids::{self, Ids},
     money::{FeeRate, Fen},
-    order::{Buyer, Cancelled, Order, OrderSpec, PayerError, Refunded, TradeState},
+    order::{Buyer, Cancelled, Order, OrderSpec, PayerError, RefundSpec, Refunded, TradeState, TradeStatus},
     refusal::Business,
     sign::AppPublicKey,
     statement::{self, Period, Statement},
 };
 use crate::{
-    control::MovementKind,
+    control::{MovementKind, StatementVariant},
     core::{Books, Event, Movement, Notification},
 };
 
@@ -29,6 +32,10 @@ pub(crate) struct App {
     pub(crate) seller_id: String,
     pub(crate) public_key: AppPublicKey,
     pub(crate) fee_rate: FeeRate,
+    /// The character set of its notifications, whatever its calls come in.
+    pub(crate) notify_charset: Option<Charset>,
+    /// Whether it is notified of trades that close without money.
+    pub(crate) notify_closed: bool,
 }
 
 /// What an app registers with; what is missing is generated or kept.
@@ -37,6 +44,15 @@ pub(crate) struct Registration {
     pub(crate) seller_id: Option<String>,
     pub(crate) public_key: AppPublicKey,
     pub(crate) fee_rate: Option<FeeRate>,
+    pub(crate) notify_charset: Option<Charset>,
+    pub(crate) notify_closed: Option<bool>,
+}
+
+/// What happens by itself later.
+enum Planned {
+    Pay { position: usize, buyer: Buyer, coupon: Option<Coupon> },
+    Decline { position: usize, buyer: Buyer },
+    Expire { position: usize },
 }
 
 /// An app cannot move to another seller: its orders belong to the first.
@@ -53,6 +69,9 @@ pub(super) struct State {
     by_trade_no: HashMap<String, usize>,
     by_qr_code: HashMap<String, usize>,
     statements: HashMap<String, (Timestamp, Statement)>,
+    /// By time and the order in which it was planned.
+    planned: BTreeMap<(Timestamp, u64), Planned>,
+    plans: u64,
     ids: Ids,
     default_fee_rate: FeeRate,
 }
@@ -66,6 +85,8 @@ impl State {
             by_trade_no: HashMap::new(),
             by_qr_code: HashMap::new(),
             statements: HashMap::new(),
+            planned: BTreeMap::new(),
+            plans: 0,
             ids: Ids::new(),
             default_fee_rate,
         }
@@ -73,22 +94,33 @@ impl State {
 
     // === apps ===
 
-    /// Registers an app. An app that exists keeps its seller, and its fee rate unless another is given.
+    /// Registers an app. An app that exists keeps its seller, and what else is not given again.
     pub(crate) fn register(&mut self, registration: Registration) -> Result<App, OtherSeller> {
-        let Registration { app_id, seller_id, public_key, fee_rate } = registration;
+        let Registration { app_id, seller_id, public_key, fee_rate, notify_charset, notify_closed } =
+            registration;
         let app_id = app_id.unwrap_or_else(|| self.ids.app_id());
-        let (known_seller, known_rate) =
-            self.apps.get(&app_id).map(|app| (app.seller_id.clone(), app.fee_rate)).unzip();
-        if let (Some(known), Some(wanted)) = (&known_seller, &seller_id)
-            && known != wanted
+        let known = self.apps.get(&app_id).cloned();
+        if let (Some(known), Some(wanted)) = (&known, &seller_id)
+            && known.seller_id != *wanted
         {
             return Err(OtherSeller);
         }
-        let app = App {
-            seller_id: known_seller.or(seller_id).unwrap_or_else(|| self.ids.seller_id()),
-            public_key,
-            fee_rate: fee_rate.or(known_rate).unwrap_or(self.default_fee_rate),
-            app_id: app_id.clone(),
+        let app = match known {
+            Some(known) => App {
+                public_key,
+                fee_rate: fee_rate.unwrap_or(known.fee_rate),
+                notify_charset: notify_charset.or(known.notify_charset),
+                notify_closed: notify_closed.unwrap_or(known.notify_closed),
+                ..known
+            },
+            None => App {
+                app_id: app_id.clone(),
+                seller_id: seller_id.unwrap_or_else(|| self.ids.seller_id()),
+                public_key,
+                fee_rate: fee_rate.unwrap_or(self.default_fee_rate),
+                notify_charset,
+                notify_closed: notify_closed.unwrap_or(false),
+            },
         };
         self.apps.insert(app_id, app.clone());
         Ok(app)
@@ -161,8 +193,15 @@ impl State {
         Ok(position)
     }
 
-    pub(crate) fn close(&mut self, position: usize, now: Timestamp) -> Result<(), Business> {
-        self.orders[position].close(now)
+    pub(crate) fn close(
+        &mut self,
+        books: &mut Books,
+        position: usize,
+        now: Timestamp,
+    ) -> Result<(), Business> {
+        self.orders[position].close(now)?;
+        self.notify_closed(books, position, now);
+        Ok(())
     }
 
     pub(crate) fn cancel(
@@ -171,7 +210,11 @@ impl State {
         position: usize,
         now: Timestamp,
     ) -> Result<Cancelled, Business> {
+        let was_waiting = self.is_waiting(position, now);
         let cancelled = self.orders[position].cancel(now)?;
+        if was_waiting {
+            self.notify_closed(books, position, now);
+        }
         if let Cancelled::Refunded { new: Some(refund) } = cancelled {
             self.after_refund(books, position, refund, now);
         }
@@ -182,12 +225,10 @@ impl State {
         &mut self,
         books: &mut Books,
         position: usize,
-        out_request_no: &str,
-        amount: Fen,
-        reason: &str,
+        refund: &RefundSpec<'_>,
         now: Timestamp,
     ) -> Result<Refunded, Business> {
-        let refunded = self.orders[position].refund(out_request_no, amount, reason, now)?;
+        let refunded = self.orders[position].refund(refund, now)?;
         if let Refunded::Executed(refund) = refunded {
             self.after_refund(books, position, refund, now);
         }
@@ -202,7 +243,39 @@ impl State {
         if order.scan(buyer, || ids.trade_no(now), now)? {
             let trade = order.trade().expect("a scanned order has a trade");
             self.by_trade_no.insert(trade.trade_no.clone(), position);
+            if let TradeState::Waiting { expires_at } = trade.state {
+                self.plan(expires_at, Planned::Expire { position });
+            }
         }
+        Ok(())
+    }
+
+    /// Scans if nobody did; the channel decides at `at` whether it is paid.
+    pub(crate) fn pay_at(
+        &mut self,
+        position: usize,
+        buyer: &Buyer,
+        coupon: Option<Coupon>,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), PayerError> {
+        self.scan(position, buyer, now)?;
+        self.orders[position].can_be_paid(now)?;
+        self.plan(at, Planned::Pay { position, buyer: buyer.clone(), coupon });
+        Ok(())
+    }
+
+    /// Scans if nobody did; at `at` it turns out that nothing will be paid.
+    pub(crate) fn decline_at(
+        &mut self,
+        position: usize,
+        buyer: &Buyer,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), PayerError> {
+        self.scan(position, buyer, now)?;
+        self.orders[position].can_be_paid(now)?;
+        self.plan(at, Planned::Decline { position, buyer: buyer.clone() });
         Ok(())
     }
 
@@ -212,19 +285,25 @@ impl State {
         books: &mut Books,
         position: usize,
         buyer: &Buyer,
+        coupon: Option<Coupon>,
         now: Timestamp,
     ) -> Result<(), PayerError> {
         self.scan(position, buyer, now)?;
         let order = &mut self.orders[position];
-        let fee_rate = self.apps.get(&order.app_id).map_or(self.default_fee_rate, |app| app.fee_rate);
-        let (total, fee) = (order.spec.total, fee_rate.of(order.spec.total));
         order.can_be_paid(now)?;
+        if coupon.as_ref().is_some_and(|coupon| coupon.amount >= order.spec.total) {
+            return Err(PayerError::CouponTooLarge);
+        }
+        let fee_rate = self.apps.get(&order.app_id).map_or(self.default_fee_rate, |app| app.fee_rate);
+        // What the seller gives away itself costs it no fee.
+        let received = Split::whole(order.spec.total, coupon.as_ref()).received();
+        let fee = fee_rate.of(received);
         let movements = [
-            movement(order, MovementKind::Payment, total, None),
+            movement(order, MovementKind::Payment, received, None),
             movement(order, MovementKind::Fee, -fee, None),
         ];
         books.movements.book(&movements, now).map_err(|_| PayerError::TooMuch)?;
-        order.pay(fee, now)?;
+        order.pay(fee, coupon, now)?;
         self.notify(books, position, Event::Paid, now);
         Ok(())
     }
@@ -232,12 +311,54 @@ impl State {
     /// Scans if nobody did, and declines.
     pub(crate) fn decline(
         &mut self,
+        books: &mut Books,
         position: usize,
         buyer: &Buyer,
         now: Timestamp,
     ) -> Result<(), PayerError> {
         self.scan(position, buyer, now)?;
-        self.orders[position].decline(now)
+        self.orders[position].decline(now)?;
+        self.notify_closed(books, position, now);
+        Ok(())
+    }
+
+    // === what happens by itself ===
+
+    fn plan(&mut self, at: Timestamp, planned: Planned) {
+        self.plans += 1;
+        self.planned.insert((at, self.plans), planned);
+    }
+
+    /// Does what has fallen due, each at its time, and says when something falls due next.
+    pub(crate) fn advance(&mut self, books: &mut Books, now: Timestamp) -> Option<Timestamp> {
+        loop {
+            let (at, _) = *self.planned.keys().next()?;
+            if at > now {
+                return Some(at);
+            }
+            let (_, planned) = self.planned.pop_first()?;
+            // What ended the trade before has won; then there is nothing left to do.
+            let (position, done) = match planned {
+                Planned::Pay { position, buyer, coupon } => {
+                    (position, self.pay(books, position, &buyer, coupon, at))
+                }
+                Planned::Decline { position, buyer } => (position, self.decline(books, position, &buyer, at)),
+                Planned::Expire { position } => {
+                    if self.orders[position].expire(at) {
+                        self.notify_closed(books, position, at);
+                    }
+                    (position, Ok(()))
+                }
+            };
+            if let Err(error) = done {
+                debug!(out_trade_no = self.orders[position].spec.out_trade_no, %error, "too late");
+            }
+        }
+    }
+
+    fn is_waiting(&self, position: usize, now: Timestamp) -> bool {
+        let order = &self.orders[position];
+        order.trade().is_some_and(|trade| trade.status(order.spec.total, now) == TradeStatus::WaitBuyerPay)
     }
 
     // === what follows ===
@@ -252,7 +373,7 @@ impl State {
         };
         let number = Some(done.out_request_no.as_str());
         let movements = [
-            movement(order, MovementKind::Refund, -done.amount, number),
+            movement(order, MovementKind::Refund, -done.split.received(), number),
             movement(order, MovementKind::FeeReturn, done.fee_returned, number),
         ];
         books
@@ -260,6 +381,14 @@ impl State {
             .book(&movements, now)
             .expect("a refund takes back what the payment brought, which is in the balance");
         self.notify(books, position, Event::Refunded(refund), now);
+    }
+
+    /// Plans the notification of a trade closed without money, if its app wants it. Which products notify of that is the
+    /// merchant's contract (Alipay open platform: triggers of asynchronous notifications).
+    fn notify_closed(&mut self, books: &mut Books, position: usize, now: Timestamp) {
+        if self.apps.get(&self.orders[position].app_id).is_some_and(|app| app.notify_closed) {
+            self.notify(books, position, Event::Closed, now);
+        }
     }
 
     /// Plans the notification, if the order has somewhere to send it.
@@ -273,18 +402,29 @@ impl State {
         order.notifications.push(books.deliveries.add(notification, fault, now));
     }
 
+    /// The character set in which the app is notified about an order.
+    pub(crate) fn notify_charset(&self, order: &Order) -> Charset {
+        self.apps.get(&order.app_id).and_then(|app| app.notify_charset).unwrap_or(order.spec.charset)
+    }
+
+    /// A number for a refund made in Alipay's console.
+    pub(crate) fn console_refund_no(&mut self, now: Timestamp) -> String {
+        self.ids.trade_no(now)
+    }
+
     // === statements ===
 
-    /// Makes the seller's statement as of now and returns the token that opens it for 30 seconds.
+    /// Makes the seller's statement as of now, with its faults, and returns the token that opens it for 30 seconds.
     pub(crate) fn make_statement(
         &mut self,
         seller_id: &str,
         period: Period,
         range: (Timestamp, Timestamp),
+        variants: Vec<StatementVariant>,
         now: Timestamp,
     ) -> String {
         let orders = self.orders.iter().filter(|order| order.seller_id == seller_id);
-        let statement = statement::make(seller_id, orders, period, range, now);
+        let statement = statement::make(seller_id, orders, period, range, variants, now);
         self.statements.retain(|_, (expires_at, _)| now < *expires_at);
         let token = ids::download_token();
         self.statements.insert(token.clone(), (now + LINK_LIFE, statement));

@@ -4,18 +4,23 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use encoding_rs::GBK;
+use bytes::Bytes;
 use jiff::{
     Timestamp, ToSpan,
     civil::{Date, DateTime},
 };
 
 use super::{
+    charset::Charset,
+    coupon::Coupon,
     money::Fen,
     order::{Order, TradeState},
     time,
 };
-use crate::core::zip::{self, Entry};
+use crate::{
+    control::StatementVariant,
+    core::zip::{self, Entry},
+};
 
 /// The days a statement covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +62,12 @@ impl Period {
 }
 
 /// A finished statement.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Statement {
     pub(crate) file_name: String,
-    pub(crate) zip: Vec<u8>,
+    pub(crate) zip: Bytes,
+    /// How it is not as it should be; what concerns the download is done there.
+    pub(crate) variants: Vec<StatementVariant>,
 }
 
 const DETAIL_COLUMNS: &str = "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,\
@@ -69,6 +76,9 @@ const DETAIL_COLUMNS: &str = "支付宝交易号,商户订单号,业务类型,�
                               退款批次号/请求号,服务费（元）,分润（元）,备注";
 const SUMMARY_COLUMNS: &str = "门店编号,门店名称,交易订单总笔数,退款订单总笔数,订单金额（元）,商家实收（元）,支付宝优惠（元）,\
                                商家优惠（元）,卡消费金额（元）,服务费（元）,分润（元）,实收净额（元）";
+
+/// The columns of free text: what merchants and buyers have written.
+pub(super) const FREE_TEXT: [&str; 4] = ["商品名称", "门店名称", "券名称", "备注"];
 
 /// A line of the statement: a payment or a refund.
 struct Line<'a> {
@@ -79,6 +89,11 @@ struct Line<'a> {
     completed_at: Timestamp,
     /// Positive for a payment, negative for a refund.
     amount: Fen,
+    /// What the seller received or gave back, and what its coupon and Alipay's bore; signed as the amount.
+    received: Fen,
+    seller_coupon: Fen,
+    alipay_coupon: Fen,
+    coupon: Option<&'a Coupon>,
     /// Negative when charged, positive when returned.
     fee: Fen,
     /// Set for a refund.
@@ -92,6 +107,7 @@ pub(crate) fn make<'a>(
     orders: impl Iterator<Item = &'a Order>,
     period: Period,
     (from, until): (Timestamp, Timestamp),
+    variants: Vec<StatementVariant>,
     now: Timestamp,
 ) -> Statement {
     // The account of a statement is the seller's PID followed by 0156.
@@ -104,7 +120,7 @@ pub(crate) fn make<'a>(
     let entries = [
         Entry {
             name: gbk(&format!("{base}.csv")),
-            content: gbk(&detail(&account, &lines, from, until, now)),
+            content: gbk(&detail(&account, &lines, from, until, &variants, now)),
         },
         Entry {
             name: gbk(&format!("{base}(汇总).csv")),
@@ -114,20 +130,26 @@ pub(crate) fn make<'a>(
     let modified: DateTime = jiff::tz::Offset::constant(8).to_datetime(now);
     Statement {
         file_name: format!("{account}_{}.csv.zip", period.file_part()),
-        zip: zip::archive(&entries, modified),
+        zip: zip::archive(&entries, modified).into(),
+        variants,
     }
 }
 
 fn order_lines(order: &Order) -> Vec<Line<'_>> {
     let Some(trade) = order.trade() else { return Vec::new() };
     let TradeState::Paid(paid) = &trade.state else { return Vec::new() };
+    let whole = paid.split(order.spec.total);
     let payment = Line {
         order,
         trade_no: &trade.trade_no,
         buyer: trade.buyer.logon_id(),
         created_at: trade.created_at,
         completed_at: paid.at,
-        amount: order.spec.total,
+        amount: whole.total,
+        received: whole.received(),
+        seller_coupon: whole.seller,
+        alipay_coupon: whole.alipay,
+        coupon: paid.coupon.as_ref(),
         fee: -paid.fee,
         out_request_no: None,
         remark: &order.spec.body,
@@ -139,6 +161,10 @@ fn order_lines(order: &Order) -> Vec<Line<'_>> {
         created_at: refund.at,
         completed_at: refund.at,
         amount: -refund.amount,
+        received: -refund.split.received(),
+        seller_coupon: -refund.split.seller,
+        alipay_coupon: -refund.split.alipay,
+        coupon: paid.coupon.as_ref(),
         fee: refund.fee_returned,
         out_request_no: Some(&refund.out_request_no),
         remark: &refund.reason,
@@ -160,57 +186,106 @@ fn ruler(list: &str, dashes_before: usize, dashes_after: usize) -> String {
     format!("#{}{list}{}", "-".repeat(dashes_before), "-".repeat(dashes_after))
 }
 
-fn detail(account: &str, lines: &[Line<'_>], from: Timestamp, until: Timestamp, now: Timestamp) -> String {
+fn detail(
+    account: &str,
+    lines: &[Line<'_>],
+    from: Timestamp,
+    until: Timestamp,
+    variants: &[StatementVariant],
+    now: Timestamp,
+) -> String {
     let mut text = frame_start("业务明细", "业务明细列表", account, from, until);
     write!(text, "{DETAIL_COLUMNS}\r\n").expect("writing to a string cannot fail");
-    for line in lines {
-        let spec = &line.order.spec;
-        let kind = if line.out_request_no.is_some() { "退款" } else { "交易" };
-        let cells = [
-            id_cell(line.trade_no),
-            id_cell(&spec.out_trade_no),
-            kind.to_owned(),
-            text_cell(&spec.subject),
-            time::wire(line.created_at),
-            time::wire(line.completed_at),
-            id_cell(&spec.store_id),
-            String::new(), // the store's name is not part of a call
-            id_cell(&spec.operator_id),
-            id_cell(&spec.terminal_id),
-            line.buyer.clone(),
-            line.amount.to_string(),
-            line.amount.to_string(),
-            "0.00".to_owned(),
-            "0.00".to_owned(),
-            "0.00".to_owned(),
-            "0.00".to_owned(),
-            "0.00".to_owned(),
-            String::new(),
-            "0.00".to_owned(),
-            "0.00".to_owned(),
-            id_cell(line.out_request_no.unwrap_or_default()),
-            line.fee.to_string(),
-            "0.00".to_owned(),
-            text_cell(line.remark),
-        ];
-        write!(text, "{}\r\n", cells.join(",")).expect("writing to a string cannot fail");
+    let row_end = if variants.contains(&StatementVariant::TrailingComma) { ",\r\n" } else { "\r\n" };
+    let mut rows: Vec<_> = lines.iter().map(cells).collect();
+    if variants.contains(&StatementVariant::UnknownKind) {
+        rows.push(unknown_kind(from));
     }
-    let (payments, refunds): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.out_request_no.is_none());
-    let sum = |lines: &[&Line<'_>]| lines.iter().map(|line| line.amount).sum::<Fen>();
-    // The sign stands in the text, also before 0.00.
-    let refunded = -sum(&refunds);
-    write!(
-        text,
-        "{}\r\n#交易合计：{}笔，商家实收共{}元，商家优惠共0.00元\r\n\
-         #退款合计：{}笔，商家实收退款共-{refunded}元，商家优惠退款共0.00元\r\n#导出时间：[{}]\r\n",
-        ruler("业务明细列表结束", 41, 36),
-        payments.len(),
-        sum(&payments),
-        refunds.len(),
-        time::chinese(now),
-    )
-    .expect("writing to a string cannot fail");
+    for variant in variants {
+        if let StatementVariant::Commas { column } = variant
+            && let Some(column) = DETAIL_COLUMNS.split(',').position(|name| name == column)
+        {
+            for row in &mut rows {
+                row[column].push_str("，加料,少糖,热");
+            }
+        }
+    }
+    for row in rows {
+        write!(text, "{}{row_end}", row.join(",")).expect("writing to a string cannot fail");
+    }
+    text.push_str(&ruler("业务明细列表结束", 41, 36));
+    text.push_str("\r\n");
+    if !variants.contains(&StatementVariant::NoSums) {
+        text.push_str(&sum_lines(lines));
+    }
+    write!(text, "#导出时间：[{}]\r\n", time::chinese(now)).expect("writing to a string cannot fail");
     text
+}
+
+/// The cells of a line, in the order of `DETAIL_COLUMNS`.
+fn cells(line: &Line<'_>) -> [String; 25] {
+    let spec = &line.order.spec;
+    let nothing = || Fen::ZERO.to_string();
+    [
+        id_cell(line.trade_no),
+        id_cell(&spec.out_trade_no),
+        if line.out_request_no.is_some() { "退款" } else { "交易" }.to_owned(),
+        text_cell(&spec.subject),
+        time::wire(line.created_at),
+        time::wire(line.completed_at),
+        id_cell(&spec.store_id),
+        String::new(), // the store's name is not part of a call
+        id_cell(&spec.operator_id),
+        id_cell(&spec.terminal_id),
+        line.buyer.clone(),
+        line.amount.to_string(),
+        line.received.to_string(),
+        nothing(),
+        nothing(),
+        line.alipay_coupon.to_string(),
+        line.seller_coupon.to_string(),
+        (line.seller_coupon + line.alipay_coupon).to_string(),
+        line.coupon.map(|coupon| text_cell(&coupon.name)).unwrap_or_default(),
+        nothing(),
+        nothing(),
+        id_cell(line.out_request_no.unwrap_or_default()),
+        line.fee.to_string(),
+        nothing(),
+        text_cell(line.remark),
+    ]
+}
+
+/// A row of a kind of business that nobody knows, of 1.00.
+fn unknown_kind(from: Timestamp) -> [String; 25] {
+    let mut cells: [String; 25] = std::array::from_fn(|_| String::new());
+    cells[0] = id_cell("2026000022001000000000000000");
+    "花呗贴息".clone_into(&mut cells[2]);
+    "服务".clone_into(&mut cells[3]);
+    (cells[4], cells[5]) = (time::wire(from), time::wire(from));
+    for (column, cell) in cells.iter_mut().enumerate().take(24).skip(11) {
+        match column {
+            11 | 12 => "1.00".clone_into(cell),
+            18 | 21 => {}
+            _ => "0.00".clone_into(cell),
+        }
+    }
+    cells
+}
+
+fn sum_lines(lines: &[Line<'_>]) -> String {
+    let (payments, refunds): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.out_request_no.is_none());
+    let received = |lines: &[&Line<'_>]| lines.iter().map(|line| line.received).sum::<Fen>();
+    let coupons = |lines: &[&Line<'_>]| lines.iter().map(|line| line.seller_coupon).sum::<Fen>();
+    // The sign of what was given back stands in the text, also before 0.00.
+    format!(
+        "#交易合计：{}笔，商家实收共{}元，商家优惠共{}元\r\n#退款合计：{}笔，商家实收退款共-{}元，商家优惠退款共{}元\r\n",
+        payments.len(),
+        received(&payments),
+        coupons(&payments),
+        refunds.len(),
+        -received(&refunds),
+        -coupons(&refunds),
+    )
 }
 
 #[derive(Default)]
@@ -218,6 +293,9 @@ struct Sums {
     payments: u64,
     refunds: u64,
     amount: Fen,
+    received: Fen,
+    seller_coupon: Fen,
+    alipay_coupon: Fen,
     fee: Fen,
 }
 
@@ -228,12 +306,18 @@ impl Sums {
             Some(_) => self.refunds += 1,
         }
         self.amount = self.amount + line.amount;
+        self.received = self.received + line.received;
+        self.seller_coupon = self.seller_coupon + line.seller_coupon;
+        self.alipay_coupon = self.alipay_coupon + line.alipay_coupon;
         self.fee = self.fee + line.fee;
     }
 
     fn cells(&self) -> String {
-        let (amount, fee, net) = (self.amount, self.fee, self.amount + self.fee);
-        format!("{},{},{amount},{amount},0.00,0.00,0.00,{fee},0.00,{net}", self.payments, self.refunds)
+        let Self { payments, refunds, amount, received, seller_coupon, alipay_coupon, fee } = self;
+        let net = *received + *fee;
+        format!(
+            "{payments},{refunds},{amount},{received},{alipay_coupon},{seller_coupon},0.00,{fee},0.00,{net}"
+        )
     }
 }
 
@@ -260,6 +344,10 @@ fn summary(account: &str, lines: &[Line<'_>], from: Timestamp, until: Timestamp,
     text
 }
 
+fn gbk(text: &str) -> Vec<u8> {
+    Charset::Gbk.encode(text).into_owned()
+}
+
 /// Cells that look like numbers end with a TAB, so that spreadsheets keep them as text.
 fn id_cell(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{}\t", text_cell(text)) }
@@ -269,21 +357,6 @@ fn id_cell(text: &str) -> String {
 /// break would be worse than that and becomes a blank.
 fn text_cell(text: &str) -> String {
     text.replace(['\r', '\n', '\t'], " ")
-}
-
-/// The bytes in GBK; what GBK cannot say becomes a question mark.
-fn gbk(text: &str) -> Vec<u8> {
-    let (bytes, _, unmappable) = GBK.encode(text);
-    if !unmappable {
-        return bytes.into_owned();
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    for character in text.chars() {
-        let mut buffer = [0; 4];
-        let (encoded, _, unmappable) = GBK.encode(character.encode_utf8(&mut buffer));
-        bytes.extend_from_slice(if unmappable { b"?" } else { &encoded });
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -327,11 +400,5 @@ mod tests {
         ] {
             assert_eq!(range(text), None, "{text:?}");
         }
-    }
-
-    #[test]
-    fn what_gbk_cannot_say_becomes_a_question_mark() {
-        assert_eq!(gbk("茶a"), b"\xb2\xe8a");
-        assert_eq!(gbk("茶🍵a"), b"\xb2\xe8?a");
     }
 }

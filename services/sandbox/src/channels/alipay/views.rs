@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 
 use super::{
+    coupon,
     messages::AppView,
     order::{self, Order, Refund, Stage, TradeState},
     shared::Alipay,
     state::App,
 };
 use crate::{
-    control::{Action, RefundView, TradeStatus, TradeView},
+    control::{Action, Coupon, CouponFunding, RefundView, TradeStatus, TradeView},
     core::Deliveries,
 };
 
@@ -61,6 +62,8 @@ pub(crate) fn trade_view(
         created_at: order.created_at,
         paid_at: paid.map(|paid| paid.at),
         closed_at: closed_at(order, now),
+        received_minor: paid.map_or(0, |paid| paid.split(order.spec.total).received().0),
+        coupon: paid.and_then(|paid| paid.coupon.as_ref()).map(coupon_view),
         fee_minor: paid.map_or(0, |paid| paid.fee.0),
         refunded_minor: paid.map_or(0, |paid| paid.refunded().0),
         refunds: paid.map(|paid| paid.refunds.iter().map(refund_view).collect()).unwrap_or_default(),
@@ -84,10 +87,23 @@ fn closed_at(order: &Order, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
+fn coupon_view(coupon: &coupon::Coupon) -> Coupon {
+    Coupon {
+        name: coupon.name.clone(),
+        amount_minor: coupon.amount.0,
+        funded_by: match coupon.funded_by {
+            coupon::FundedBy::Seller => CouponFunding::Merchant,
+            coupon::FundedBy::Alipay => CouponFunding::Channel,
+        },
+    }
+}
+
 fn refund_view(refund: &Refund) -> RefundView {
     RefundView {
         refund_no: refund.out_request_no.clone(),
         amount_minor: refund.amount.0,
+        given_back_minor: refund.split.received().0,
+        in_console: refund.in_console,
         fee_returned_minor: refund.fee_returned.0,
         reason: refund.reason.clone(),
         refunded_at: refund.at,

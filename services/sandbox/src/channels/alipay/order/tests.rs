@@ -21,6 +21,7 @@ fn spec(total: i64) -> OrderSpec {
         operator_id: String::new(),
         terminal_id: String::new(),
         notify_url: None,
+        charset: Charset::Utf8,
         deadline: Deadline::Default,
         qr_timeout: None,
     }
@@ -28,6 +29,10 @@ fn spec(total: i64) -> OrderSpec {
 
 fn unscanned(spec: OrderSpec) -> Order {
     Order::precreate("app", "2088000000000001", spec, "qr1".to_owned(), noon())
+}
+
+fn spec_of(out_request_no: &str, fen: i64) -> RefundSpec<'_> {
+    RefundSpec { out_request_no, amount: Fen(fen), reason: "", in_console: false }
 }
 
 fn buyer() -> Buyer {
@@ -42,7 +47,7 @@ fn scanned(spec: OrderSpec) -> Order {
 
 fn paid(total: i64) -> Order {
     let mut order = scanned(spec(total));
-    order.pay(FeeRate::DEFAULT.of(Fen(total)), noon()).unwrap();
+    order.pay(FeeRate::DEFAULT.of(Fen(total)), None, noon()).unwrap();
     order
 }
 
@@ -83,7 +88,7 @@ fn every_command_in_every_state() {
     };
     let refunded = || {
         let mut order = paid(100);
-        order.refund("r0", Fen(100), "", noon()).unwrap();
+        order.refund(&spec_of("r0", 100), noon()).unwrap();
         order
     };
     let not_exist = Err(Business::TradeNotExist);
@@ -104,7 +109,7 @@ fn every_command_in_every_state() {
     let now = noon() + 1.minute();
     for (name, make, [close, refund, again]) in rows {
         assert_eq!(make().close(now), close, "close when {name}");
-        assert_eq!(make().refund("r1", Fen(40), "", now).map(|_| ()), refund, "refund when {name}");
+        assert_eq!(make().refund(&spec_of("r1", 40), now).map(|_| ()), refund, "refund when {name}");
         assert_eq!(
             make().precreate_again(spec(100), || "qr2".to_owned(), now).map(|_| ()),
             again,
@@ -136,7 +141,7 @@ fn timeout_express_counts_from_the_scan() {
     order.scan(&buyer(), || "t1".to_owned(), scan_at).unwrap();
     assert_eq!(status(&order, scan_at + 299.seconds()), Some(TradeStatus::WaitBuyerPay));
     assert_eq!(status(&order, scan_at + 300.seconds()), Some(TradeStatus::TradeClosed));
-    assert_eq!(order.pay(FEE, scan_at + 300.seconds()), Err(PayerError::Closed));
+    assert_eq!(order.pay(FEE, None, scan_at + 300.seconds()), Err(PayerError::Closed));
 }
 
 #[test]
@@ -145,8 +150,8 @@ fn only_one_buyer_and_only_once() {
     let other = Buyer { user_id: "2088102146225136".to_owned() };
     assert_eq!(order.scan(&buyer(), || unreachable!(), noon()), Ok(false));
     assert_eq!(order.scan(&other, || unreachable!(), noon()), Err(PayerError::OtherBuyer));
-    assert_eq!(order.pay(FEE, noon()), Ok(()));
-    assert_eq!(order.pay(FEE, noon()), Err(PayerError::AlreadyPaid));
+    assert_eq!(order.pay(FEE, None, noon()), Ok(()));
+    assert_eq!(order.pay(FEE, None, noon()), Err(PayerError::AlreadyPaid));
     assert_eq!(order.decline(noon()), Err(PayerError::AlreadyPaid));
 }
 
@@ -166,7 +171,7 @@ fn cancel_withdraws_closes_or_refunds() {
     assert_eq!(status(&order, noon()), Some(TradeStatus::TradeClosed));
 
     let mut order = paid(100);
-    order.refund("r1", Fen(1), "", noon()).unwrap();
+    order.refund(&spec_of("r1", 1), noon()).unwrap();
     assert_eq!(order.cancel(noon()), Err(Business::ReasonTradeRefundFeeErr));
     assert_eq!(paid(100).cancel(noon() + 24.hours()), Err(Business::TradeCancelTimeOut));
 }
@@ -174,14 +179,14 @@ fn cancel_withdraws_closes_or_refunds() {
 #[test]
 fn refunds_repeat_by_number_and_stop_at_the_total() {
     let mut order = paid(1000);
-    assert_eq!(order.refund("r1", Fen(400), "", noon()), Ok(Refunded::Executed(0)));
-    assert_eq!(order.refund("r1", Fen(400), "", noon()), Ok(Refunded::Replayed(0)));
-    assert_eq!(order.refund("r1", Fen(401), "", noon()), Err(Business::DiscordantRepeatRequest));
-    assert_eq!(order.refund("r2", Fen(601), "", noon()), Err(Business::RefundAmountNotEqualTotal));
+    assert_eq!(order.refund(&spec_of("r1", 400), noon()), Ok(Refunded::Executed(0)));
+    assert_eq!(order.refund(&spec_of("r1", 400), noon()), Ok(Refunded::Replayed(0)));
+    assert_eq!(order.refund(&spec_of("r1", 401), noon()), Err(Business::DiscordantRepeatRequest));
+    assert_eq!(order.refund(&spec_of("r2", 601), noon()), Err(Business::RefundAmountNotEqualTotal));
     assert_eq!(status(&order, noon()), Some(TradeStatus::TradeSuccess));
-    assert_eq!(order.refund("r2", Fen(600), "", noon()), Ok(Refunded::Executed(1)));
+    assert_eq!(order.refund(&spec_of("r2", 600), noon()), Ok(Refunded::Executed(1)));
     assert_eq!(status(&order, noon()), Some(TradeStatus::TradeClosed));
-    assert_eq!(order.refund("r1", Fen(400), "", noon()), Ok(Refunded::Replayed(0)));
+    assert_eq!(order.refund(&spec_of("r1", 400), noon()), Ok(Refunded::Replayed(0)));
 }
 
 #[test]
@@ -190,7 +195,7 @@ fn after_the_refund_window_the_trade_is_finished() {
     let later = noon() + SignedDuration::from_hours(365 * 24);
     assert_eq!(status(&order, later - 1.second()), Some(TradeStatus::TradeSuccess));
     assert_eq!(status(&order, later), Some(TradeStatus::TradeFinished));
-    assert_eq!(order.refund("r1", Fen(1), "", later), Err(Business::TradeHasFinished));
+    assert_eq!(order.refund(&spec_of("r1", 1), later), Err(Business::TradeHasFinished));
 }
 
 proptest! {
@@ -202,12 +207,12 @@ proptest! {
         for (number, cut) in cuts.iter().enumerate() {
             let piece = cut % left.max(1);
             if piece > 0 {
-                order.refund(&format!("r{number}"), Fen(piece), "", noon()).unwrap();
+                order.refund(&spec_of(&format!("r{number}"), piece), noon()).unwrap();
                 left -= piece;
             }
         }
         if left > 0 {
-            order.refund("rest", Fen(left), "", noon()).unwrap();
+            order.refund(&spec_of("rest", left), noon()).unwrap();
         }
         let TradeState::Paid(paid) = &order.trade().unwrap().state else { panic!("paid") };
         prop_assert!(paid.refunds.iter().all(|refund| refund.fee_returned >= Fen::ZERO));

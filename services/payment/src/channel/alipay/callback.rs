@@ -1,0 +1,166 @@
+//! Asynchronous notifications (<https://opendocs.alipay.com/open/270/105902>).
+
+use std::collections::BTreeMap;
+
+use tael_money::{Currency, Money};
+
+use super::sign::{Keys, text_to_sign};
+use super::wire::parse_time;
+use super::{Assertion, Callback, CallbackRejected, Evidence, Paid};
+
+/// Verifies a notification's signature, and only then reads it.
+pub(super) fn read(body: &[u8], keys: &Keys) -> Result<Callback, CallbackRejected> {
+    let fields = verified_fields(body, keys)?;
+    read_fields(&fields).ok_or(CallbackRejected::Malformed)
+}
+
+type Fields = BTreeMap<String, String>;
+
+/// Returns the fields of a form that Alipay signed: all of them but `sign` and `sign_type`, sorted, as decoded values.
+fn verified_fields(body: &[u8], keys: &Keys) -> Result<Fields, CallbackRejected> {
+    let mut fields = Fields::new();
+    for (name, value) in url::form_urlencoded::parse(body) {
+        // A name that comes twice could be read in one sense and verified in the other.
+        if fields.insert(name.into_owned(), value.into_owned()).is_some() {
+            return Err(CallbackRejected::InvalidSignature);
+        }
+    }
+    let sign = fields.remove("sign").ok_or(CallbackRejected::InvalidSignature)?;
+    let sign_type = fields.remove("sign_type");
+    if sign_type.is_some_and(|kind| kind != "RSA2") {
+        return Err(CallbackRejected::InvalidSignature);
+    }
+    let text = text_to_sign(fields.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    if keys.verifies(text.as_bytes(), &sign) { Ok(fields) } else { Err(CallbackRejected::InvalidSignature) }
+}
+
+fn read_fields(fields: &Fields) -> Option<Callback> {
+    let get = |name: &str| fields.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let amount = match get("total_amount") {
+        Some(text) => Some(Money::parse_decimal(text, Currency::CNY).ok()?),
+        None => None,
+    };
+    let claim = Assertion {
+        amount,
+        app_id: Some(get("app_id")?.to_owned()),
+        seller_id: get("seller_id").map(str::to_owned),
+    };
+    let paid = || {
+        Some(Paid {
+            channel_transaction_id: get("trade_no")?.to_owned(),
+            amount: amount?,
+            pay_time: parse_time(get("gmt_payment")?)?,
+        })
+    };
+    // A refund is told as the trade's status with these fields beside it; a full one as TRADE_CLOSED, which without
+    // them means that nothing was ever paid.
+    let tells_refund = get("refund_fee").is_some() || get("gmt_refund").is_some();
+    let evidence = match get("trade_status")? {
+        "TRADE_SUCCESS" | "TRADE_FINISHED" if tells_refund => paid().map(Evidence::Paid),
+        "TRADE_CLOSED" if tells_refund => paid().map(Evidence::Reversed),
+        "TRADE_SUCCESS" | "TRADE_FINISHED" => Some(Evidence::Paid(paid()?)),
+        "TRADE_CLOSED" => Some(Evidence::Closed),
+        "WAIT_BUYER_PAY" => Some(Evidence::Waiting),
+        _ => None,
+    };
+    let refund_number = if tells_refund { get("out_biz_no").map(str::to_owned) } else { None };
+    Some(Callback { number: get("out_trade_no")?.to_owned(), claim, evidence, refund_number })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+    use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::RsaKeyPair;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::Deserialize;
+    use url::form_urlencoded::Serializer;
+
+    use super::*;
+
+    /// A real notification and Alipay's public key for it, which nobody in this project wrote.
+    #[derive(Deserialize)]
+    struct RealMessage {
+        alipay_public_key: String,
+        fields: BTreeMap<String, String>,
+    }
+
+    fn real() -> (Keys, Fields) {
+        let message: RealMessage =
+            serde_json::from_str(include_str!("../../../tests/fixtures/alipay_notification.json")).unwrap();
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+        let keys = Keys::parse(&STANDARD.encode(private.as_ref()), &message.alipay_public_key).unwrap();
+        (keys, message.fields)
+    }
+
+    fn form(fields: &Fields) -> String {
+        Serializer::new(String::new()).extend_pairs(fields).finish()
+    }
+
+    #[test]
+    fn a_real_notification_is_verified_and_read() {
+        let (keys, fields) = real();
+        let notification = read(form(&fields).as_bytes(), &keys).unwrap();
+        let paid = Paid {
+            channel_transaction_id: "2019081522001468450512505578".to_owned(),
+            amount: Money::new(10, Currency::CNY),
+            pay_time: "2019-08-15T07:56:24Z".parse().unwrap(),
+        };
+        let claim = Assertion {
+            amount: Some(Money::new(10, Currency::CNY)),
+            app_id: Some("2019073166072302".to_owned()),
+            seller_id: Some("2088531891668739".to_owned()),
+        };
+        let expected = Callback {
+            number: "20190815155618536-564-57".to_owned(),
+            claim,
+            evidence: Some(Evidence::Paid(paid)),
+            refund_number: None,
+        };
+        assert_eq!(notification, expected);
+    }
+
+    #[test]
+    fn a_real_notification_with_any_field_changed_is_forged() {
+        let (keys, fields) = real();
+        for name in fields.keys() {
+            let mut altered = fields.clone();
+            altered.get_mut(name).unwrap().push('0');
+            assert_eq!(
+                read(form(&altered).as_bytes(), &keys),
+                Err(CallbackRejected::InvalidSignature),
+                "{name} altered"
+            );
+        }
+        for name in fields.keys().filter(|name| *name != "sign_type") {
+            let mut cut = fields.clone();
+            cut.remove(name);
+            assert_eq!(
+                read(form(&cut).as_bytes(), &keys),
+                Err(CallbackRejected::InvalidSignature),
+                "{name} removed"
+            );
+        }
+        let twice = form(&fields) + "&total_amount=0.10";
+        assert_eq!(read(twice.as_bytes(), &keys), Err(CallbackRejected::InvalidSignature));
+        let added = form(&fields) + "&refund_fee=0.10";
+        assert_eq!(read(added.as_bytes(), &keys), Err(CallbackRejected::InvalidSignature));
+        for garbage in ["", "sign=", "a=b", "%%%=%ff"] {
+            assert_eq!(read(garbage.as_bytes(), &keys), Err(CallbackRejected::InvalidSignature));
+        }
+    }
+
+    #[test]
+    fn a_closed_trade_was_paid_only_if_it_was_refunded() {
+        let (_, mut fields) = real();
+        fields.insert("trade_status".to_owned(), "TRADE_CLOSED".to_owned());
+        assert_eq!(read_fields(&fields).unwrap().evidence, Some(Evidence::Closed));
+        fields.insert("refund_fee".to_owned(), "0.10".to_owned());
+        fields.insert("out_biz_no".to_owned(), "ref1".to_owned());
+        let refunded = read_fields(&fields).unwrap();
+        assert!(matches!(refunded.evidence, Some(Evidence::Reversed(_))));
+        assert_eq!(refunded.refund_number.as_deref(), Some("ref1"));
+    }
+}
