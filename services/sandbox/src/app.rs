@@ -14,7 +14,7 @@ use crate::{
     channels,
     config::Config,
     control::{self, routes::Channels},
-    core::{ChannelFactory, Clock, Context, dispatcher, serve::serve},
+    core::{ChannelFactory, Clock, Context, KeyFolder, dispatcher, serve::serve},
     payer,
 };
 
@@ -43,6 +43,9 @@ pub enum BuildError {
     /// The bound address makes no URL.
     #[error("the bound address makes no URL")]
     PublicUrl(#[from] url::ParseError),
+    /// The folder of keys cannot be made.
+    #[error("the folder of keys cannot be made")]
+    KeyFolder(#[source] io::Error),
     /// A channel cannot be played with its configuration.
     #[error("a channel cannot be played")]
     Channel(#[source] Box<dyn Error + Send + Sync>),
@@ -67,12 +70,18 @@ impl App {
             None => Url::parse(&format!("http://{}", reachable(addr)))?,
         };
         let public_url = public_url.as_str().trim_end_matches('/').to_owned();
+        let keys = KeyFolder::open(config.key_dir.clone()).map_err(BuildError::KeyFolder)?;
         let stop = CancellationToken::new();
         let clock = Arc::new(Clock::default());
         let mut all = Vec::new();
         for channel in channels::all(&config).into_iter().chain(more) {
-            let context =
-                Context::new(Arc::clone(&clock), public_url.clone(), config.time_scale, stop.clone());
+            let context = Context::new(
+                Arc::clone(&clock),
+                public_url.clone(),
+                config.time_scale,
+                keys.clone(),
+                stop.clone(),
+            );
             all.push(channel(context).map_err(BuildError::Channel)?);
         }
         let channels = Channels { clock, all: all.into() };

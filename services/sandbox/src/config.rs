@@ -1,6 +1,9 @@
 //! Configuration: typed, and every error reported at once. What a channel needs to know, it reads itself.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use url::Url;
 
@@ -17,6 +20,9 @@ pub struct Config {
     /// The waits between notification retries are divided by this number (at least 1): 240 makes Alipay's first retry
     /// come after one second instead of four minutes.
     pub time_scale: u32,
+    /// A folder in which the channels keep their keys and the registered accounts, so that a restart leaves channel
+    /// accounts valid. Without it, everything is made anew at every start.
+    pub key_dir: Option<PathBuf>,
     /// How Alipay is played.
     pub alipay: alipay::Config,
 }
@@ -27,6 +33,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             public_url: None,
             time_scale: 1,
+            key_dir: None,
             alipay: alipay::Config::default(),
         }
     }
@@ -39,7 +46,7 @@ pub struct ConfigErrors(Vec<String>);
 
 impl Config {
     /// Reads the configuration from environment variables through `lookup` (`SANDBOX_LISTEN`, `SANDBOX_PUBLIC_URL`,
-    /// `SANDBOX_TIME_SCALE`, and the channels' own). A missing or empty variable takes its default.
+    /// `SANDBOX_TIME_SCALE`, `SANDBOX_KEY_DIR`, and the channels' own). A missing or empty variable takes its default.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let defaults = Self::default();
         let mut variables = Variables::new(&lookup);
@@ -57,6 +64,7 @@ impl Config {
                     text.parse().ok().filter(|scale| *scale >= 1)
                 })
                 .unwrap_or(defaults.time_scale),
+            key_dir: variables.read("SANDBOX_KEY_DIR", "a folder", |text| Some(PathBuf::from(text))),
             alipay: alipay::Config::read(&mut variables),
         };
         if variables.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(variables.errors)) }

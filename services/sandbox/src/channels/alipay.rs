@@ -16,6 +16,7 @@ mod node;
 mod notification;
 mod order;
 mod refusal;
+mod registry;
 mod shared;
 mod sign;
 mod state;

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{clock::Clock, deliveries::Deliveries, faults::Faults, movements::Movements};
+use super::{clock::Clock, deliveries::Deliveries, faults::Faults, keys::KeyFolder, movements::Movements};
 
 /// One channel's place in the sandbox.
 pub struct Context {
@@ -19,6 +19,8 @@ pub struct Context {
     pub public_url: String,
     /// The waits between deliveries of a notification are divided by this number, at least 1.
     pub time_scale: u32,
+    /// Where the channel keeps what it must not forget.
+    pub keys: KeyFolder,
     /// Cancelled when the sandbox stops: ends what hangs on purpose.
     pub stop: CancellationToken,
     books: Mutex<Books>,
@@ -42,6 +44,7 @@ impl Context {
         clock: Arc<Clock>,
         public_url: String,
         time_scale: u32,
+        keys: KeyFolder,
         stop: CancellationToken,
     ) -> Self {
         let books = Books {
@@ -49,7 +52,7 @@ impl Context {
             deliveries: Deliveries::new(time_scale),
             movements: Movements::default(),
         };
-        Self { clock, public_url, time_scale, stop, books: Mutex::new(books), notifier: Notify::new() }
+        Self { clock, public_url, time_scale, keys, stop, books: Mutex::new(books), notifier: Notify::new() }
     }
 
     /// The sandbox's present time.

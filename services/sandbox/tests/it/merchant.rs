@@ -36,6 +36,11 @@ static ALIPAY_KEY_PEM: LazyLock<String> = LazyLock::new(|| {
     format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n")
 });
 
+/// An RSA private key of Alipay's.
+pub(crate) fn alipay_key_pem() -> String {
+    ALIPAY_KEY_PEM.clone()
+}
+
 /// A running sandbox with one registered app.
 pub(crate) struct World {
     pub(crate) control: ControlClient,
@@ -57,6 +62,11 @@ pub(crate) async fn world_with(config: Config) -> World {
         alipay: alipay::Config { private_key_pem: Some(ALIPAY_KEY_PEM.clone()), ..config.alipay },
         ..config
     };
+    world_of(config).await
+}
+
+/// As `world_with`, with Alipay's key as the configuration has it.
+pub(crate) async fn world_of(config: Config) -> World {
     let sandbox = App::build(config).await.unwrap();
     let url = sandbox.url().to_owned();
     let (stop, stopped) = oneshot::channel::<()>();

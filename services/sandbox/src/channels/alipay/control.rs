@@ -9,6 +9,7 @@ use super::{
     money::{FeeRateError, Fen},
     order::{Buyer, PayerError, RefundSpec},
     refusal::Business,
+    registry,
     shared::Alipay,
     sign::AppPublicKey,
     state::{Registration, State},
@@ -59,8 +60,10 @@ pub(super) fn register(alipay: &Alipay, account: Value) -> Result<Value, Refused
         notify_charset: wanted.notify_charset,
         notify_closed: wanted.notify_closed,
     };
-    let registered = alipay.state().register(registration);
-    let app = registered.map_err(|error| Refused::Conflict(error.to_string()))?;
+    let mut state = alipay.state();
+    let app = state.register(registration).map_err(|error| Refused::Conflict(error.to_string()))?;
+    registry::keep(&alipay.context.keys, state.apps())
+        .map_err(|error| Refused::Conflict(format!("the app cannot be kept: {error}")))?;
     Ok(value(&views::app_view(alipay, &app)))
 }
 

@@ -1,11 +1,15 @@
 //! What the handlers of simulated Alipay share.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     config::Config,
+    registry::{self, BadRegistry},
     sign::{AlipayKey, BadPrivateKey},
     state::State,
 };
@@ -25,6 +29,20 @@ const RETRIES: [SignedDuration; 7] = [
     SignedDuration::from_hours(15),
 ];
 
+/// Where Alipay's private key is kept.
+const KEY_FILE: &str = "alipay.pem";
+
+/// Why Alipay cannot be played.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unplayable {
+    #[error("alipay's private key cannot be used")]
+    PrivateKey(#[from] BadPrivateKey),
+    #[error("alipay's registered apps cannot be used")]
+    Registry(#[from] BadRegistry),
+    #[error("what alipay keeps cannot be read or written")]
+    Keys(#[from] io::Error),
+}
+
 /// Simulated Alipay.
 pub(crate) struct Alipay {
     pub(super) context: Context,
@@ -34,17 +52,28 @@ pub(crate) struct Alipay {
 }
 
 impl Alipay {
-    pub(super) fn new(config: &Config, context: Context) -> Result<Self, BadPrivateKey> {
-        let key = match &config.private_key_pem {
-            Some(pem) => AlipayKey::from_pem(pem)?,
-            None => AlipayKey::generate(),
+    pub(super) fn new(config: &Config, context: Context) -> Result<Self, Unplayable> {
+        let known = match &config.private_key_pem {
+            Some(pem) => Some(pem.clone()),
+            None => context.keys.read(KEY_FILE)?,
         };
+        let key = if let Some(pem) = known {
+            AlipayKey::from_pem(&pem)?
+        } else {
+            let key = AlipayKey::generate();
+            context.keys.keep(KEY_FILE, &key.to_pem())?;
+            key
+        };
+        let mut state = State::new(config.fee_rate);
+        for app in registry::read(&context.keys)? {
+            state.restore(app);
+        }
         context.books().deliveries.set_schedule(&RETRIES);
         Ok(Self {
             context,
             key,
             current_day_statement: config.current_day_statement,
-            state: Mutex::new(State::new(config.fee_rate)),
+            state: Mutex::new(state),
         })
     }
 

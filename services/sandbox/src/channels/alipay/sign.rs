@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::{
-    encoding::{AsDer, PublicKeyX509Der},
+    encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
     rand::SystemRandom,
     rsa::{KeyPair, KeySize, PublicKey},
     signature::{KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaParameters},
@@ -54,6 +54,16 @@ impl AlipayKey {
         Ok(Self(pair))
     }
 
+    /// The private key as PEM (PKCS#8).
+    pub(crate) fn to_pem(&self) -> String {
+        let der: Pkcs8V1Der<'_> =
+            self.0.as_der().expect("encoding a valid key fails only when memory is exhausted");
+        let base64 = BASE64.encode(der.as_ref());
+        let lines: Vec<_> =
+            base64.as_bytes().chunks(64).map(|line| str::from_utf8(line).expect("base64 is ASCII")).collect();
+        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
+    }
+
     /// The RSA2 signature of `text`, base64.
     pub(crate) fn sign(&self, text: &[u8]) -> String {
         let mut signature = vec![0; self.0.public_modulus_len()];
@@ -73,7 +83,10 @@ impl AlipayKey {
 
 /// A merchant app's public key, with which its calls are verified.
 #[derive(Clone)]
-pub(crate) struct AppPublicKey(Arc<ParsedPublicKey>);
+pub(crate) struct AppPublicKey {
+    key: Arc<ParsedPublicKey>,
+    der: Arc<[u8]>,
+}
 
 /// The text is no RSA public key of at least 2048 bits.
 #[derive(Debug, thiserror::Error)]
@@ -91,12 +104,17 @@ impl AppPublicKey {
             return Err(BadPublicKey);
         }
         let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der).map_err(|_| BadPublicKey)?;
-        Ok(Self(Arc::new(key)))
+        Ok(Self { key: Arc::new(key), der: der.into() })
+    }
+
+    /// The key as base64 of its DER form.
+    pub(crate) fn to_base64(&self) -> String {
+        BASE64.encode(&self.der)
     }
 
     /// Whether `sign` (base64) is this key's RSA2 signature of `text`.
     pub(crate) fn verifies(&self, text: &[u8], sign: &str) -> bool {
-        BASE64.decode(sign).is_ok_and(|signature| self.0.verify_sig(text, &signature).is_ok())
+        BASE64.decode(sign).is_ok_and(|signature| self.key.verify_sig(text, &signature).is_ok())
     }
 }
 
@@ -167,6 +185,13 @@ mod tests {
         assert!(public.verifies("中文 text".as_bytes(), &sign));
         assert!(!public.verifies("中文 text.".as_bytes(), &sign));
         assert!(!public.verifies("中文 text".as_bytes(), "not base64!"));
+    }
+
+    #[test]
+    fn a_key_survives_its_pem() {
+        let key = AlipayKey::generate();
+        let again = AlipayKey::from_pem(&key.to_pem()).unwrap();
+        assert_eq!(again.public_key(), key.public_key());
     }
 
     /// A 1024-bit key, made with openssl.

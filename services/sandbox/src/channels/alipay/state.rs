@@ -126,6 +126,11 @@ impl State {
         Ok(app)
     }
 
+    /// Takes back an app that was registered in an earlier run.
+    pub(crate) fn restore(&mut self, app: App) {
+        self.apps.insert(app.app_id.clone(), app);
+    }
+
     pub(crate) fn app(&self, app_id: &str) -> Option<&App> {
         self.apps.get(app_id)
     }
