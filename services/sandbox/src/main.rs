@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 const USAGE: &str = "\
-Plays Alipay for development and tests, until SIGINT or SIGTERM.
+Plays payment channels (Alipay) for development and tests, until SIGINT or SIGTERM.
 
 Usage: tael-sandbox [--version | --help]
 
