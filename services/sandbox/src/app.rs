@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    channels,
     config::Config,
     control::{self, routes::Channels},
     core::{ChannelFactory, Clock, Context, KeyFolder, dispatcher, serve::serve},
@@ -74,7 +73,7 @@ impl App {
         let stop = CancellationToken::new();
         let clock = Arc::new(Clock::default());
         let mut all = Vec::new();
-        for channel in channels::all(&config).into_iter().chain(more) {
+        for channel in config.channels().into_iter().chain(more) {
             let context = Context::new(
                 Arc::clone(&clock),
                 public_url.clone(),

@@ -1,10 +1,3 @@
-//! The channels of the sandbox, one folder each. Adding one is its folder, its `Config` if it has any, and a line here.
+//! The channels of the sandbox, one folder each. `Config::channels` says which are played.
 
 pub mod alipay;
-
-use crate::{config::Config, core::ChannelFactory};
-
-/// The channels that the binary plays.
-pub(crate) fn all(config: &Config) -> Vec<ChannelFactory> {
-    vec![alipay::channel(config.alipay.clone())]
-}

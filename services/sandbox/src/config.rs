@@ -7,7 +7,10 @@ use std::{
 
 use url::Url;
 
-use crate::{channels::alipay, core::variables::Variables};
+use crate::{
+    channels::alipay,
+    core::{ChannelFactory, variables::Variables},
+};
 
 /// How a sandbox is to be run. `Config::default()` is right for tests: a free port on the loopback interface.
 #[derive(Debug, Clone)]
@@ -68,6 +71,11 @@ impl Config {
             alipay: alipay::Config::read(&mut variables),
         };
         if variables.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(variables.errors)) }
+    }
+
+    /// The channels that are played: one line each.
+    pub(crate) fn channels(&self) -> Vec<ChannelFactory> {
+        vec![alipay::channel(self.alipay.clone())]
     }
 }
 

@@ -15,6 +15,7 @@ mod money;
 mod node;
 mod notification;
 mod order;
+mod parameters;
 mod refusal;
 mod registry;
 mod shared;

@@ -13,7 +13,7 @@ use http::{StatusCode, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{
+use super::messages::{
     AddFault, ClockView, ConsoleRefund, ControlFailure, Fault, FaultView, MovementFilter, MovementPage,
     PayerAction, PayerMove, Resend, SetClock, SkipTime, TradeFilter, TradePage, TradeRef, TradeView,
 };

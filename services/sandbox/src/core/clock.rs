@@ -51,6 +51,12 @@ pub(crate) fn real_now() -> Timestamp {
     Timestamp::now()
 }
 
+/// `at` and then `ms` later; the end of time at most.
+pub(crate) fn later(at: Timestamp, ms: u64) -> Timestamp {
+    let delay = SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    at.checked_add(delay).unwrap_or(Timestamp::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -87,10 +87,4 @@ impl Context {
             () = self.stop.cancelled() => {}
         }
     }
-}
-
-/// `at` and then `ms` later; the end of time at most.
-pub(crate) fn later(at: Timestamp, ms: u64) -> Timestamp {
-    let delay = SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
-    at.checked_add(delay).unwrap_or(Timestamp::MAX)
 }

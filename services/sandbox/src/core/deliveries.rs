@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{context::later, faults::NotificationFault};
-use crate::control::{AttemptView, DeliveryState, NotificationEvent, NotificationView};
+use super::{clock::later, faults::NotificationFault};
+use crate::control::messages::{AttemptView, DeliveryState, NotificationEvent, NotificationView};
 
 /// How long a reordered notification is held when no other one comes to overtake it, before time scaling.
 const MAX_HOLD: SignedDuration = SignedDuration::from_mins(4);

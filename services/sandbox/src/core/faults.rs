@@ -1,6 +1,6 @@
 //! Faults on purpose: rules that say which call or notification goes wrong, how, and how often.
 
-use crate::control::{AddFault, Fault, FaultView, NotificationEvent, StatementVariant};
+use crate::control::messages::{AddFault, Fault, FaultView, NotificationEvent, StatementVariant};
 
 /// The rules in the order they were added. The first one that matches a call or a notification is applied.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::control::{MovementKind, MovementView};
+use crate::control::messages::{MovementKind, MovementView};
 
 /// A merchant's money at the channel would be more than can be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{context::Context, deliveries::Notification};
-use crate::control::{
+use crate::control::messages::{
     AddFault, ConsoleRefund, PayerAction, PayerMove, TradeFilter, TradePage, TradeRef, TradeView,
 };
 

@@ -20,7 +20,7 @@ use crate::{
         self, AddFault, ConsoleRefund, CouponFunding, Fault, PayerAction, PayerMove, StatementVariant,
         TradeFilter, TradePage, TradeRef, TradeView,
     },
-    core::{Refused, context::later},
+    core::{Refused, clock::later},
 };
 
 /// The payer of actions that name none.

@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     coupon::Split,
-    gateway::Parameters,
     money::Fen,
     node::Fields,
     order::{
         Cancelled, Deadline, Order, OrderSpec, Paid, Refund, RefundSpec, Refunded, Timeout, Trade, TradeState,
     },
+    parameters::Parameters,
     refusal::{Business, Refusal},
     shared::Alipay,
     state::App,
