@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tael::platform::{self, Platform, Ports, Settings};
 use tael::traces::{self, Collector, Limits};
 use tael::{Error, audit, bench, demo};
 use tael_config::Env;
 use tael_grpc::status::Chain;
+use tael_principal::SigningKey;
 use tael_telemetry::{LogFormat, TelemetryConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +55,12 @@ enum Command {
     Bench(Box<bench::Options>),
     /// Compare what all services and the channels hold to be true about money; exits with 1 when something disagrees.
     Audit(audit::Options),
+    /// Print a new key that signs principals (`TAEL_PRINCIPAL_SIGNING_KEY`, for the merchant service only) and its public
+    /// half (to be added to `TAEL_PRINCIPAL_KEYS` of all).
+    PrincipalKey {
+        /// The key's id: 1 to 32 letters, digits, '-', '_' and '.'.
+        id: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -93,6 +100,12 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
         Command::Demo => {
             let (database_url, redis_url) = servers()?;
             play_demo(own_platform(database_url, redis_url, "tael_demo")).await
+        }
+        Command::PrincipalKey { id } => {
+            let signing = SigningKey::generate_text(&id)?;
+            let public = signing.expose_secret().parse::<SigningKey>()?.verification_text();
+            println!("TAEL_PRINCIPAL_SIGNING_KEY={}\nTAEL_PRINCIPAL_KEYS={public}", signing.expose_secret());
+            Ok(ExitCode::SUCCESS)
         }
         Command::Trace(options) => traces::print::run(&options).await,
         Command::Audit(options) => Ok(audit::run(&options).await),

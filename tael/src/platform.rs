@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tael_clock::Clock;
 use tael_config::Env;
+use tael_principal::SigningKey;
 use tael_runtime::{Service, TaskError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -150,15 +151,17 @@ impl Platform {
         if settings.own_role {
             create_role(&settings).await?;
         }
+        let principal_keys = PrincipalKeys::new();
+        let keys = &principal_keys;
         // Each has a database of its own, so the order does not matter, and together they start faster.
         let (merchant, order, payment, refund, settlement, notification, gateway) = tokio::try_join!(
-            Box::pin(build::<tael_merchant::App>(&settings, &addresses, addresses.merchant)),
-            Box::pin(build::<tael_order::App>(&settings, &addresses, addresses.order)),
-            Box::pin(build::<tael_payment::App>(&settings, &addresses, addresses.payment)),
-            Box::pin(build::<tael_refund::App>(&settings, &addresses, addresses.refund)),
-            Box::pin(build::<tael_settlement::App>(&settings, &addresses, addresses.settlement)),
-            Box::pin(build::<tael_notification::App>(&settings, &addresses, addresses.notification)),
-            Box::pin(build::<tael_gateway::App>(&settings, &addresses, addresses.gateway)),
+            Box::pin(build::<tael_merchant::App>(&settings, keys, &addresses, addresses.merchant)),
+            Box::pin(build::<tael_order::App>(&settings, keys, &addresses, addresses.order)),
+            Box::pin(build::<tael_payment::App>(&settings, keys, &addresses, addresses.payment)),
+            Box::pin(build::<tael_refund::App>(&settings, keys, &addresses, addresses.refund)),
+            Box::pin(build::<tael_settlement::App>(&settings, keys, &addresses, addresses.settlement)),
+            Box::pin(build::<tael_notification::App>(&settings, keys, &addresses, addresses.notification)),
+            Box::pin(build::<tael_gateway::App>(&settings, keys, &addresses, addresses.gateway)),
         )?;
         let mut platform = Self { addresses, services: JoinSet::new(), shutdown: CancellationToken::new() };
         let shutdown = platform.shutdown.clone();
@@ -207,8 +210,22 @@ impl Platform {
     }
 }
 
+/// The keys of principals. Tokens live for minutes, so new keys at each start cost nobody more than a new token.
+struct PrincipalKeys {
+    signing: SecretString,
+    verification: String,
+}
+
+impl PrincipalKeys {
+    fn new() -> Self {
+        let (signing, key) = SigningKey::generate("dev");
+        Self { signing, verification: key.verification_text() }
+    }
+}
+
 async fn build<S: Service>(
     settings: &Settings,
+    principal_keys: &PrincipalKeys,
     addresses: &Addresses,
     listen: SocketAddr,
 ) -> Result<S, Error> {
@@ -233,6 +250,10 @@ async fn build<S: Service>(
     set("TAEL_DATABASE_URL", database_url.expose_secret().to_owned());
     set("TAEL_REDIS_URL", settings.redis_url.expose_secret().to_owned());
     set("TAEL_SEALING_KEYS", settings.sealing_keys.expose_secret().to_owned());
+    set("TAEL_PRINCIPAL_KEYS", principal_keys.verification.clone());
+    if S::NAME == tael_merchant::App::NAME {
+        set("TAEL_PRINCIPAL_SIGNING_KEY", principal_keys.signing.expose_secret().to_owned());
+    }
     set("TAEL_PUBLIC_URL", format!("http://{}", addresses.gateway));
     for (name, addr) in [
         ("TAEL_MERCHANT_URL", addresses.merchant),

@@ -11,7 +11,7 @@
 //! connected to counts as ready, so that it goes on getting its share of the calls and fails each.
 
 mod balance;
-mod body;
+pub(crate) mod body;
 mod replica;
 mod resolve;
 mod target;

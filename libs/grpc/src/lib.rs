@@ -3,6 +3,7 @@
 //! - [`server`]: binding, the layers around every call (trace, limit, deadline, callers), health, reflection, draining.
 //! - [`client`]: a channel to the replicas of another service that carries the trace and the deadline on.
 //! - [`tls`] and [`caller`]: who a service is to others, and who calls it.
+//! - [`contract`]: what the contracts say of each rpc beside its messages.
 //! - [`retry`]: repeating what a peer could not take, within a budget.
 //! - [`deadline`]: the time and the place that a running call has.
 //! - [`fields`]: requests become domain values, and every bad field is named.
@@ -12,6 +13,7 @@
 
 pub mod caller;
 pub mod client;
+pub mod contract;
 pub mod convert;
 pub mod deadline;
 pub mod fields;

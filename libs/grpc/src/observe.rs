@@ -85,6 +85,7 @@ impl Observed {
             rpc.method = method,
             rpc.response.status_code = field::Empty,
             tael.caller = field::Empty,
+            tael.principal = field::Empty,
             tael.merchant_id = field::Empty,
             tael.order_id = field::Empty,
             tael.payment_id = field::Empty,

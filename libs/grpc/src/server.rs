@@ -4,6 +4,7 @@ mod authorization;
 mod edge;
 mod health;
 mod incoming;
+mod principal;
 
 use std::future::Future;
 use std::io;
@@ -16,6 +17,8 @@ pub use authorization::{RpcAccess, unlike_contracts};
 pub use health::{Check, LIVE, Readiness};
 pub(crate) use incoming::Peer;
 use incoming::incoming;
+use principal::PrincipalLayer;
+use tael_principal::Verifier;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
@@ -56,12 +59,13 @@ pub struct Bound {
     limits: Limits,
     health: Option<TcpListener>,
     secured: Option<(Identity, RpcAccess)>,
+    verifier: Option<Verifier>,
 }
 
 /// Binds an address; port 0 takes a free one.
 pub async fn bind(addr: SocketAddr, limits: Limits) -> io::Result<Bound> {
     let listener = TcpListener::bind(addr).await?;
-    Ok(Bound { addr: listener.local_addr()?, listener, limits, health: None, secured: None })
+    Ok(Bound { addr: listener.local_addr()?, listener, limits, health: None, secured: None, verifier: None })
 }
 
 impl Bound {
@@ -83,6 +87,13 @@ impl Bound {
     #[must_use]
     pub fn secured(mut self, identity: Identity, callers: RpcAccess) -> Self {
         self.secured = Some((identity, callers));
+        self
+    }
+
+    /// Verifies the principals of calls, and binds the calls to them. Otherwise a call that names a principal is refused.
+    #[must_use]
+    pub fn with_principals(mut self, verifier: Verifier) -> Self {
+        self.verifier = Some(verifier);
         self
     }
 
@@ -120,6 +131,8 @@ impl Bound {
             .layer(edge::EdgeLayer::new(self.limits))
             // Inside of it, for who was refused is worth a span.
             .layer(AuthorizationLayer::new(callers))
+            // Last: it may have to read the message, which is done for nobody who is refused anyway.
+            .layer(PrincipalLayer::new(self.verifier))
             .add_routes(routes)
             // The end of the connections is what makes it drain.
             .serve_with_incoming_shutdown(

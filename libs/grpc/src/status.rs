@@ -87,6 +87,17 @@ pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -
     invalid(vec![FieldViolation::new(field, description)])
 }
 
+/// Makes a `NOT_FOUND` for a merchant who does not exist, or is not the caller's.
+pub fn merchant_not_found(merchant_id: &str) -> Status {
+    error(
+        Code::NotFound,
+        SHARED_DOMAIN,
+        ErrorReason::MerchantNotFound.as_str_name(),
+        "there is no such merchant",
+        [("merchant_id", merchant_id.to_owned())],
+    )
+}
+
 /// Makes an `INTERNAL` for something that must not be. The cause goes to the log, the caller gets an incident id.
 pub fn broken_invariant(cause: &dyn Error) -> Status {
     let incident = EventId::new().channel_number();

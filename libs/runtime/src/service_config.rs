@@ -11,6 +11,7 @@ use tael_config::Env;
 use tael_grpc::server::{self, Bound, Check, Limits, Readiness, RpcAccess};
 use tael_grpc::tls::{Files, Identity};
 use tael_idempotency::Idempotency;
+use tael_principal::{VerificationKeys, Verifier};
 
 use crate::{Service, StartError, database_time, gauges};
 
@@ -37,6 +38,9 @@ pub struct ServiceConfig {
     /// `TAEL_EVENT_RETENTION_DAYS`: after how many days events may be removed from the log, 1 to 65535; none keeps
     /// them for ever.
     pub event_retention_days: Option<NonZeroU16>,
+    /// `TAEL_PRINCIPAL_KEYS`: the public keys by which principals are verified, `<key-id>:<base64>` separated by commas, see
+    /// `tael_principal`. Without any, a call that names a principal is refused.
+    pub principal_keys: Option<VerificationKeys>,
     /// `TAEL_MAX_IN_FLIGHT`: how many calls are worked on at once, 1 to 65535; further ones are refused. 256 by default.
     pub max_in_flight: NonZeroU16,
 }
@@ -61,6 +65,7 @@ impl ServiceConfig {
         let migrate_at_start = env.flag("TAEL_MIGRATE_AT_START", true);
         let redis_url = env.secret("TAEL_REDIS_URL");
         let event_retention_days = env.optional("TAEL_EVENT_RETENTION_DAYS");
+        let principal_keys = env.optional("TAEL_PRINCIPAL_KEYS");
         let max_in_flight = env.or("TAEL_MAX_IN_FLIGHT", Self::MAX_IN_FLIGHT);
         Some(Self {
             listen,
@@ -71,6 +76,7 @@ impl ServiceConfig {
             migrate_at_start,
             redis_url: redis_url?,
             event_retention_days,
+            principal_keys,
             max_in_flight,
         })
     }
@@ -99,8 +105,17 @@ impl ServiceConfig {
     }
 
     /// Binds the address, and that for probes. With an identity, callers may make the calls that the table allows them.
-    pub async fn bind(&self, identity: Option<Identity>, callers: RpcAccess) -> Result<Bound, StartError> {
+    /// Principals are verified by the clock given.
+    pub async fn bind(
+        &self,
+        identity: Option<Identity>,
+        callers: RpcAccess,
+        clock: &Clock,
+    ) -> Result<Bound, StartError> {
         let mut bound = server::bind(self.listen, self.limits()).await?;
+        if let Some(keys) = &self.principal_keys {
+            bound = bound.with_principals(Verifier::new(keys.clone(), clock.clone()));
+        }
         if let Some(addr) = self.health_listen {
             bound = bound.with_health(addr).await?.0;
         }

@@ -64,7 +64,9 @@ fn spawn(binary: &Path, database: &TestDatabase, port: u16) -> std::io::Result<C
         .env("TAEL_REDIS_URL", redis_url().expose_secret())
         .env("TAEL_PUBLIC_URL", "http://127.0.0.1:1")
         // A key that seals nothing: thirty-two zeros.
-        .env("TAEL_SEALING_KEYS", "start:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        .env("TAEL_SEALING_KEYS", "start:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+        // And one that signs nothing.
+        .env("TAEL_PRINCIPAL_SIGNING_KEY", "start:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     for peer in SERVICES {
         command.env(format!("TAEL_{}_URL", peer.to_uppercase()), "http://127.0.0.1:1");
     }

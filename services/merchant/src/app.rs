@@ -9,6 +9,7 @@ use tael_config::{ConfigErrors, Env};
 use tael_eventlog::EventLog;
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
+use tael_principal::Issuer;
 use tael_proto::merchant::v1::api_key_service_server::ApiKeyServiceServer;
 use tael_proto::merchant::v1::merchant_service_server::MerchantServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
@@ -31,6 +32,7 @@ pub struct App {
     idempotency: Idempotency,
     log: EventLog,
     clock: Clock,
+    issuer: Issuer,
     /// Answers the log's waiting readers when the service ends.
     draining: CancellationToken,
 }
@@ -51,8 +53,9 @@ impl Service for App {
         let log =
             EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);
         let identity = config.base.identity().await?;
-        let bound = config.base.bind(identity, RPC_ACCESS).await?;
-        Ok(Self { bound, pool, idempotency, log, clock, draining })
+        let bound = config.base.bind(identity, RPC_ACCESS, &clock).await?;
+        let issuer = Issuer::new(config.signing_key, config.token_lifetime, clock.clone());
+        Ok(Self { bound, pool, idempotency, log, clock, issuer, draining })
     }
 
     fn addr(&self) -> SocketAddr {
@@ -60,8 +63,8 @@ impl Service for App {
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), TaskError> {
-        let Self { bound, pool, idempotency, log, clock, draining } = self;
-        let keys = ApiKeys { pool: pool.clone(), clock: clock.clone() };
+        let Self { bound, pool, idempotency, log, clock, issuer, draining } = self;
+        let keys = ApiKeys { pool: pool.clone(), clock: clock.clone(), issuer };
         let merchants = Merchants { pool: pool.clone(), log: log.clone(), clock };
         let merchant_rpc = MerchantRpc { merchants, idempotency: idempotency.clone() };
         let key_rpc = ApiKeyRpc { keys, idempotency: idempotency.clone() };

@@ -16,6 +16,7 @@ pub const RPC_ACCESS: RpcAccess = &[
     ("tael.merchant.v1.ApiKeyService", &[
         ("IssueApiKey", &[Backend, Operator]),
         ("AuthenticateApiKey", &[Backend]),
+        ("ExchangeApiKey", &[Backend]),
         ("RevokeApiKey", &[Backend, Operator]),
     ]),
     ("tael.event.v1.EventLogService", &[

@@ -73,7 +73,7 @@ impl Service for App {
         ];
         let egress = config.egress.clone();
         let sender = Sender::new(egress.clone(), webhooks.timeout)?;
-        let bound = base.bind(identity, RPC_ACCESS).await?;
+        let bound = base.bind(identity, RPC_ACCESS, &clock).await?;
         Ok(Self { bound, pool, idempotency, keyring, clock, logs, sender, egress, webhooks: *webhooks })
     }
 

@@ -71,7 +71,7 @@ impl Service for App {
             EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);
         let payments = PaymentClient::new(payment.clone());
         let orders = Orders { pool: pool.clone(), log: log.clone(), keyring, payments, clock: clock.clone() };
-        let bound = config.base.bind(identity, RPC_ACCESS).await?;
+        let bound = config.base.bind(identity, RPC_ACCESS, &clock).await?;
         Ok(Self {
             bound,
             pool,

@@ -68,8 +68,8 @@ impl Service for App {
             egress: config.egress,
             poll: Backoff { first: config.poll_first, last: config.poll_last.max(config.poll_first) },
         };
-        let payments = Payments::new(pool.clone(), log.clone(), clock, accounts, clients, settings);
-        let bound = config.base.bind(identity, RPC_ACCESS).await?;
+        let payments = Payments::new(pool.clone(), log.clone(), clock.clone(), accounts, clients, settings);
+        let bound = config.base.bind(identity, RPC_ACCESS, &clock).await?;
         Ok(Self { bound, pool, idempotency, log, payments, draining })
     }
 

@@ -58,7 +58,7 @@ impl Service for App {
         let peers = Connector::new(identity.clone());
         let order = peers.connect(&config.order_url)?;
         let payment = peers.connect(&config.payment_url)?;
-        let bound = config.base.bind(identity, RPC_ACCESS).await?;
+        let bound = config.base.bind(identity, RPC_ACCESS, &clock).await?;
         Ok(Self { config, clock, pool, idempotency, order, payment, bound })
     }
 

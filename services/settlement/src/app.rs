@@ -104,8 +104,8 @@ impl Service for App {
             peers,
             Arc::clone(&news),
         );
-        let settlement = Settlement::new(pool.clone(), log.clone(), clock, clients, Arc::clone(&news));
-        let bound = config.base.bind(identity, RPC_ACCESS).await?;
+        let settlement = Settlement::new(pool.clone(), log.clone(), clock.clone(), clients, Arc::clone(&news));
+        let bound = config.base.bind(identity, RPC_ACCESS, &clock).await?;
         Ok(Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, news, draining })
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use tael_principal::SigningKey;
 
 use crate::Error;
 use crate::caller::Addresses;
@@ -175,7 +176,8 @@ impl Platform {
 
     /// What is secret of what services are told.
     pub fn secrets(&self) -> Vec<String> {
-        let keys = self.environment.get("TAEL_SEALING_KEYS").into_iter();
+        let names = ["TAEL_SEALING_KEYS", "TAEL_PRINCIPAL_SIGNING_KEY"];
+        let keys = names.into_iter().filter_map(|name| self.environment.get(name));
         // "id:key" each.
         keys.flat_map(|keys| keys.split([':', ',', '=']))
             .filter(|part| part.len() > 20)
@@ -187,10 +189,13 @@ impl Platform {
     fn common_environment(&self) -> Environment {
         let at = |service: Service| self.addresses.of(service).to_owned();
         let keys = tael_sealed::Keyring::generate_text("chaos");
+        let (signing_text, signing_key) = SigningKey::generate("chaos");
         [
             ("TAEL_REDIS_URL", self.servers.redis_url().to_owned()),
             ("TAEL_DATABASE_CONNECTIONS", DATABASE_CONNECTIONS.to_string()),
             ("TAEL_SEALING_KEYS", keys.expose_secret().to_owned()),
+            ("TAEL_PRINCIPAL_SIGNING_KEY", signing_text.expose_secret().to_owned()),
+            ("TAEL_PRINCIPAL_KEYS", signing_key.verification_text()),
             ("TAEL_PUBLIC_URL", at(Service::Gateway)),
             ("TAEL_MERCHANT_URL", at(Service::Merchant)),
             ("TAEL_ORDER_URL", at(Service::Order)),

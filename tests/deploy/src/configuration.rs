@@ -8,6 +8,7 @@ use secrecy::ExposeSecret as _;
 use tael_config::{ConfigErrors, Env};
 use tael_grpc::caller::Caller;
 use tael_grpc::server::RpcAccess;
+use tael_principal::SigningKey;
 use tael_runtime::Service;
 use tael_telemetry::TelemetryConfig;
 
@@ -112,6 +113,8 @@ fn stand_in(name: &str, value: &Variable) -> String {
         (_, "TAEL_SEALING_KEYS") => {
             tael_sealed::Keyring::generate_text("stand-in").expose_secret().to_owned()
         }
+        (_, "TAEL_PRINCIPAL_SIGNING_KEY") => SigningKey::generate("stand-in").0.expose_secret().to_owned(),
+        (_, "TAEL_PRINCIPAL_KEYS") => SigningKey::generate("stand-in").1.verification_text(),
         _ => "stand-in".to_owned(),
     }
 }

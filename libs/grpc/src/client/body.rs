@@ -17,11 +17,16 @@ use super::{broken, late};
 
 /// The message of a call, whole, so that it can be said again to another replica.
 #[derive(Clone)]
-pub(super) struct Message(Bytes);
+pub(crate) struct Message(Bytes);
 
 impl Message {
     pub(super) fn new(bytes: &'static [u8]) -> Self {
         Self(Bytes::from_static(bytes))
+    }
+
+    /// Holds these bytes.
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 
     /// Waits until all is there. No contract streams requests, and one message comes in one piece.

@@ -1,16 +1,16 @@
 //! `ApiKeyService`.
 
-use tael_grpc::status;
+use secrecy::ExposeSecret as _;
+use tael_grpc::convert as wire_convert;
 use tael_idempotency::{Call, Idempotency};
 use tael_proto::merchant::v1::api_key_service_server::ApiKeyService;
 use tael_proto::merchant::v1::{
-    AuthenticateApiKeyRequest, AuthenticateApiKeyResponse, IssueApiKeyRequest, IssueApiKeyResponse,
-    RevokeApiKeyRequest, RevokeApiKeyResponse,
+    AuthenticateApiKeyRequest, AuthenticateApiKeyResponse, ExchangeApiKeyRequest, ExchangeApiKeyResponse,
+    IssueApiKeyRequest, IssueApiKeyResponse, RevokeApiKeyRequest, RevokeApiKeyResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::{convert, parse};
-use crate::domain::api_key::Secret;
 use crate::usecase::ApiKeys;
 
 /// The service on the wire.
@@ -41,14 +41,25 @@ impl ApiKeyService for ApiKeyRpc {
         &self,
         request: Request<AuthenticateApiKeyRequest>,
     ) -> Result<Response<AuthenticateApiKeyResponse>, Status> {
-        let secret = request.into_inner().secret;
-        if secret.is_empty() {
-            return Err(status::invalid_field("secret", "is missing"));
-        }
-        let (merchant, key) = self.keys.authenticate(Secret::shown(secret)).await?;
+        let secret = parse::secret(request.into_inner().secret)?;
+        let (merchant, key) = self.keys.authenticate(secret).await?;
         Ok(Response::new(AuthenticateApiKeyResponse {
             merchant: Some(convert::merchant(merchant)),
             api_key_id: key.to_string(),
+        }))
+    }
+
+    async fn exchange_api_key(
+        &self,
+        request: Request<ExchangeApiKeyRequest>,
+    ) -> Result<Response<ExchangeApiKeyResponse>, Status> {
+        let secret = parse::secret(request.into_inner().secret)?;
+        let (key, token) = self.keys.exchange(secret).await?;
+        Ok(Response::new(ExchangeApiKeyResponse {
+            token: token.text.expose_secret().to_owned(),
+            expire_time: Some(wire_convert::timestamp(token.expire_time)),
+            merchant_id: key.merchant_id.to_string(),
+            api_key_id: key.id.to_string(),
         }))
     }
 

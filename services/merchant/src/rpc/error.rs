@@ -36,7 +36,9 @@ impl From<ApiKeyError> for Status {
                 status::error(Code::Unauthenticated, DOMAIN, reason, error.to_string(), [])
             }
             ApiKeyError::KeyReused(key) => key.conflict(),
-            ApiKeyError::RowVanished | ApiKeyError::Randomness(_) => status::broken_invariant(&error),
+            ApiKeyError::RowVanished | ApiKeyError::Token(_) | ApiKeyError::Randomness(_) => {
+                status::broken_invariant(&error)
+            }
             ApiKeyError::Database(e) => tael_postgres::status(e),
         }
     }

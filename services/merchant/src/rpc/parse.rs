@@ -1,9 +1,12 @@
 //! Requests become domain values.
 
 use tael_grpc::fields::Fields;
+use tael_grpc::status;
 use tael_ids::{ApiKeyId, MerchantId};
 use tael_proto::merchant::v1::{IssueApiKeyRequest, RegisterMerchantRequest, RevokeApiKeyRequest};
 use tonic::Status;
+
+use crate::domain::api_key::Secret;
 
 const DEFAULT_TIME_ZONE: &str = "Asia/Shanghai";
 
@@ -35,6 +38,13 @@ pub(super) fn issue_api_key(request: &IssueApiKeyRequest) -> Result<(MerchantId,
     let merchant_id = fields.id("merchant_id", &request.merchant_id);
     let label = fields.text("label", &request.label, 0..=64);
     fields.finish(|| Some((merchant_id?, label?)))
+}
+
+pub(super) fn secret(text: String) -> Result<Secret, Status> {
+    if text.is_empty() {
+        return Err(status::invalid_field("secret", "is missing"));
+    }
+    Ok(Secret::shown(text))
 }
 
 pub(super) fn revoke_api_key(request: &RevokeApiKeyRequest) -> Result<(MerchantId, ApiKeyId), Status> {

@@ -1,9 +1,12 @@
-//! API keys: issued, shown, revoked.
+//! API keys: issued, shown, exchanged for tokens, revoked.
+
+use std::collections::BTreeSet;
 
 use sqlx::PgPool;
 use tael_clock::Clock;
 use tael_idempotency::IdempotencyKey;
 use tael_ids::{ApiKeyId, MerchantId};
+use tael_principal::{Issuer, Kind, Principal, Token, TokenError};
 
 use crate::domain::api_key::{ApiKey, NoRandomness, Secret};
 use crate::domain::merchant::Merchant;
@@ -14,6 +17,7 @@ use crate::store;
 pub(crate) struct ApiKeys {
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
+    pub(crate) issuer: Issuer,
 }
 
 /// Why a use case did not do its work.
@@ -29,6 +33,8 @@ pub(crate) enum ApiKeyError {
     KeyReused(IdempotencyKey),
     #[error("a row that was just seen is gone")]
     RowVanished,
+    #[error("no token could be signed")]
+    Token(#[from] TokenError),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     #[error("the database failed")]
@@ -73,7 +79,20 @@ impl ApiKeys {
         Ok((merchant.ok_or(ApiKeyError::RowVanished)?, key.id))
     }
 
-    /// Ends a key at once. Revoking a revoked key changes nothing.
+    /// Gives a token for a secret: whoever has it acts as the key, for its merchant, until it ends.
+    pub(crate) async fn exchange(&self, secret: Secret) -> Result<(ApiKey, Token), ApiKeyError> {
+        let key = store::api_key::valid(&self.pool, &secret.hash()).await?.ok_or(ApiKeyError::Invalid)?;
+        let token = self.issuer.issue(&Principal {
+            subject: key.id.to_string(),
+            kind: Kind::ApiKey,
+            merchant: Some(key.merchant_id),
+            roles: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+        })?;
+        Ok((key, token))
+    }
+
+    /// Ends a key. Revoking a revoked key changes nothing.
     pub(crate) async fn revoke(&self, merchant_id: MerchantId, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
         let revoked = store::api_key::revoke(&self.pool, merchant_id, id, self.clock.now()).await?;
         revoked.ok_or(ApiKeyError::NotFound(id))

@@ -1,8 +1,13 @@
+use tael_clock::Clock;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{ApiKeyId, MerchantId};
-use tael_proto::merchant::v1::{AuthenticateApiKeyRequest, IssueApiKeyRequest, RevokeApiKeyRequest};
+use tael_principal::{Kind, Verifier};
+use tael_proto::merchant::v1::{
+    AuthenticateApiKeyRequest, ExchangeApiKeyRequest, GetMerchantRequest, IssueApiKeyRequest,
+    ListMerchantsRequest, RevokeApiKeyRequest,
+};
 use tael_testkit::{keyed, new_key, with_key};
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::fixture::start;
 
@@ -69,4 +74,56 @@ async fn what_is_wrong_with_a_key_is_said() {
     assert_eq!(bad_fields(&service.keys.authenticate_api_key(empty).await.unwrap_err()), ["secret"]);
     let wrong = AuthenticateApiKeyRequest { secret: "sk_guessed".into() };
     assert_eq!(service.keys.authenticate_api_key(wrong).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+fn under<T>(token: &str, message: T) -> Request<T> {
+    let mut request = keyed(message);
+    request.metadata_mut().insert(tael_principal::METADATA, token.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_secret_is_exchanged_for_a_token_of_its_merchant() {
+    let mut service = start().await;
+    let merchant_id = service.register("Shop").await.merchant_id;
+    let other = service.register("Other shop").await.merchant_id;
+    let issued = service.keys.issue_api_key(keyed(issue(&merchant_id))).await.unwrap().into_inner();
+    let exchange = ExchangeApiKeyRequest { secret: issued.secret.clone() };
+    let answer = service.keys.exchange_api_key(exchange.clone()).await.unwrap().into_inner();
+    let key_id = issued.api_key.unwrap().api_key_id;
+    assert_eq!((&answer.merchant_id, &answer.api_key_id), (&merchant_id, &key_id));
+
+    let principal =
+        Verifier::new(service.principal_keys.clone(), Clock::system()).verify(&answer.token).unwrap();
+    assert_eq!((&principal.subject, principal.kind), (&key_id, Kind::ApiKey));
+    assert_eq!(principal.merchant.unwrap().to_string(), merchant_id);
+
+    // It reads its own merchant, named or not, and no other; what is the platform's is not for it.
+    for named in [merchant_id.clone(), String::new()] {
+        let request = under(&answer.token, GetMerchantRequest { merchant_id: named });
+        let seen = service.client.get_merchant(request).await.unwrap().into_inner().merchant.unwrap();
+        assert_eq!(seen.merchant_id, merchant_id);
+    }
+    let request = under(&answer.token, GetMerchantRequest { merchant_id: other });
+    let error = service.client.get_merchant(request).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_deref()), (Code::NotFound, Some("MERCHANT_NOT_FOUND")));
+    let list = under(&answer.token, ListMerchantsRequest::default());
+    let error = service.client.list_merchants(list).await.unwrap_err();
+    assert_eq!(
+        (error.code(), reason(&error).as_deref()),
+        (Code::PermissionDenied, Some("PRINCIPAL_NOT_ALLOWED"))
+    );
+    let forged = under("forged", GetMerchantRequest { merchant_id: merchant_id.clone() });
+    let error = service.client.get_merchant(forged).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_deref()), (Code::Unauthenticated, Some("PRINCIPAL_INVALID")));
+
+    service
+        .keys
+        .revoke_api_key(keyed(RevokeApiKeyRequest { merchant_id, api_key_id: key_id }))
+        .await
+        .unwrap();
+    let error = service.keys.exchange_api_key(exchange).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_deref()), (Code::Unauthenticated, Some("API_KEY_INVALID")));
+    let empty = service.keys.exchange_api_key(ExchangeApiKeyRequest::default()).await.unwrap_err();
+    assert_eq!(bad_fields(&empty), ["secret"]);
 }

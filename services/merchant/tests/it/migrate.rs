@@ -3,6 +3,7 @@
 use std::process::{Output, Stdio};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use tael_principal::SigningKey;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
 use tael_testkit::{TestDatabase, keyed, redis_url};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -39,6 +40,7 @@ fn serve(url: &SecretString) -> (Child, Lines<BufReader<ChildStderr>>) {
         .env("TAEL_MIGRATE_AT_START", "false")
         .env("TAEL_DATABASE_URL", url.expose_secret())
         .env("TAEL_REDIS_URL", redis_url().expose_secret())
+        .env("TAEL_PRINCIPAL_SIGNING_KEY", SigningKey::generate("test").0.expose_secret())
         .spawn()
         .unwrap();
     let log = BufReader::new(child.stderr.take().unwrap()).lines();

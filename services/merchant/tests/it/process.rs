@@ -4,6 +4,7 @@ use std::process::{Output, Stdio};
 
 use secrecy::ExposeSecret as _;
 use tael_grpc::client::Channel;
+use tael_principal::SigningKey;
 use tael_proto::event::v1::ReadEventsRequest;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_testkit::{TestDatabase, eventually, redis_url};
@@ -15,7 +16,9 @@ use tonic_health::pb::health_client::HealthClient;
 
 fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tael-merchant"));
-    command.env_clear().stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.env_clear();
+    command.env("TAEL_PRINCIPAL_SIGNING_KEY", SigningKey::generate("test").0.expose_secret());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 

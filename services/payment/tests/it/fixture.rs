@@ -134,6 +134,7 @@ impl Fixture {
                 migrate_at_start: true,
                 redis_url,
                 event_retention_days: None,
+                principal_keys: None,
                 health_listen: None,
                 tls: None,
                 max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,

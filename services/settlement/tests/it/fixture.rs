@@ -73,6 +73,7 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> Fixture {
             migrate_at_start: true,
             redis_url,
             event_retention_days: None,
+            principal_keys: None,
             health_listen: None,
             tls: None,
             max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,

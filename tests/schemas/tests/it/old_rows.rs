@@ -42,6 +42,10 @@ async fn start<S: Service>(database: &TestDatabase) -> Running {
             "TAEL_SEALING_KEYS".to_owned(),
             tael_sealed::Keyring::generate_text("test").expose_secret().to_owned(),
         ),
+        (
+            "TAEL_PRINCIPAL_SIGNING_KEY".to_owned(),
+            tael_principal::SigningKey::generate("test").0.expose_secret().to_owned(),
+        ),
     ]);
     for peer in ["MERCHANT", "ORDER", "PAYMENT", "REFUND", "SETTLEMENT", "NOTIFICATION"] {
         variables.insert(format!("TAEL_{peer}_URL"), "http://127.0.0.1:1".to_owned());
