@@ -28,6 +28,8 @@ pub const RPC_ACCESS: RpcAccess = &[
     ("tael.order.v1.VoucherService", &[
         ("GetVoucher", &[Backend, Operator]),
         ("RedeemVoucher", &[Backend]),
+        ("ReserveVoucherUses", &[Refund]),
+        ("ReleaseVoucherUses", &[Refund]),
     ]),
     ("tael.event.v1.EventLogService", &[
         ("ReadEvents", &[Settlement, Notification]),

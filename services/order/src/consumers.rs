@@ -8,11 +8,11 @@ use tael_ids::{ParseIdError, PaymentId, RefundId};
 use tael_money::{Currency, Money};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{
-    PaymentRefundFailed, PaymentRefunded, PaymentSucceeded, RefundSucceeded, RefundedLine,
+    PaymentRefundFailed, PaymentRefunded, PaymentSucceeded, RefundFailed, RefundSucceeded, RefundedLine,
 };
 use tael_proto::r#type::v1 as wire;
 
-use crate::domain::order_balance::{OrderRefund, PaymentReceived};
+use crate::domain::order_balance::{FailedRefund, OrderRefund, PaymentReceived};
 use crate::domain::unapplied_payment::RefundOutcome;
 use crate::usecase::unapplied_payment::CompletedRefund;
 use crate::usecase::{order_refund, payment_received};
@@ -69,7 +69,7 @@ impl Handler for PaymentConsumer {
     }
 }
 
-/// Applies the refund service's log: money that went back.
+/// Applies the refund service's log: money that went back, and refunds that will not happen.
 #[derive(Debug)]
 pub(crate) struct RefundConsumer {
     pub(crate) log: EventLog,
@@ -78,17 +78,24 @@ pub(crate) struct RefundConsumer {
 
 impl Handler for RefundConsumer {
     fn handles(&self, kind: &Kind) -> bool {
-        matches!(kind, Kind::RefundSucceeded(_))
+        matches!(kind, Kind::RefundSucceeded(_) | Kind::RefundFailed(_))
     }
 
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {
         let mut refunds = Vec::new();
+        let mut failures = Vec::new();
         for received in events {
-            if let Kind::RefundSucceeded(succeeded) = &received.kind {
-                refunds.push(refund(received, succeeded).map_err(poison)?);
+            match &received.kind {
+                Kind::RefundSucceeded(succeeded) => {
+                    refunds.push(refund(received, succeeded).map_err(poison)?);
+                }
+                Kind::RefundFailed(failed) => {
+                    failures.push(failed_refund(received, failed).map_err(poison)?);
+                }
+                _ => {}
             }
         }
-        order_refund::apply_refunds(tx, &self.log, self.clock.now(), &refunds).await
+        order_refund::apply_refunds(tx, &self.log, self.clock.now(), &refunds, &failures).await
     }
 
     fn applied(&self) {
@@ -158,6 +165,13 @@ fn refund(received: &Received, succeeded: &RefundSucceeded) -> Result<OrderRefun
         amount: amount(succeeded.amount.as_ref())?,
         lines: succeeded.lines.iter().map(line).collect::<Result<_, Malformed>>()?,
         traceparent: received.traceparent(),
+    })
+}
+
+fn failed_refund(received: &Received, failed: &RefundFailed) -> Result<FailedRefund, Malformed> {
+    Ok(FailedRefund {
+        order: (id("merchant_id", &received.event.merchant_id)?, id("order_id", &failed.order_id)?),
+        refund_id: id("refund_id", &failed.refund_id)?,
     })
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod order;
 pub(crate) mod promotion;
 pub(crate) mod unapplied_payment;
 pub(crate) mod voucher;
+pub(crate) mod voucher_reservation;
 
 use tael_ids::{MerchantId, OrderId};
 use tael_money::{Currency, Money};

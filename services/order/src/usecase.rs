@@ -8,6 +8,7 @@ pub(crate) mod payment_received;
 pub(crate) mod promotion;
 pub(crate) mod unapplied_payment;
 pub(crate) mod voucher;
+mod voucher_reservation;
 
 use std::sync::Arc;
 use std::time::Duration;

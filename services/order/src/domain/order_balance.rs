@@ -41,6 +41,14 @@ pub(crate) struct OrderRefund {
     pub(crate) traceparent: Option<String>,
 }
 
+/// A refund that will not happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FailedRefund {
+    /// The key of the order.
+    pub(crate) order: (MerchantId, OrderId),
+    pub(crate) refund_id: RefundId,
+}
+
 /// What is told contradicts what is known here; a person must look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Contradiction {

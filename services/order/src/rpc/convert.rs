@@ -9,7 +9,7 @@ use crate::domain::promotion::Promotion;
 use crate::domain::unapplied_payment::{
     Action, LatePaymentPolicy, OverpaymentAction, State as UnappliedState, UnappliedPayment,
 };
-use crate::domain::voucher::Voucher;
+use crate::domain::voucher::{Reservation, ReservationState, Voucher};
 
 /// Writes an order without its contact, which is added where it is asked for.
 pub(super) fn order(details: OrderDetails) -> wire::Order {
@@ -140,6 +140,28 @@ pub(super) fn voucher(voucher: &Voucher) -> wire::Voucher {
         redeemed: voucher.redeemed,
         voided: voucher.voided,
         issue_time: Some(convert::timestamp(voucher.issue_time)),
+        reserved: voucher.reserved,
+    }
+}
+
+pub(super) fn reservation(reservation: Reservation) -> wire::VoucherReservation {
+    let state = match reservation.state {
+        ReservationState::Reserved => wire::VoucherReservationState::Reserved,
+        ReservationState::Released => wire::VoucherReservationState::Released,
+        ReservationState::TakenBack => wire::VoucherReservationState::TakenBack,
+    };
+    let uses = reservation.uses.into_iter().map(|uses| wire::ReservedUses {
+        voucher_id: uses.voucher_id.to_string(),
+        line_id: uses.line_id.to_string(),
+        uses: uses.uses,
+        used: uses.used,
+    });
+    wire::VoucherReservation {
+        refund_id: reservation.refund_id.to_string(),
+        order_id: reservation.order_id.to_string(),
+        state: state.into(),
+        uses: uses.collect(),
+        force_reason: reservation.force_reason.unwrap_or_default(),
     }
 }
 

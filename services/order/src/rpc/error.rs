@@ -83,6 +83,32 @@ impl From<VoucherError> for Status {
                 &e,
                 [("voucher_id", voucher_id.to_string()), ("uses_left", uses_left.to_string())],
             ),
+            VoucherError::OrderNotFound(id) => {
+                error(Code::NotFound, ErrorReason::OrderNotFound, &e, [("order_id", id.to_string())])
+            }
+            VoucherError::OrderState { order_id, state } => error(
+                Code::FailedPrecondition,
+                ErrorReason::OrderState,
+                &e,
+                [("order_id", order_id.to_string()), ("state", (*state).to_owned())],
+            ),
+            VoucherError::Used { order_id, refund_id, uses } => error(
+                Code::FailedPrecondition,
+                ErrorReason::VoucherUsed,
+                &e,
+                [
+                    ("order_id", order_id.to_string()),
+                    ("refund_id", refund_id.to_string()),
+                    ("line_id", uses.line_id.to_string()),
+                    ("used", uses.used.to_string()),
+                ],
+            ),
+            VoucherError::Reservation { refund_id, state } => error(
+                Code::FailedPrecondition,
+                ErrorReason::VoucherReservationState,
+                &e,
+                [("refund_id", refund_id.to_string()), ("state", (*state).to_owned())],
+            ),
             VoucherError::Failure(failure) => failed(failure),
         }
     }

@@ -1,9 +1,11 @@
 //! Requests become domain values; every bad field is named.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use tael_grpc::fields::Fields;
 use tael_grpc::page::Page;
-use tael_ids::{MerchantId, OrderId, PaymentId, PromotionId};
+use tael_ids::{LineId, MerchantId, OrderId, PaymentId, PromotionId, RefundId};
 use tael_money::Money;
 use tael_proto::order::v1 as wire;
 use tonic::Status;
@@ -12,7 +14,7 @@ use crate::domain::code::VoucherCode;
 use crate::domain::order::{Contact, Fulfilment, NewLine, NewOrder};
 use crate::domain::price::{Basket, Item, Part, Problem};
 use crate::domain::unapplied_payment::{Action, LatePaymentPolicy, OverpaymentAction, Resolution};
-use crate::domain::voucher::NewRedemption;
+use crate::domain::voucher::{NewRedemption, RefundScope};
 use crate::usecase::unapplied_payment::Resolve;
 
 const MAX_LINES: usize = 100;
@@ -288,6 +290,55 @@ pub(super) fn redeem_voucher(
         let new = NewRedemption { code: code?, count: count?, terminal: terminal?, operator: operator? };
         Some((merchant_id?, new))
     })
+}
+
+pub(super) fn reserve_voucher_uses(request: &wire::ReserveVoucherUsesRequest) -> Result<RefundScope, Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let order_id = fields.id::<OrderId>("order_id", &request.order_id);
+    let refund_id = fields.id::<RefundId>("refund_id", &request.refund_id);
+    let lines = refunded_units(&mut fields, &request.lines);
+    let force_reason = fields.text("force_reason", &request.force_reason, 0..=256);
+    fields.finish(|| {
+        Some(RefundScope {
+            merchant_id: merchant_id?,
+            order_id: order_id?,
+            refund_id: refund_id?,
+            lines: lines?,
+            everything: request.everything,
+            force_reason: force_reason.map(|reason| Some(reason).filter(|reason| !reason.is_empty()))?,
+        })
+    })
+}
+
+fn refunded_units(fields: &mut Fields, lines: &[wire::RefundedUnits]) -> Option<Vec<(LineId, u32)>> {
+    if lines.len() > MAX_LINES {
+        return fields.bad("lines", format!("must have at most {MAX_LINES} entries"));
+    }
+    let mut seen = BTreeSet::new();
+    let read: Vec<_> = lines
+        .iter()
+        .enumerate()
+        .map(|(at, line)| {
+            let line_id = fields.id::<LineId>(&format!("lines[{at}].line_id"), &line.line_id);
+            let quantity = fields.number(&format!("lines[{at}].quantity"), line.quantity, 1..=MAX_QUANTITY);
+            if line_id.is_some_and(|line_id| !seen.insert(line_id)) {
+                return fields.bad(format!("lines[{at}].line_id"), "is there twice");
+            }
+            Some((line_id?, quantity?))
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+pub(super) fn release_voucher_uses(
+    request: &wire::ReleaseVoucherUsesRequest,
+) -> Result<(MerchantId, OrderId, RefundId), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let order_id = fields.id::<OrderId>("order_id", &request.order_id);
+    let refund_id = fields.id::<RefundId>("refund_id", &request.refund_id);
+    fields.finish(|| Some((merchant_id?, order_id?, refund_id?)))
 }
 
 fn code(fields: &mut Fields, text: &str) -> Option<VoucherCode> {

@@ -4,6 +4,8 @@ use tael_idempotency::Call;
 use tael_proto::order::v1::voucher_service_server::VoucherService;
 use tael_proto::order::v1::{
     GetVoucherRequest, GetVoucherResponse, RedeemVoucherRequest, RedeemVoucherResponse,
+    ReleaseVoucherUsesRequest, ReleaseVoucherUsesResponse, ReserveVoucherUsesRequest,
+    ReserveVoucherUsesResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -39,5 +41,28 @@ impl VoucherService for Rpc {
                 })
             })
             .await
+    }
+
+    async fn reserve_voucher_uses(
+        &self,
+        request: Request<ReserveVoucherUsesRequest>,
+    ) -> Result<Response<ReserveVoucherUsesResponse>, Status> {
+        let request = request.into_inner();
+        let scope = parse::reserve_voucher_uses(&request)?;
+        // Its answer is not remembered in Redis: what becomes of the reservation is told by events, not by calls.
+        let call = Call::with_key(&scope.merchant_id, "ReserveVoucherUses", &request.refund_id, &request);
+        let reservation = self.orders.reserve_uses(scope, call.guard()).await?;
+        let reservation = Some(convert::reservation(reservation));
+        Ok(Response::new(ReserveVoucherUsesResponse { reservation }))
+    }
+
+    async fn release_voucher_uses(
+        &self,
+        request: Request<ReleaseVoucherUsesRequest>,
+    ) -> Result<Response<ReleaseVoucherUsesResponse>, Status> {
+        let (merchant_id, order_id, refund_id) = parse::release_voucher_uses(&request.into_inner())?;
+        let reservation = self.orders.release_uses(merchant_id, order_id, refund_id).await?;
+        let reservation = Some(convert::reservation(reservation));
+        Ok(Response::new(ReleaseVoucherUsesResponse { reservation }))
     }
 }

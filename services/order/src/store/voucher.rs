@@ -19,6 +19,7 @@ struct VoucherRow {
     code: String,
     uses: i32,
     redeemed: i32,
+    reserved: i32,
     voided: i32,
     issue_time: jiff_sqlx::Timestamp,
 }
@@ -29,7 +30,7 @@ macro_rules! rows {
         sqlx::query_as!(
             VoucherRow,
             $before
-                + " merchant_id, voucher_id, order_id, line_id, code, uses, redeemed, voided, issue_time "
+                + " merchant_id, voucher_id, order_id, line_id, code, uses, redeemed, reserved, voided, issue_time "
                 + $after,
             $($arguments)*
         )
@@ -49,6 +50,7 @@ impl TryFrom<VoucherRow> for Voucher {
                 .map_err(|e| inconsistent("voucher", "code", id, e.to_string()))?,
             uses: count("voucher", "uses", id, row.uses)?,
             redeemed: count("voucher", "redeemed", id, row.redeemed)?,
+            reserved: count("voucher", "reserved", id, row.reserved)?,
             voided: count("voucher", "voided", id, row.voided)?,
             issue_time: row.issue_time.to_jiff(),
         })
@@ -127,7 +129,7 @@ pub(crate) async fn redeem(
 ) -> Result<Option<Voucher>, sqlx::Error> {
     rows!(
         "update voucher set redeemed = redeemed + $3
-         where merchant_id = $1 and code = $2 and redeemed + voided + $3 <= uses returning",
+         where merchant_id = $1 and code = $2 and redeemed + reserved + voided + $3 <= uses returning",
         "",
         merchant_id.uuid(),
         code.compact(),
@@ -151,8 +153,8 @@ pub(crate) async fn insert_redemption(
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into redemption (merchant_id, redemption_id, voucher_id, count, terminal, operator, redeemed_after,
-                                 voided_after, redeem_time, idempotency_key, fingerprint)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                                 reserved_after, voided_after, redeem_time, idempotency_key, fingerprint)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict (merchant_id, idempotency_key) do nothing",
         merchant_id.uuid(),
         made.id.uuid(),
@@ -161,6 +163,7 @@ pub(crate) async fn insert_redemption(
         new.terminal,
         new.operator,
         made.voucher.redeemed.cast_signed(),
+        made.voucher.reserved.cast_signed(),
         made.voucher.voided.cast_signed(),
         now.to_sqlx() as _,
         key.key,
@@ -179,7 +182,7 @@ pub(crate) async fn redemption_by_key(
     key: &str,
 ) -> Result<Option<(Redemption, Vec<u8>)>, sqlx::Error> {
     let row = sqlx::query!(
-        "select r.redemption_id, r.redeemed_after, r.voided_after, r.fingerprint,
+        "select r.redemption_id, r.redeemed_after, r.reserved_after, r.voided_after, r.fingerprint,
                 v.merchant_id, v.voucher_id, v.order_id, v.line_id, v.code, v.uses, v.issue_time
          from redemption r join voucher v using (merchant_id, voucher_id)
          where r.merchant_id = $1 and r.idempotency_key = $2",
@@ -197,6 +200,7 @@ pub(crate) async fn redemption_by_key(
         code: row.code,
         uses: row.uses,
         redeemed: row.redeemed_after,
+        reserved: row.reserved_after,
         voided: row.voided_after,
         issue_time: row.issue_time,
     };
@@ -223,21 +227,26 @@ pub(crate) async fn lock_of_orders(
     rows.into_iter().map(|row| Ok((MerchantId::from_uuid(row.merchant_id), row.try_into()?))).collect()
 }
 
-/// Writes the voided uses of vouchers that are locked.
-#[tracing::instrument(name = "db.voucher.void", skip_all)]
-pub(crate) async fn void(
+/// Writes what is set aside and what was taken back of vouchers that are locked.
+#[tracing::instrument(name = "db.voucher.write_uses", skip_all)]
+pub(crate) async fn write_uses(
     conn: &mut PgConnection,
     vouchers: &[(MerchantId, Voucher)],
 ) -> Result<(), sqlx::Error> {
+    if vouchers.is_empty() {
+        return Ok(());
+    }
     let merchants: Vec<Uuid> = vouchers.iter().map(|(m, _)| m.uuid()).collect();
     let ids: Vec<Uuid> = vouchers.iter().map(|(_, v)| v.id.uuid()).collect();
+    let reserved: Vec<i32> = vouchers.iter().map(|(_, v)| v.reserved.cast_signed()).collect();
     let voided: Vec<i32> = vouchers.iter().map(|(_, v)| v.voided.cast_signed()).collect();
     let updated = sqlx::query!(
-        "update voucher v set voided = n.voided
-         from unnest($1::uuid[], $2::uuid[], $3::int[]) as n (merchant_id, voucher_id, voided)
-         where v.merchant_id = n.merchant_id and v.voucher_id = n.voucher_id and v.voided < n.voided",
+        "update voucher v set reserved = n.reserved, voided = n.voided
+         from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) as n (merchant_id, voucher_id, reserved, voided)
+         where v.merchant_id = n.merchant_id and v.voucher_id = n.voucher_id and v.voided <= n.voided",
         &merchants,
         &ids,
+        &reserved,
         &voided,
     )
     .execute(conn)

@@ -5,11 +5,11 @@ use sqlx::PgConnection;
 use tael_eventlog::ApplyError;
 use tael_fault::crash_point;
 use tael_idempotency::IdempotencyKey;
-use tael_ids::{MerchantId, OrderId, RedemptionId, VoucherId};
+use tael_ids::{MerchantId, OrderId, RedemptionId, RefundId, VoucherId};
 
 use super::{Failure, Orders, check_key, from_failures};
 use crate::domain::code::{NoRandomness, VoucherCode};
-use crate::domain::voucher::{NewRedemption, Redemption, Voucher};
+use crate::domain::voucher::{NewRedemption, Redemption, ReservedUses, Voucher};
 use crate::store::locked_order::VoucherLine;
 use crate::{events, store};
 
@@ -20,6 +20,14 @@ pub(crate) enum VoucherError {
     NotFound,
     #[error("the voucher has {uses_left} uses left")]
     UsedUp { voucher_id: VoucherId, uses_left: u32 },
+    #[error("the merchant has no order {0}")]
+    OrderNotFound(OrderId),
+    #[error("order {order_id} is {state}")]
+    OrderState { order_id: OrderId, state: &'static str },
+    #[error("{} of the units to be refunded were used", uses.used)]
+    Used { order_id: OrderId, refund_id: RefundId, uses: ReservedUses },
+    #[error("what was set aside for refund {refund_id} is {state}")]
+    Reservation { refund_id: RefundId, state: &'static str },
     #[error(transparent)]
     Failure(#[from] Failure),
 }
@@ -137,6 +145,7 @@ fn new_voucher(line: VoucherLine, now: Timestamp) -> Result<Voucher, NoRandomnes
         code: VoucherCode::generate()?,
         uses: line.quantity,
         redeemed: 0,
+        reserved: 0,
         voided: 0,
         issue_time: now,
     })

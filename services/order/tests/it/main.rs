@@ -17,3 +17,4 @@ mod reversed;
 mod unapplied_payment;
 mod unapplied_refund;
 mod voucher;
+mod voucher_reservation;

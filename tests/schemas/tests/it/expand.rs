@@ -7,7 +7,7 @@ use crate::catalogue::Catalogue;
 use crate::{migrate_to, services};
 
 /// What a migration demands anew of tables that were there before, each with why the build before fulfils it.
-const JUDGED: [(&str, i64, &[&str]); 3] = [
+const JUDGED: [(&str, i64, &[&str]); 4] = [
     (
         "order",
         2,
@@ -24,6 +24,19 @@ const JUDGED: [(&str, i64, &[&str]); 3] = [
             // Of rows that only a build of this level makes.
             "held_payment.btree (merchant_id, order_id) WHERE (state = 'accepted'::text)",
             "held_payment.btree (merchant_id, refund_id) WHERE (refund_id IS NOT NULL)",
+        ],
+    ),
+    (
+        "order",
+        3,
+        &[
+            // Only on columns that are new, whose defaults fulfil them. A build before that would redeem or take back what
+            // a build of this level has set aside must not.
+            "voucher.voucher_reserved_check",
+            "voucher.voucher_not_overused",
+            // Rows that no build removes.
+            "voucher_reservation.voucher_reservation_merchant_id_order_id_fkey",
+            "voucher_reservation_use.voucher_reservation_use_merchant_id_voucher_id_fkey",
         ],
     ),
     (

@@ -8,7 +8,9 @@ use tael_clock::Clock;
 use tael_config::Env;
 use tael_ids::MerchantId;
 use tael_proto::order::v1::unapplied_payment_service_client::UnappliedPaymentServiceClient;
-use tael_proto::order::v1::{ListUnappliedPaymentsRequest, UnappliedPaymentState, UnappliedReason};
+use tael_proto::order::v1::{
+    ListUnappliedPaymentsRequest, UnappliedPayment, UnappliedPaymentState, UnappliedReason,
+};
 use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
 use tael_proto::settlement::v1::{AccountKind, CheckLedgerRequest, ListAccountsRequest};
 use tael_runtime::Service;
@@ -95,7 +97,7 @@ async fn order_tells_why_money_is_held_that_the_build_before_holds() {
         ListUnappliedPaymentsRequest { merchant_id: merchant(), ..ListUnappliedPaymentsRequest::default() };
     let held = client.list_unapplied_payments(request).await.unwrap().into_inner().unapplied_payments;
     assert!(held.iter().all(|held| held.state() == UnappliedPaymentState::Held));
-    let reasons: Vec<_> = held.iter().map(|held| held.reason()).collect();
+    let reasons: Vec<_> = held.iter().map(UnappliedPayment::reason).collect();
     // Newest payment first.
     let (amount, closed, paid) =
         (UnappliedReason::Amount, UnappliedReason::ClosedOrder, UnappliedReason::AlreadyPaid);
