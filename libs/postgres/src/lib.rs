@@ -32,7 +32,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// And it holds no connection to a server that takes no writes, as a standby doesn't: after a failover the database's name
 /// may lead to the old primary for a while, and who connected then would be refused again and again. Connections are
-/// looked at when they are made, and when they rested. Those in use need not be: PostgreSQL ends them when it is demoted.
+/// looked at when they are made, when they rested, and whenever they are given back: a server may turn the sessions of busy
+/// clients read-only, which would never rest. So a session that was refused (SQLSTATE 25006), or that its server ended
+/// (57P01 to 57P05, 08xxx), is used no second time.
 ///
 /// A statement whose connection falls silent while it runs ends when its future is dropped. A call's deadline does that;
 /// a worker must set an end itself, as with [`within`].
@@ -62,7 +64,7 @@ pub fn connect(url: &SecretString, application: &str, max_connections: u32) -> R
             })
         })
         // The pool asks here as well, but without an end: it must not meet a connection that is silent.
-        .after_release(|conn, _| Box::pin(answers(conn)))
+        .after_release(|conn, _| Box::pin(takes_writes(conn)))
         .connect_lazy_with(options))
 }
 
@@ -79,15 +81,8 @@ pub async fn within<T, E: From<sqlx::Error>>(
         .unwrap_or_else(|_elapsed| Err(sqlx::Error::Io(ErrorKind::TimedOut.into()).into()))
 }
 
-/// Says whether a connection's server answers. An error closes the connection without a farewell, which could hang.
-async fn answers(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    match tokio::time::timeout(PING_TIMEOUT, conn.ping()).await {
-        Ok(answer) => answer.map(|()| true),
-        Err(_elapsed) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
-    }
-}
-
-/// Says whether a connection's server answers and takes writes.
+/// Says whether a connection's server answers and takes writes. An error closes the connection without a farewell, which
+/// could hang.
 async fn takes_writes(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let asking = sqlx::raw_sql("show transaction_read_only").fetch_one(conn);
     match tokio::time::timeout(PING_TIMEOUT, asking).await {

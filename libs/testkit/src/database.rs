@@ -1,13 +1,15 @@
 //! A database per test.
 
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use secrecy::SecretString;
+use sqlx::PgPool;
+use tael_postgres::Schema;
+use tael_runtime::Service;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{Link, TestRole};
+use crate::{Link, TestRole, template};
 
-/// An empty database of a test's own, dropped with the value.
+/// A database of a test's own, dropped with the value.
 #[derive(Debug)]
 pub struct TestDatabase {
     server: Url,
@@ -15,16 +17,33 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Creates it on the server of `TAEL_DATABASE_URL`.
+    /// Creates an empty one on the server of `TAEL_DATABASE_URL`.
     pub async fn create() -> Self {
+        let database = Self::named();
+        tael_postgres::create_database(&database.url()).await.expect("a test may create databases");
+        database
+    }
+
+    /// Creates one with the tables of a service, which finds nothing left to migrate.
+    pub async fn of<S: Service>() -> Self {
+        Self::migrated(S::SCHEMAS).await
+    }
+
+    /// Creates one with these schemas. They are migrated once on the server, into a template that all tests copy, those of
+    /// other processes as well; it takes no longer than to create an empty database.
+    pub async fn migrated(schemas: &[Schema]) -> Self {
+        let database = Self::named();
+        template::copy(&database.server, &database.name, schemas).await;
+        database
+    }
+
+    fn named() -> Self {
         crate::logs();
         let server: Url = std::env::var("TAEL_DATABASE_URL")
             .expect("TAEL_DATABASE_URL is set, as `make test` does")
             .parse()
             .expect("TAEL_DATABASE_URL is a URL");
-        let database = Self { server, name: format!("tael_test_{}", Uuid::new_v4().simple()) };
-        tael_postgres::create_database(&database.url()).await.expect("a test may create databases");
-        database
+        Self { server, name: format!("tael_test_{}", Uuid::new_v4().simple()) }
     }
 
     /// Returns the database's address.
@@ -64,21 +83,7 @@ impl Drop for TestDatabase {
         let (url, name) = (SecretString::from(self.server.as_str()), self.name.clone());
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let mut conn =
-                    PgConnection::connect(url.expose_secret()).await.map_err(std::io::Error::other)?;
-                // Its rights in the database go with the database, and the role can follow.
-                for sql in [
-                    format!("drop database if exists \"{name}\" with (force)"),
-                    format!("drop role if exists \"{name}_service\""),
-                ] {
-                    sqlx::query(AssertSqlSafe(sql))
-                        .execute(&mut conn)
-                        .await
-                        .map_err(std::io::Error::other)?;
-                }
-                Ok::<_, std::io::Error>(())
-            })
+            runtime.block_on(template::drop_with_role(&url, &name)).map_err(std::io::Error::other)
         });
         if !matches!(dropping.join(), Ok(Ok(()))) {
             eprintln!("the test database {} was not dropped", self.name);

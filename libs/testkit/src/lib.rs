@@ -1,19 +1,23 @@
-//! Test kit: real databases, running services, scripted logs, awaited conditions. For tests only.
+//! Test kit: real databases, running services, scripted peers, awaited conditions. For tests only.
 //!
 //! `TAEL_DATABASE_URL` and `TAEL_REDIS_URL` must point to servers that may be written to; `make test` starts private
-//! ones. Every test has its own database, dropped when the test ends. A test that does harm to Redis starts one of its
-//! own: [`RedisServer`], for which `redis-server` must be installed.
+//! ones. Every test has its own database, dropped when the test ends; one with a service's tables is a copy of a template,
+//! which is migrated once for the server and remains there ([`TestDatabase::of`]). A test that does harm to a whole
+//! server starts one of its own: [`PostgresServer`], [`RedisServer`], for which they must be installed.
 
 mod authority;
 mod crash_points;
 mod database;
 mod link;
 mod log;
+mod postgres;
 mod redis;
 mod role;
+mod scripted;
 mod sentinel;
 mod service;
 mod spans;
+mod template;
 
 use std::future::Future;
 use std::time::Duration;
@@ -23,8 +27,10 @@ pub use crash_points::assert_crash_points;
 pub use database::TestDatabase;
 pub use link::Link;
 pub use log::ScriptedLog;
+pub use postgres::PostgresServer;
 pub use redis::RedisServer;
 pub use role::TestRole;
+pub use scripted::{Answer, Recorded, ScriptedServer};
 use secrecy::SecretString;
 pub use sentinel::RedisSentinels;
 pub use service::{Running, run};

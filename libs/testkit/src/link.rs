@@ -1,8 +1,8 @@
 //! A connection that can fail.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -13,7 +13,8 @@ use tokio::task::{JoinHandle, JoinSet};
 #[derive(Debug)]
 pub struct Link {
     addr: SocketAddr,
-    server: SocketAddr,
+    /// Where new connections lead.
+    server: Arc<Mutex<SocketAddr>>,
     /// How often the link was frozen: a connection that was made before the last time is silent.
     freezes: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
@@ -24,8 +25,8 @@ impl Link {
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let addr = listener.local_addr().expect("a bound socket has an address");
-        let freezes = Arc::new(AtomicUsize::new(0));
-        let accepting = tokio::spawn(accept(listener, server, freezes.clone()));
+        let (freezes, server) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(server)));
+        let accepting = tokio::spawn(accept(listener, server.clone(), freezes.clone()));
         Self { addr, server, freezes, accepting }
     }
 
@@ -40,6 +41,11 @@ impl Link {
         self.freezes.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Lets new connections lead to another server, as a name does after a failover; those there are stay as they are.
+    pub fn turn_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
     /// Breaks all connections, and refuses new ones.
     pub async fn cut(&mut self) {
         self.accepting.abort();
@@ -49,7 +55,7 @@ impl Link {
     /// Takes new connections again after [`Link::cut`].
     pub async fn restore(&mut self) {
         let listener = TcpListener::bind(self.addr).await.expect("the port is still this link's");
-        self.accepting = tokio::spawn(accept(listener, self.server, self.freezes.clone()));
+        self.accepting = tokio::spawn(accept(listener, self.server.clone(), self.freezes.clone()));
     }
 }
 
@@ -59,11 +65,12 @@ impl Drop for Link {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, freezes: Arc<AtomicUsize>) {
+async fn accept(listener: TcpListener, server: Arc<Mutex<SocketAddr>>, freezes: Arc<AtomicUsize>) {
     // Dropped with this task, and all connections with it.
     let mut connections = JoinSet::new();
     while let Ok((caller, _)) = listener.accept().await {
-        let Ok(server) = TcpStream::connect(server).await else { continue };
+        let addr = *server.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(server) = TcpStream::connect(addr).await else { continue };
         // Either end may wait for the other's last word.
         drop((caller.set_nodelay(true), server.set_nodelay(true)));
         let ((from_caller, to_caller), (from_server, to_server)) = (caller.into_split(), server.into_split());
