@@ -1,27 +1,24 @@
 //! PostgreSQL plumbing: pools with bounds, databases and migrations at start, and what an error means to a caller.
 
 mod schema;
+mod writable;
 
 use std::future::Future;
 use std::io::ErrorKind;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use schema::{GrantError, Schema, SchemaError, check, grant, migrate};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tonic::Status;
+use writable::{Looks, READ_ONLY};
 
 /// How long a call waits at most for a connection: less than any caller's deadline, so that the caller is told and can
 /// come back. While the database is down, it is tried again at least five times in this time.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection that has rested this long is asked whether it still lives before it is used; the others are busy, and
-/// were asked when they were given back.
-const REST: Duration = Duration::from_millis(250);
-const READ_ONLY: &str = "the server takes no writes, as a standby does not";
-/// Who does not answer within this time is gone, or as good as gone.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes a pool that connects when it is first used.
 ///
@@ -32,9 +29,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// And it holds no connection to a server that takes no writes, as a standby doesn't: after a failover the database's name
 /// may lead to the old primary for a while, and who connected then would be refused again and again. Connections are
-/// looked at when they are made, when they rested, and whenever they are given back: a server may turn the sessions of busy
-/// clients read-only, which would never rest. So a session that was refused (SQLSTATE 25006), or that its server ended
-/// (57P01 to 57P05, 08xxx), is used no second time.
+/// looked at when they are made and when they rested; of those that are busy one is looked at every 10 ms, and once one was
+/// refused (SQLSTATE 25006) all are, so that a server that turns read-only is left at once. A session that its server
+/// ended (57P01 to 57P05, 08xxx) is found out when it is given back.
 ///
 /// A statement whose connection falls silent while it runs ends when its future is dropped. A call's deadline does that;
 /// a worker must set an end itself, as with [`within`].
@@ -49,22 +46,37 @@ pub fn connect(url: &SecretString, application: &str, max_connections: u32) -> R
         ("tcp_keepalives_interval", "5"),
         ("tcp_keepalives_count", "4"),
     ]);
+    let looks = Arc::new(Looks::new());
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // In its place, the same with an end, and only for those that rested.
         .test_before_acquire(false)
-        .before_acquire(|conn, meta| {
-            Box::pin(async move { if meta.idle_for < REST { Ok(true) } else { takes_writes(conn).await } })
+        .before_acquire({
+            let looks = looks.clone();
+            move |conn, meta| {
+                let looks = looks.clone();
+                Box::pin(async move { looks.before_use(conn, meta.idle_for).await })
+            }
         })
         // Who is refused here tries again as long as there is time.
-        .after_connect(|conn, _| {
-            Box::pin(async move {
-                if takes_writes(conn).await? { Ok(()) } else { Err(sqlx::Error::Protocol(READ_ONLY.into())) }
-            })
+        .after_connect({
+            let looks = looks.clone();
+            move |conn, _| {
+                let looks = looks.clone();
+                Box::pin(async move {
+                    if looks.look(conn).await? {
+                        Ok(())
+                    } else {
+                        Err(sqlx::Error::Protocol(READ_ONLY.into()))
+                    }
+                })
+            }
         })
-        // The pool asks here as well, but without an end: it must not meet a connection that is silent.
-        .after_release(|conn, _| Box::pin(takes_writes(conn)))
+        .after_release(move |conn, _| {
+            let looks = looks.clone();
+            Box::pin(async move { looks.after_use(conn).await })
+        })
         .connect_lazy_with(options))
 }
 
@@ -79,16 +91,6 @@ pub async fn within<T, E: From<sqlx::Error>>(
     tokio::time::timeout(limit, work)
         .await
         .unwrap_or_else(|_elapsed| Err(sqlx::Error::Io(ErrorKind::TimedOut.into()).into()))
-}
-
-/// Says whether a connection's server answers and takes writes. An error closes the connection without a farewell, which
-/// could hang.
-async fn takes_writes(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let asking = sqlx::raw_sql("show transaction_read_only").fetch_one(conn);
-    match tokio::time::timeout(PING_TIMEOUT, asking).await {
-        Ok(answer) => Ok(answer?.try_get::<String, _>(0)? == "off"),
-        Err(_elapsed) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
-    }
 }
 
 /// Creates the database that `url` names unless it exists. Safe when several processes do it at once.
