@@ -25,7 +25,7 @@ pub(crate) async fn start() -> Fixture {
 }
 
 pub(crate) async fn start_with_redis(redis_url: secrecy::SecretString) -> Fixture {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::of::<App>().await;
     let base = ServiceConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         database_url: database.url(),

@@ -50,14 +50,14 @@ impl Fixture {
     /// Starts with another Redis and other settings. By default everything is allowed and an endpoint has
     /// 5 s for its answer.
     pub(crate) async fn with(redis_url: SecretString, change: impl FnOnce(&mut Config)) -> Self {
-        let database = TestDatabase::create().await;
+        let database = TestDatabase::of::<App>().await;
         let url = database.url();
         Self::build(database, url, redis_url, change).await
     }
 
     /// Starts with a link before the database.
     pub(crate) async fn over_a_link() -> (Self, Link) {
-        let database = TestDatabase::create().await;
+        let database = TestDatabase::of::<App>().await;
         let (link, url) = database.link().await;
         (Self::build(database, url, redis_url(), |_| {}).await, link)
     }
@@ -68,7 +68,8 @@ impl Fixture {
         redis_url: SecretString,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let logs: [FakeLog; 4] = Default::default();
+        let logs =
+            [FakeLog::start().await, FakeLog::start().await, FakeLog::start().await, FakeLog::start().await];
         let webhooks = Webhooks {
             timeout: Duration::from_secs(5),
             retry_speed: NonZeroU32::MIN,
@@ -87,10 +88,10 @@ impl Fixture {
                 tls: None,
                 max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,
             },
-            order_url: logs[0].start(),
-            payment_url: logs[1].start(),
-            refund_url: logs[2].start(),
-            settlement_url: logs[3].start(),
+            order_url: logs[0].url(),
+            payment_url: logs[1].url(),
+            refund_url: logs[2].url(),
+            settlement_url: logs[3].url(),
             keyring: Arc::new(Keyring::generate()),
             egress: Policy::development(),
             webhooks,

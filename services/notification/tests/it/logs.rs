@@ -3,23 +3,22 @@
 use tael_ids::MerchantId;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Event, Payload};
-use tael_testkit::ScriptedLog;
-use tonic::transport::server::TcpIncoming;
+use tael_testkit::ScriptedServer;
 
 /// When the events of the tests occurred: 2026-03-01T08:00:00Z.
 pub(crate) const OCCURRED: i64 = 1_772_352_000;
 
 /// One service's log.
-#[derive(Clone, Default)]
-pub(crate) struct FakeLog(ScriptedLog);
+#[derive(Clone)]
+pub(crate) struct FakeLog(ScriptedServer);
 
 impl FakeLog {
-    pub(crate) fn start(&self) -> String {
-        let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let url = format!("http://{}", incoming.local_addr().unwrap());
-        let server = tonic::transport::Server::builder().add_service(self.0.server());
-        tokio::spawn(server.serve_with_incoming(incoming));
-        url
+    pub(crate) async fn start() -> Self {
+        Self(ScriptedServer::start().await)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.0.url()
     }
 
     /// Appends an event and returns its id.
@@ -36,11 +35,11 @@ impl FakeLog {
             payload: Some(Payload { kind: Some(kind) }),
             ..Event::default()
         };
-        self.0.append(event).event_id
+        self.0.log().append(event).event_id
     }
 
     /// Waits until the service has applied everything that was appended.
     pub(crate) async fn consumed(&self) {
-        self.0.consumed().await;
+        self.0.log().consumed().await;
     }
 }

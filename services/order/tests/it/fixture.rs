@@ -52,14 +52,14 @@ impl Fixture {
     }
 
     pub(crate) async fn with_redis(redis_url: SecretString) -> Self {
-        let database = TestDatabase::create().await;
+        let database = TestDatabase::of::<App>().await;
         let url = database.url();
         Self::with(database, url, redis_url).await
     }
 
     /// Starts with a link before the database.
     pub(crate) async fn over_a_link() -> (Self, Link) {
-        let database = TestDatabase::create().await;
+        let database = TestDatabase::of::<App>().await;
         let (link, url) = database.link().await;
         (Self::with(database, url, tael_testkit::redis_url()).await, link)
     }

@@ -121,7 +121,7 @@ impl Fixture {
         let register = RegisterApp::new(&APP_KEY.public);
         let app: AppView = control.register(&register).await.unwrap();
 
-        let database = TestDatabase::create().await;
+        let database = TestDatabase::of::<App>().await;
         let (orders, merchants) =
             (crate::peers::FakeOrders::default(), crate::peers::FakeMerchants::default());
         let relay = crate::peers::Relay::default();

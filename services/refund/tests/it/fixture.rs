@@ -69,7 +69,7 @@ impl Fixture {
     }
 
     async fn with(redis_url: SecretString, change: impl AsyncFnOnce(&mut Config)) -> Self {
-        let database = TestDatabase::create().await;
+        let database = TestDatabase::of::<App>().await;
         let orders = FakeOrders::default();
         let payments = FakePayments::new(Answer::Succeeded);
         let clock = Clock::manual(PAID.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_hours(24));

@@ -54,7 +54,7 @@ pub(crate) async fn start() -> Fixture {
 }
 
 pub(crate) async fn start_with_redis(redis_url: SecretString) -> Fixture {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::of::<App>().await;
     let (payment, merchants) = (FakePayment::default(), FakeMerchants::default());
     let orders = ScriptedLog::default();
     let books = ScriptedFacts::default();
