@@ -103,6 +103,7 @@ id!(/** A settlement batch. */ BatchId, "bat");
 id!(/** A comparison of a channel's bill with the ledger. */ ReconciliationId, "rec");
 id!(/** A webhook endpoint. */ WebhookEndpointId, "whe");
 id!(/** A delivery of one event to one endpoint. */ DeliveryId, "dlv");
+id!(/** One try of a delivery. */ DeliveryAttemptId, "dla");
 id!(/** An event in a service's log. */ EventId, "evt");
 
 fn parse_digits(digits: &str) -> Result<Uuid, ParseIdError> {

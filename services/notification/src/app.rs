@@ -72,7 +72,7 @@ impl Service for App {
             ("settlement", peers.connect(&config.settlement_url)?),
         ];
         let egress = config.egress.clone();
-        let sender = Sender::new(egress.clone(), webhooks.timeout)?;
+        let sender = Sender::new(egress.clone(), webhooks.timeout, clock.clone())?;
         let bound = base.bind(identity, RPC_ACCESS, &clock).await?;
         Ok(Self { bound, pool, idempotency, keyring, clock, logs, sender, egress, webhooks: *webhooks })
     }
@@ -116,6 +116,7 @@ impl Service for App {
             schedule: Schedule { speed: webhooks.retry_speed },
             poll: webhooks.poll,
             timeout: webhooks.timeout,
+            traceparent: webhooks.traceparent,
         };
         tasks.spawn("worker", worker.run(shutdown));
         let result = tasks.join().await;

@@ -10,6 +10,7 @@ pub const RPC_ACCESS: RpcAccess = &[
         ("CreateWebhookEndpoint", &[Backend]),
         ("ListWebhookEndpoints", &[Backend, Operator]),
         ("DisableWebhookEndpoint", &[Backend, Operator]),
+        ("EnableWebhookEndpoint", &[Backend, Operator]),
     ]),
     ("tael.notification.v1.DeliveryService", &[
         ("GetDelivery", &[Backend, Operator]),

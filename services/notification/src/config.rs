@@ -38,6 +38,9 @@ pub struct Webhooks {
     /// `TAEL_WEBHOOK_RETRY_SPEED`: so many times faster than the specification recommends deliveries are tried again;
     /// 1 by default. For development.
     pub retry_speed: NonZeroU32,
+    /// `TAEL_WEBHOOK_TRACEPARENT`: merchants are sent the trace of the event as `traceparent`. Not by default: who we are inside
+    /// is nobody's business.
+    pub traceparent: bool,
     /// `TAEL_WEBHOOK_POLL`: how often to look for deliveries that are due and of which this process was not told;
     /// 1 s by default.
     pub poll: Duration,
@@ -56,6 +59,7 @@ impl Config {
         let webhooks = Webhooks {
             timeout: env.duration("TAEL_WEBHOOK_TIMEOUT", Duration::from_secs(10)),
             retry_speed: env.or("TAEL_WEBHOOK_RETRY_SPEED", NonZeroU32::MIN),
+            traceparent: env.flag("TAEL_WEBHOOK_TRACEPARENT", false),
             poll: env.duration("TAEL_WEBHOOK_POLL", Duration::from_secs(1)),
         };
         env.finish(|| {

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use tael_clock::Clock;
 use tael_egress::{Failure, Policy};
 use url::Url;
 
+use crate::domain::breaker::MAX_RETRY_AFTER;
 use crate::domain::delivery::AttemptResult;
 
 /// So much of an answer is read, so that its connection can be used again; more is cut off.
@@ -15,6 +19,7 @@ const MAX_ANSWER: usize = 4096;
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
     client: tael_egress::Client,
+    clock: Clock,
 }
 
 /// A request to be made.
@@ -28,24 +33,33 @@ pub(crate) struct Message {
     /// As `webhook-signature`.
     pub(crate) signature: String,
     pub(crate) body: String,
-    /// The event's trace, sent unless the current span is traced itself.
-    pub(crate) traceparent: String,
+    /// The event's trace, sent unless the current span is traced itself. None when merchants are not to be told of our traces.
+    pub(crate) traceparent: Option<String>,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) result: AttemptResult,
+    /// For how long the endpoint asks to be left alone, bounded.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Sender {
     /// Prepares to send to addresses that `egress` allows, giving an endpoint so much time for its answer.
-    pub(crate) fn new(egress: Policy, timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(egress: Policy, timeout: Duration, clock: Clock) -> Result<Self, reqwest::Error> {
         let settings = reqwest::Client::builder()
             .user_agent("Tael-Webhooks/1")
             .timeout(timeout)
             .pool_max_idle_per_host(4)
             .pool_idle_timeout(Duration::from_secs(30));
-        Ok(Self { client: tael_egress::Client::new(egress, settings)? })
+        Ok(Self { client: tael_egress::Client::new(egress, settings)?, clock })
     }
 
     /// Makes the request. Whatever goes wrong is a result.
-    pub(crate) async fn send(&self, message: Message) -> AttemptResult {
-        let unanswered = |reason: &str| AttemptResult::Unanswered(reason.to_owned());
+    pub(crate) async fn send(&self, message: Message) -> Answer {
+        let unanswered =
+            |reason: &str| Answer { result: AttemptResult::Unanswered(reason.to_owned()), retry_after: None };
         let Ok(url) = Url::parse(&message.url) else { return unanswered("not a URL") };
         // What is allowed may have changed since the URL was accepted.
         let Ok(request) = self.client.request(Method::POST, url) else {
@@ -55,6 +69,7 @@ impl Sender {
         match request.headers(headers).body(message.body).send().await {
             Ok(mut answer) => {
                 let status = answer.status().as_u16();
+                let retry_after = retry_after(answer.headers(), self.clock.now());
                 let mut read = 0;
                 while read < MAX_ANSWER {
                     match answer.chunk().await {
@@ -63,7 +78,7 @@ impl Sender {
                         Ok(None) | Err(_) => break,
                     }
                 }
-                AttemptResult::Answered(status)
+                Answer { result: AttemptResult::Answered(status), retry_after }
             }
             Err(error) => unanswered(Failure::of(&error).as_str()),
         }
@@ -76,11 +91,28 @@ fn headers(message: &Message) -> Option<HeaderMap> {
     headers.insert(HeaderName::from_static("webhook-id"), message.id.parse().ok()?);
     headers.insert(HeaderName::from_static("webhook-timestamp"), HeaderValue::from(message.timestamp));
     headers.insert(HeaderName::from_static("webhook-signature"), message.signature.parse().ok()?);
-    tael_telemetry::inject(&mut headers);
-    if !headers.contains_key("traceparent") && !message.traceparent.is_empty() {
-        headers.insert(HeaderName::from_static("traceparent"), message.traceparent.parse().ok()?);
+    if let Some(traceparent) = &message.traceparent {
+        tael_telemetry::inject(&mut headers);
+        if !headers.contains_key("traceparent") && !traceparent.is_empty() {
+            headers.insert(HeaderName::from_static("traceparent"), traceparent.parse().ok()?);
+        }
     }
     Some(headers)
+}
+
+/// Reads `Retry-After` (RFC 9110, section 10.2.3): seconds such as "120", or a date such as "Sun, 06 Nov 1994 08:49:37 GMT". At
+/// most what an endpoint may ask for; none when it is absent or neither.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let asked = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => MAX_RETRY_AFTER,
+        Err(_) => {
+            let time = rfc2822::parse(text).ok()?.timestamp();
+            Duration::try_from(time.duration_since(now)).unwrap_or_default()
+        }
+    };
+    Some(asked.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -94,7 +126,7 @@ mod tests {
             timestamp: 0,
             signature: "v1,".to_owned(),
             body: "{}".to_owned(),
-            traceparent: String::new(),
+            traceparent: None,
         }
     }
 
@@ -103,7 +135,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let strict = Policy::strict().with_ports(&[443, port]);
-        let sender = Sender::new(strict, Duration::from_secs(5)).unwrap();
+        let sender = Sender::new(strict, Duration::from_secs(5), Clock::system()).unwrap();
         for url in [
             format!("https://127.0.0.1:{port}/"),
             format!("http://127.0.0.1:{port}/"),
@@ -115,9 +147,36 @@ mod tests {
             "https://169.254.169.254/".to_owned(),
             "https://8.8.8.8:22/".to_owned(),
         ] {
-            let result = sender.send(message(&url)).await;
+            let result = sender.send(message(&url)).await.result;
             assert_eq!(result, AttemptResult::Unanswered("no public address".to_owned()), "{url}");
         }
         assert!(tokio::time::timeout(Duration::ZERO, listener.accept()).await.is_err());
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_within_bounds() {
+        let now: Timestamp = "1994-11-06T08:49:00Z".parse().unwrap();
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers, now)
+        };
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            (" 7 ", Some(7)),
+            ("86400", Some(3600)),
+            ("99999999999999999999999", Some(3600)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("Mon, 07 Nov 1994 08:49:37 GMT", Some(3600)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(read(text), seconds.map(Duration::from_secs), "{text:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

@@ -81,15 +81,22 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Says what follows from the result of a delivery's try, of which there were `tries` with this one.
-    pub(crate) fn next(self, result: &AttemptResult, tries: u32, id: DeliveryId) -> Next {
+    /// Says what follows from the result of a delivery's try, of which there were `tries` with this one; not before the
+    /// endpoint wants to hear of it again.
+    pub(crate) fn next(
+        self,
+        result: &AttemptResult,
+        retry_after: Option<Duration>,
+        tries: u32,
+        id: DeliveryId,
+    ) -> Next {
         if let AttemptResult::Answered(200..=299) = result {
             return Next::Succeeded;
         }
         let index = usize::try_from(tries.saturating_sub(1)).unwrap_or(usize::MAX);
-        PAUSES
-            .get(index)
-            .map_or(Next::Failed, |pause| Next::RetryAfter(jitter(*pause / self.speed.get(), tries, id)))
+        let Some(pause) = PAUSES.get(index) else { return Next::Failed };
+        let pause = jitter(*pause / self.speed.get(), tries, id);
+        Next::RetryAfter(pause.max(retry_after.unwrap_or_default()))
     }
 }
 
@@ -111,7 +118,7 @@ mod tests {
     #[test]
     fn two_hundreds_arrive_and_nothing_else() {
         let id = DeliveryId::new();
-        let next = |result| RECOMMENDED.next(&result, 1, id);
+        let next = |result| RECOMMENDED.next(&result, None, 1, id);
         for status in [200, 204, 299] {
             assert_eq!(next(AttemptResult::Answered(status)), Next::Succeeded);
         }
@@ -126,18 +133,21 @@ mod tests {
         let id = DeliveryId::from_uuid(Uuid::nil());
         let failed = AttemptResult::Answered(500);
         for (tries, pause) in (1..).zip(PAUSES) {
-            assert_eq!(RECOMMENDED.next(&failed, tries, id), Next::RetryAfter(pause));
+            assert_eq!(RECOMMENDED.next(&failed, None, tries, id), Next::RetryAfter(pause));
         }
-        assert_eq!(RECOMMENDED.next(&failed, 10, id), Next::Failed);
-        assert_eq!(RECOMMENDED.next(&failed, u32::MAX, id), Next::Failed);
+        assert_eq!(RECOMMENDED.next(&failed, None, 10, id), Next::Failed);
+        assert_eq!(RECOMMENDED.next(&failed, None, u32::MAX, id), Next::Failed);
     }
 
     #[test]
     fn pauses_are_spread_and_can_be_shortened() {
         let latest = DeliveryId::from_uuid(Uuid::max());
         let failed = AttemptResult::Answered(500);
-        assert_eq!(RECOMMENDED.next(&failed, 1, latest), Next::RetryAfter(Duration::from_secs(6)));
+        assert_eq!(RECOMMENDED.next(&failed, None, 1, latest), Next::RetryAfter(Duration::from_secs(6)));
+        let asked = |seconds| RECOMMENDED.next(&failed, Some(Duration::from_secs(seconds)), 1, latest);
+        assert_eq!(asked(60), Next::RetryAfter(Duration::from_mins(1)));
+        assert_eq!(asked(1), Next::RetryAfter(Duration::from_secs(6)));
         let fast = Schedule { speed: NonZeroU32::new(1000).unwrap() };
-        assert_eq!(fast.next(&failed, 2, latest), Next::RetryAfter(Duration::from_millis(360)));
+        assert_eq!(fast.next(&failed, None, 2, latest), Next::RetryAfter(Duration::from_millis(360)));
     }
 }

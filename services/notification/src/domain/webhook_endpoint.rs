@@ -1,4 +1,11 @@
 //! A webhook endpoint.
+//!
+//! ```text
+//!   active ◀────▶ paused          (see `breaker`)
+//!      │  ▲          │
+//!      ▼  │ enabled  ▼
+//!     disabled ◀─────┘            by request, or because it answered 410 Gone
+//! ```
 
 use jiff::Timestamp;
 use tael_ids::{MerchantId, WebhookEndpointId};
@@ -12,8 +19,42 @@ pub(crate) struct WebhookEndpoint {
     /// The event types wanted; none for all.
     pub(crate) event_types: Vec<String>,
     pub(crate) create_time: Timestamp,
-    /// When it was disabled; none while it is active.
-    pub(crate) disable_time: Option<Timestamp>,
+    pub(crate) state: State,
+    /// Attempts that failed since the last one that succeeded.
+    pub(crate) failures: u32,
+}
+
+/// Whether an endpoint is told of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Active,
+    /// It fails: nothing is sent before this time, and then one delivery at a time until one succeeds.
+    Paused {
+        end_time: Timestamp,
+    },
+    Disabled {
+        time: Timestamp,
+        reason: DisableReason,
+    },
+}
+
+/// Why an endpoint is disabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DisableReason {
+    /// A call asked for it.
+    Requested,
+    /// It answered 410.
+    Gone,
+}
+
+impl DisableReason {
+    /// As it is stored and told.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Gone => "gone",
+        }
+    }
 }
 
 /// Says whether an endpoint with this filter is told of an event type.

@@ -4,16 +4,34 @@ use tael_grpc::convert;
 use tael_proto::notification::v1 as wire;
 
 use crate::domain::delivery::{Attempt, AttemptResult, Delivery, State};
-use crate::domain::webhook_endpoint::WebhookEndpoint;
+use crate::domain::webhook_endpoint::{DisableReason, State as EndpointState, WebhookEndpoint};
 
 pub(super) fn webhook_endpoint(endpoint: WebhookEndpoint) -> wire::WebhookEndpoint {
+    let (state, disable_time, disable_reason, pause_end_time) = match endpoint.state {
+        EndpointState::Active => (wire::WebhookEndpointState::Active, None, None, None),
+        EndpointState::Paused { end_time } => {
+            (wire::WebhookEndpointState::Paused, None, None, Some(end_time))
+        }
+        EndpointState::Disabled { time, reason } => {
+            (wire::WebhookEndpointState::Disabled, Some(time), Some(reason), None)
+        }
+    };
     wire::WebhookEndpoint {
         webhook_endpoint_id: endpoint.id.to_string(),
         merchant_id: endpoint.merchant_id.to_string(),
         url: endpoint.url,
         event_types: endpoint.event_types,
         create_time: Some(convert::timestamp(endpoint.create_time)),
-        disable_time: endpoint.disable_time.map(convert::timestamp),
+        disable_time: disable_time.map(convert::timestamp),
+        state: state.into(),
+        disable_reason: match disable_reason {
+            None => wire::DisableReason::Unspecified,
+            Some(DisableReason::Requested) => wire::DisableReason::Requested,
+            Some(DisableReason::Gone) => wire::DisableReason::Gone,
+        }
+        .into(),
+        pause_end_time: pause_end_time.map(convert::timestamp),
+        failure_count: endpoint.failures,
     }
 }
 

@@ -6,10 +6,12 @@ use tael_idempotency::{Call, Idempotency};
 use tael_proto::notification::v1::webhook_endpoint_service_server::WebhookEndpointService;
 use tael_proto::notification::v1::{
     CreateWebhookEndpointRequest, CreateWebhookEndpointResponse, DisableWebhookEndpointRequest,
-    DisableWebhookEndpointResponse, ListWebhookEndpointsRequest, ListWebhookEndpointsResponse,
+    DisableWebhookEndpointResponse, EnableWebhookEndpointRequest, EnableWebhookEndpointResponse,
+    ListWebhookEndpointsRequest, ListWebhookEndpointsResponse,
 };
 use tonic::{Request, Response, Status};
 
+use crate::domain::webhook_endpoint::DisableReason;
 use crate::rpc::{convert, parse};
 use crate::usecase::Notifications;
 
@@ -62,10 +64,28 @@ impl WebhookEndpointService for WebhookEndpointRpc {
         let notifications = self.notifications.clone();
         self.idempotency
             .run(call, move |_| async move {
-                let endpoint = notifications.disable_endpoint(merchant_id, id).await?;
+                let endpoint =
+                    notifications.disable_endpoint(merchant_id, id, DisableReason::Requested).await?;
                 Ok(DisableWebhookEndpointResponse {
                     webhook_endpoint: Some(convert::webhook_endpoint(endpoint)),
                 })
+            })
+            .await
+    }
+
+    async fn enable_webhook_endpoint(
+        &self,
+        request: Request<EnableWebhookEndpointRequest>,
+    ) -> Result<Response<EnableWebhookEndpointResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, id) = parse::webhook_endpoint(&request.merchant_id, &request.webhook_endpoint_id)?;
+        let call = Call::new(&merchant_id, "EnableWebhookEndpoint", &metadata, &request)?;
+        let notifications = self.notifications.clone();
+        self.idempotency
+            .run(call, move |_| async move {
+                let endpoint = notifications.enable_endpoint(merchant_id, id).await?;
+                let webhook_endpoint = Some(convert::webhook_endpoint(endpoint));
+                Ok(EnableWebhookEndpointResponse { webhook_endpoint })
             })
             .await
     }

@@ -33,8 +33,13 @@ macro_rules! select_delivery {
     ($condition:tt, $($argument:expr),* $(,)?) => {
         sqlx::query_as!(
             DeliveryRow,
-            r#"select delivery_id, webhook_endpoint_id, event_id, event_type, body, state, next_attempt_time,
-                  create_time, a.times as "attempt_times!: Vec<jiff_sqlx::Timestamp>",
+            r#"select delivery_id, webhook_endpoint_id, event_id, event_type, body, state, create_time,
+                  -- A paused endpoint is sent nothing, whatever its deliveries' own schedules say.
+                  case when next_attempt_time is not null then greatest(next_attempt_time, (
+                      select pause_end_time from webhook_endpoint e
+                      where e.merchant_id = d.merchant_id and e.webhook_endpoint_id = d.webhook_endpoint_id
+                  )) end as next_attempt_time,
+                  a.times as "attempt_times!: Vec<jiff_sqlx::Timestamp>",
                   a.durations as "durations_ms!", a.statuses as "statuses!", a.errors as "errors!"
            from delivery d, lateral (
                select coalesce(array_agg(attempt_time order by number), '{}') as times,

@@ -38,9 +38,12 @@ pub(crate) async fn endpoints(pool: &PgPool, range: Range) -> Result<Vec<FactRow
 #[tracing::instrument(name = "db.fact.deliveries", skip_all)]
 pub(crate) async fn deliveries(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select merchant_id, delivery_id, webhook_endpoint_id, event_id, state, next_attempt_time
-         from delivery where (merchant_id, delivery_id) > ($1, $2) and merchant_id <= $3
-         order by merchant_id, delivery_id limit $4",
+        "select d.merchant_id, d.delivery_id, d.webhook_endpoint_id, d.event_id, d.state,
+                case when d.next_attempt_time is not null then greatest(d.next_attempt_time, e.pause_end_time)
+                end as next_attempt_time
+         from delivery d join webhook_endpoint e using (merchant_id, webhook_endpoint_id)
+         where (d.merchant_id, d.delivery_id) > ($1, $2) and d.merchant_id <= $3
+         order by d.merchant_id, d.delivery_id limit $4",
         range.after_merchant,
         range.after_id,
         range.last_merchant,

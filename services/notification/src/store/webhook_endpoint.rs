@@ -5,9 +5,10 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
 use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, WebhookEndpointId};
+use tael_postgres::InconsistentRow;
 use uuid::Uuid;
 
-use crate::domain::webhook_endpoint::WebhookEndpoint;
+use crate::domain::webhook_endpoint::{DisableReason, State, WebhookEndpoint};
 
 struct EndpointRow {
     merchant_id: Uuid,
@@ -16,6 +17,9 @@ struct EndpointRow {
     event_type: Vec<String>,
     create_time: jiff_sqlx::Timestamp,
     disable_time: Option<jiff_sqlx::Timestamp>,
+    disable_reason: Option<String>,
+    pause_end_time: Option<jiff_sqlx::Timestamp>,
+    failures: i32,
 }
 
 /// A statement that returns [`EndpointRow`]s: what stands before their columns, and what after.
@@ -24,23 +28,47 @@ macro_rules! query_endpoints {
         sqlx::query_as!(
             EndpointRow,
             $before
-                + " merchant_id, webhook_endpoint_id, url, event_type, create_time, disable_time "
+                + " merchant_id, webhook_endpoint_id, url, event_type, create_time, disable_time, disable_reason,
+                    pause_end_time, failures "
                 + $after,
             $($argument),*
         )
     };
 }
 
-impl From<EndpointRow> for WebhookEndpoint {
-    fn from(row: EndpointRow) -> Self {
-        Self {
-            id: WebhookEndpointId::from_uuid(row.webhook_endpoint_id),
+impl TryFrom<EndpointRow> for WebhookEndpoint {
+    type Error = InconsistentRow;
+
+    fn try_from(row: EndpointRow) -> Result<Self, InconsistentRow> {
+        let id = WebhookEndpointId::from_uuid(row.webhook_endpoint_id);
+        let state = match (row.disable_time, row.disable_reason.as_deref(), row.pause_end_time) {
+            (None, None, None) => State::Active,
+            (None, None, Some(end_time)) => State::Paused { end_time: end_time.to_jiff() },
+            // An older build, which knew no reason, disabled by request alone.
+            (Some(time), None | Some("requested"), _) => {
+                State::Disabled { time: time.to_jiff(), reason: DisableReason::Requested }
+            }
+            (Some(time), Some("gone"), _) => {
+                State::Disabled { time: time.to_jiff(), reason: DisableReason::Gone }
+            }
+            (time, reason, _) => {
+                return Err(InconsistentRow {
+                    table: "webhook_endpoint",
+                    column: "disable_reason",
+                    row: id.to_string(),
+                    problem: format!("{reason:?} with disable_time {time:?}"),
+                });
+            }
+        };
+        Ok(Self {
+            id,
             merchant_id: MerchantId::from_uuid(row.merchant_id),
             url: row.url,
             event_types: row.event_type,
             create_time: row.create_time.to_jiff(),
-            disable_time: row.disable_time.map(jiff_sqlx::Timestamp::to_jiff),
-        }
+            state,
+            failures: row.failures.unsigned_abs(),
+        })
     }
 }
 
@@ -105,7 +133,7 @@ pub(crate) async fn by_key(
     .fetch_one(pool)
     .await?;
     Ok(Some(Created {
-        endpoint: row.into(),
+        endpoint: row.try_into()?,
         sealed_secret: created.sealed_secret,
         fingerprint: created.fingerprint,
     }))
@@ -130,29 +158,32 @@ pub(crate) async fn list(
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(WebhookEndpoint::from).collect())
+    rows.into_iter().map(|row| Ok(row.try_into()?)).collect()
 }
 
-/// Disables an endpoint unless it is disabled, and returns it; none when there is no such endpoint. Its pending
-/// deliveries are no longer due.
+/// Disables an endpoint and returns it; none when there is no such endpoint, or it is disabled. Its pending deliveries are
+/// no longer due.
 #[tracing::instrument(name = "db.webhook_endpoint.disable", skip_all)]
 pub(crate) async fn disable(
     conn: &mut PgConnection,
     merchant_id: MerchantId,
     id: WebhookEndpointId,
+    reason: DisableReason,
     now: Timestamp,
 ) -> Result<Option<WebhookEndpoint>, sqlx::Error> {
     let row = query_endpoints!(
-        "update webhook_endpoint set disable_time = coalesce(disable_time, $3)
-         where merchant_id = $1 and webhook_endpoint_id = $2
+        "update webhook_endpoint set disable_time = $3, disable_reason = $4, pause_end_time = null, pauses = 0
+         where merchant_id = $1 and webhook_endpoint_id = $2 and disable_time is null
          returning",
         "",
         merchant_id.uuid(),
         id.uuid(),
         now.to_sqlx() as _,
+        reason.as_str(),
     )
     .fetch_optional(&mut *conn)
     .await?;
+    let Some(row) = row else { return Ok(None) };
     // A statement of its own: deliveries that were made while the row's lock was waited for are seen, too.
     sqlx::query!(
         "update delivery set next_attempt_time = null
@@ -162,7 +193,59 @@ pub(crate) async fn disable(
     )
     .execute(conn)
     .await?;
-    Ok(row.map(WebhookEndpoint::from))
+    Ok(Some(row.try_into()?))
+}
+
+/// Makes an endpoint active and returns it; none when there is no such endpoint, or it is active. Deliveries that waited for
+/// a disabled one are due.
+#[tracing::instrument(name = "db.webhook_endpoint.enable", skip_all)]
+pub(crate) async fn enable(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    id: WebhookEndpointId,
+    now: Timestamp,
+) -> Result<Option<WebhookEndpoint>, sqlx::Error> {
+    let row = query_endpoints!(
+        "update webhook_endpoint
+         set disable_time = null, disable_reason = null, failures = 0, pauses = 0, pause_end_time = null
+         where merchant_id = $1 and webhook_endpoint_id = $2
+               and (disable_time is not null or pause_end_time is not null)
+         returning",
+        "",
+        merchant_id.uuid(),
+        id.uuid(),
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    sqlx::query!(
+        "update delivery set next_attempt_time = $3
+         where merchant_id = $1 and webhook_endpoint_id = $2 and state = 'pending' and next_attempt_time is null",
+        merchant_id.uuid(),
+        id.uuid(),
+        now.to_sqlx() as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(Some(row.try_into()?))
+}
+
+/// Returns an endpoint.
+#[tracing::instrument(name = "db.webhook_endpoint.get", skip_all)]
+pub(crate) async fn get(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    id: WebhookEndpointId,
+) -> Result<Option<WebhookEndpoint>, sqlx::Error> {
+    let row = query_endpoints!(
+        "select",
+        "from webhook_endpoint where merchant_id = $1 and webhook_endpoint_id = $2",
+        merchant_id.uuid(),
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(WebhookEndpoint::try_from).transpose()?)
 }
 
 /// An active endpoint's name and filter.

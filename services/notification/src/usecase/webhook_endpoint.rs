@@ -1,6 +1,7 @@
-//! Registering and disabling webhook endpoints.
+//! Registering, disabling and enabling webhook endpoints.
 
 use secrecy::SecretString;
+use sqlx::PgConnection;
 use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, WebhookEndpointId};
 use tael_sealed::{Keyring, OpenError};
@@ -8,7 +9,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::domain::secret::{NoRandomness, SigningSecret};
-use crate::domain::webhook_endpoint::WebhookEndpoint;
+use crate::domain::webhook_endpoint::{DisableReason, State, WebhookEndpoint};
 use crate::store;
 use crate::usecase::Notifications;
 
@@ -53,7 +54,8 @@ impl Notifications {
             url: url.into(),
             event_types,
             create_time: self.clock.now(),
-            disable_time: None,
+            state: State::Active,
+            failures: 0,
         };
         let sealed = self.keyring.seal(secret.bytes(), &sealing_context(endpoint.id));
         if store::webhook_endpoint::insert(&self.pool, &endpoint, &sealed, &key).await? {
@@ -84,13 +86,44 @@ impl Notifications {
         &self,
         merchant_id: MerchantId,
         id: WebhookEndpointId,
+        reason: DisableReason,
     ) -> Result<WebhookEndpoint> {
         let mut tx = self.pool.begin().await?;
-        let endpoint = store::webhook_endpoint::disable(&mut tx, merchant_id, id, self.clock.now())
-            .await?
-            .ok_or(WebhookEndpointError::NotFound(id))?;
+        let now = self.clock.now();
+        let disabled = store::webhook_endpoint::disable(&mut tx, merchant_id, id, reason, now).await?;
+        let endpoint = match disabled {
+            Some(endpoint) => endpoint,
+            None => self.endpoint(&mut tx, merchant_id, id).await?,
+        };
         tx.commit().await?;
         Ok(endpoint)
+    }
+
+    /// Enables an endpoint that is disabled, and ends the pause of one that is paused; an active one stays as it is.
+    pub(crate) async fn enable_endpoint(
+        &self,
+        merchant_id: MerchantId,
+        id: WebhookEndpointId,
+    ) -> Result<WebhookEndpoint> {
+        let mut tx = self.pool.begin().await?;
+        let endpoint =
+            match store::webhook_endpoint::enable(&mut tx, merchant_id, id, self.clock.now()).await? {
+                Some(endpoint) => endpoint,
+                None => self.endpoint(&mut tx, merchant_id, id).await?,
+            };
+        tx.commit().await?;
+        self.due.notify_one();
+        Ok(endpoint)
+    }
+
+    async fn endpoint(
+        &self,
+        conn: &mut PgConnection,
+        merchant_id: MerchantId,
+        id: WebhookEndpointId,
+    ) -> Result<WebhookEndpoint> {
+        let endpoint = store::webhook_endpoint::get(conn, merchant_id, id).await?;
+        endpoint.ok_or(WebhookEndpointError::NotFound(id))
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use tael_clock::Clock;
 use tael_egress::Policy;
 use tael_grpc::client::Channel;
@@ -16,8 +18,9 @@ use tael_proto::event::v1::{OrderPaid, PaymentSucceeded};
 use tael_proto::notification::v1::delivery_service_client::DeliveryServiceClient;
 use tael_proto::notification::v1::webhook_endpoint_service_client::WebhookEndpointServiceClient;
 use tael_proto::notification::v1::{
-    CreateWebhookEndpointRequest, CreateWebhookEndpointResponse, Delivery, DeliveryState, GetDeliveryRequest,
-    ListDeliveriesRequest,
+    CreateWebhookEndpointRequest, CreateWebhookEndpointResponse, Delivery, DeliveryState,
+    EnableWebhookEndpointRequest, GetDeliveryRequest, ListDeliveriesRequest, ListWebhookEndpointsRequest,
+    WebhookEndpoint, WebhookEndpointState,
 };
 use tael_proto::r#type::v1::Money;
 use tael_runtime::ServiceConfig;
@@ -73,6 +76,7 @@ impl Fixture {
         let webhooks = Webhooks {
             timeout: Duration::from_secs(5),
             retry_speed: NonZeroU32::MIN,
+            traceparent: false,
             poll: Duration::from_millis(20),
         };
         let mut config = Config {
@@ -145,6 +149,45 @@ impl Fixture {
         (created.webhook_endpoint.unwrap().webhook_endpoint_id, created.secret)
     }
 
+    /// Registers an endpoint of another merchant and returns that merchant.
+    pub(crate) async fn endpoint_of_another(&self, receiver: &Receiver) -> MerchantId {
+        let merchant_id = MerchantId::new();
+        let mut request = self.request(&receiver.url, &[]);
+        request.merchant_id = merchant_id.to_string();
+        self.endpoint_client.clone().create_webhook_endpoint(keyed(request)).await.unwrap();
+        merchant_id
+    }
+
+    /// The merchant's endpoints, newest first.
+    pub(crate) async fn endpoints(&self) -> Vec<WebhookEndpoint> {
+        let request =
+            ListWebhookEndpointsRequest { merchant_id: self.merchant_id.to_string(), ..Default::default() };
+        self.endpoint_client
+            .clone()
+            .list_webhook_endpoints(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .webhook_endpoints
+    }
+
+    /// Waits until the only endpoint is in this state, and returns it.
+    pub(crate) async fn endpoint_in(&self, state: WebhookEndpointState) -> WebhookEndpoint {
+        eventually("the endpoint's state", || async {
+            self.endpoints().await.pop().filter(|endpoint| endpoint.state() == state)
+        })
+        .await
+    }
+
+    pub(crate) async fn enable(&self, webhook_endpoint_id: &str) -> WebhookEndpoint {
+        let request = EnableWebhookEndpointRequest {
+            merchant_id: self.merchant_id.to_string(),
+            webhook_endpoint_id: webhook_endpoint_id.to_owned(),
+        };
+        let answer = self.endpoint_client.clone().enable_webhook_endpoint(keyed(request)).await.unwrap();
+        answer.into_inner().webhook_endpoint.unwrap()
+    }
+
     /// Makes it known that an order was paid; returns the event's id.
     pub(crate) fn order_paid(&self) -> String {
         self.order_log.append(self.merchant_id, order_paid())
@@ -183,6 +226,41 @@ impl Fixture {
 
     pub(crate) fn advance_secs(&self, seconds: i64) {
         self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    /// From now on a COMMIT of tries waits for as long as the connection that is returned holds its lock.
+    pub(crate) async fn hold_up_commits_of_tries(&self) -> PoolConnection<Postgres> {
+        let mut holder = self.database.pool().acquire().await.unwrap();
+        for sql in [
+            "create function wait_at_commit() returns trigger language plpgsql as
+             'begin perform pg_advisory_xact_lock(42); return null; end'",
+            "create constraint trigger wait_at_commit after insert on delivery_attempt
+             deferrable initially deferred for each row execute function wait_at_commit()",
+            "select pg_advisory_lock(42)",
+        ] {
+            sqlx::query(sql).execute(&mut *holder).await.unwrap();
+        }
+        holder
+    }
+
+    /// Waits until a COMMIT of tries waits.
+    pub(crate) async fn commit_is_held_up(&self) {
+        let pool = self.database.pool();
+        let sql = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event = 'advisory'";
+        eventually("a commit to wait", || async {
+            let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+    }
+
+    /// The tries of the merchant's only delivery and the failures of its only endpoint, as they are stored.
+    pub(crate) async fn recorded(&self) -> (i32, i32) {
+        let sql = "select d.attempts, e.failures
+                   from delivery d join webhook_endpoint e using (merchant_id, webhook_endpoint_id)
+                   where merchant_id = $1";
+        sqlx::query_as(sql).bind(self.merchant_id.uuid()).fetch_one(&self.database.pool()).await.unwrap()
     }
 
     /// Changes where the only endpoint leads, as the owner of its name could.

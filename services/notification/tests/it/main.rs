@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where it finds what must not be")]
 
 mod attempts;
+mod breaker;
 mod deliveries;
 mod endpoints;
+mod fairness;
 mod fields;
 mod fixture;
 mod logs;

@@ -18,6 +18,8 @@ use tokio::net::TcpListener;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     Status(u16),
+    /// With `Retry-After`.
+    RetryAfter(u16, &'static str),
     /// Sends the client to its own other path.
     Redirect,
     /// Says 200 and never stops talking.
@@ -93,6 +95,9 @@ async fn hear(State(receiver): State<Receiver>, headers: HeaderMap, body: String
     let usual = *receiver.usual.lock().unwrap();
     match next.unwrap_or(usual) {
         Answer::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        Answer::RetryAfter(status, after) => {
+            (StatusCode::from_u16(status).unwrap(), [(header::RETRY_AFTER, after)]).into_response()
+        }
         Answer::Redirect => (StatusCode::FOUND, [(header::LOCATION, "/elsewhere")]).into_response(),
         Answer::Endless => {
             let drivel =

@@ -1,6 +1,6 @@
 //! What a trace tells of deliveries.
 
-use tael_testkit::{SpanKind, Spans, attribute, eventually, is_error};
+use tael_testkit::{SpanKind, Spans, attribute, eventually, is_error, redis_url};
 
 use crate::fixture::Fixture;
 use crate::receiver::{Answer, Receiver};
@@ -8,7 +8,7 @@ use crate::receiver::{Answer, Receiver};
 #[tokio::test]
 async fn a_delivery_is_a_span_without_what_its_address_hides() {
     let spans = Spans::record();
-    let fixture = Fixture::start().await;
+    let fixture = Fixture::with(redis_url(), |config| config.webhooks.traceparent = true).await;
     let receiver = Receiver::start().await;
     let (_, secret) = fixture.endpoint(&receiver, &[]).await;
     receiver.next([Answer::Status(500)]);
