@@ -13,12 +13,19 @@
 #                                                  start both, run COMMAND with their addresses, stop both. The data
 #                                                  is fresh and thrown away afterwards, unless --keep is given
 #
+# Other users of the machine get at nothing: both servers want a password, also from this machine, and the files and folders
+# are closed to others, DIR/env, which has the passwords, among them. No password is in an argument, where `ps` would show it.
+#
 # --disposable lets PostgreSQL skip flushing to disk: right for tests, wrong for anything measured or kept.
 # Whichever of TAEL_DATABASE_URL and TAEL_REDIS_URL is set already is used as it is, and that server is not started.
 
 set -euo pipefail
 
 readonly PATIENCE_SECONDS=60
+# For what is made here; a command that is run gets back what it would have had.
+their_umask=$(umask)
+readonly their_umask
+umask 077
 
 # A bare `return` inside a trap gives the status from before the trap; hence `return 0` throughout.
 
@@ -105,6 +112,11 @@ port_of() {
   fi
 }
 
+# A password that nobody guesses, of letters and digits, which need no quoting in addresses, SQL and configuration files.
+new_password() {
+  od -An -v -tx1 -N 24 /dev/urandom | tr -d ' \n'
+}
+
 # Whether a process, of whichever user, exists and has not ended. (In a container whose first process collects none, an
 # ended process stays in the table.)
 is_alive() {
@@ -132,7 +144,7 @@ as_owner() {
   )
 }
 
-# --- PostgreSQL: DIR/postgres/{data,log,port} ---------------------------------------------------------------------
+# --- PostgreSQL: DIR/postgres/{data,access,password,log,port} ---------------------------------------------------------------------
 
 # Makes DIR/postgres a folder that its owner can reach. Below a folder closed to other users (root's home, say) the
 # `postgres` user cannot; then DIR/postgres is a link to a folder in /tmp.
@@ -155,6 +167,20 @@ postgres_home() {
   (cd "$home" && pwd -P)
 }
 
+# Writes what it reads into a file of the data's owner, which nobody else may read, in one step.
+as_owner_write() {
+  as_owner sh -c 'umask 077 && cat >"$1.new" && mv "$1.new" "$1"' sh "$1"
+}
+
+# Gives the superuser the password $2, in data of a stopped server that had none: those of a release that let every local
+# user in. A server of its own in a single process, which listens nowhere, takes the statement.
+set_password() {
+  local bin=$1 home=$2 password=$3 output
+  output=$(echo "alter role tael password '$password'" |
+    as_owner "$bin/postgres" --single -D "$home/data" -c log_min_messages=error postgres 2>&1) &&
+    ! grep -q 'ERROR\|FATAL' <<<"$output" || die "the data in $home can't be given a password: $output"
+}
+
 # Whether the server of this folder runs: the process that its pid file names is alive, and has the file's folder as
 # its data folder. After a crash the file remains, and its number may have become that of any other process.
 postgres_runs() {
@@ -164,13 +190,17 @@ postgres_runs() {
 }
 
 start_postgres() {
-  local dir=$1 disposable=$2 bin home port output attempt
+  local dir=$1 disposable=$2 bin home port output attempt password
   bin=$(postgres_bin) || die "PostgreSQL's server programs are not installed; try: scripts/local.sh install"
   home=$(postgres_home "$dir")
+  as_owner chmod 700 "$home"
 
   if [ -f "$home/data/PG_VERSION" ]; then
     if postgres_runs "$home"; then
-      return 0
+      if as_owner test -s "$home/password"; then
+        return 0
+      fi
+      stop_postgres "$dir" # one that lets everybody in
     fi
     [ "$("$bin/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" = "$(cat "$home/data/PG_VERSION")" ] ||
       die "$dir holds data of another PostgreSQL version; remove that folder, or install that version"
@@ -178,13 +208,23 @@ start_postgres() {
     # UTF-8 keeps text of every language; the C locale sorts and compares alike on every machine. The cluster is moved
     # into place when complete, so that an interrupted run leaves no half of one.
     as_owner rm -rf "$home/data" "$home/data.new"
-    output=$(as_owner "$bin/initdb" --pgdata="$home/data.new" --username=tael --auth=trust --encoding=UTF8 \
-      --locale=C --no-sync 2>&1) || die "initdb failed: $output"
+    new_password | as_owner_write "$home/password"
+    output=$(as_owner "$bin/initdb" --pgdata="$home/data.new" --username=tael --auth=scram-sha-256 \
+      --pwfile="$home/password" --encoding=UTF8 --locale=C --no-sync 2>&1) || die "initdb failed: $output"
     as_owner mv "$home/data.new" "$home/data"
   fi
+  if ! as_owner test -s "$home/password"; then
+    as_owner rm -f "$home/data/postmaster.pid" # it does not run, and single-user mode believes the file
+    password=$(new_password)
+    set_password "$bin" "$home" "$password"
+    echo "$password" | as_owner_write "$home/password"
+  fi
+  # Every role by its password, and the loopback alone.
+  echo 'host all all 127.0.0.1/32 scram-sha-256' | as_owner_write "$home/access"
 
   # TCP on the loopback only; no unix socket, whose path may not be longer than about a hundred characters.
   local options="-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 -c timezone=UTC"
+  options="$options -c password_encryption=scram-sha-256 -c hba_file='$home/access'"
   if [ "$disposable" = yes ]; then
     options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
   fi
@@ -194,7 +234,7 @@ start_postgres() {
     # pg_ctl waits until the server it has started, and no other, accepts connections.
     if as_owner "$bin/pg_ctl" start --wait --timeout="$PATIENCE_SECONDS" --silent --pgdata="$home/data" \
       --log="$home/log" --options="$options -p $port" </dev/null >/dev/null 2>&1; then
-      echo "$port" | as_owner tee "$home/port" >/dev/null
+      echo "$port" | as_owner_write "$home/port"
       return 0
     fi
     if grep -q 'lock file .* already exists' "$home/log" && ! postgres_runs "$home"; then
@@ -228,13 +268,20 @@ crash_postgres() {
   as_owner "$bin/pg_ctl" stop --wait --timeout="$PATIENCE_SECONDS" --silent --mode=immediate --pgdata="$home/data"
 }
 
-# --- Redis: DIR/redis/{pid,port,log} ------------------------------------------------------------------------------
+# --- Redis: DIR/redis/{pid,port,log,password,conf} ------------------------------------------------------------------------------
+
+# Asks the Redis of this folder. The password is in the environment, which other users can't read.
+ask_redis() {
+  local home=$1/redis
+  shift
+  REDISCLI_AUTH=$(cat "$home/password") redis-cli --no-auth-warning -h 127.0.0.1 -p "$(cat "$home/port")" "$@"
+}
 
 # Whether the Redis that answers on the recorded port is the process that was started for this folder.
 redis_runs() {
   local home=$1/redis
-  [ -s "$home/pid" ] && [ -s "$home/port" ] &&
-    redis-cli -h 127.0.0.1 -p "$(cat "$home/port")" info server 2>/dev/null |
+  [ -s "$home/pid" ] && [ -s "$home/port" ] && [ -s "$home/password" ] &&
+    ask_redis "$1" info server 2>/dev/null |
     tr -d '\r' | grep -qx "process_id:$(cat "$home/pid")"
 }
 
@@ -244,13 +291,21 @@ start_redis() {
   if redis_runs "$dir"; then
     return 0
   fi
+  if [ ! -s "$home/password" ] && [ -s "$home/pid" ] && redis-cli -h 127.0.0.1 -p "$(cat "$home/port")" info server \
+    2>/dev/null | tr -d '\r' | grep -qx "process_id:$(cat "$home/pid")"; then
+    crash_redis "$dir" # of a release that let everybody in; it keeps nothing
+  fi
   mkdir -p "$home"
+  chmod 700 "$home"
+  # Kept over a restart, as the port is, for those who know the address.
+  [ -s "$home/password" ] || new_password >"$home/password"
+  echo "requirepass $(cat "$home/password")" >"$home/conf"
   for attempt in 1 2 3 4 5 6 7 8 9 10; do
     port=$(port_of "$home" "$attempt")
     echo "$port" >"$home/port"
     # Job control puts the server into a process group of its own, which an interrupt from the terminal does not reach.
     set -m
-    redis-server --bind 127.0.0.1 --port "$(cat "$home/port")" --dir "$home" --save '' --appendonly no \
+    redis-server "$home/conf" --bind 127.0.0.1 --port "$(cat "$home/port")" --dir "$home" --save '' --appendonly no \
       </dev/null >"$home/log" 2>&1 &
     echo $! >"$home/pid"
     set +m
@@ -278,7 +333,7 @@ stop_redis() {
   fi
   if has_redis && redis_runs "$dir"; then
     pid=$(cat "$dir/redis/pid")
-    redis-cli -h 127.0.0.1 -p "$(cat "$dir/redis/port")" shutdown nosave >/dev/null 2>&1 || true
+    ask_redis "$dir" shutdown nosave >/dev/null 2>&1 || true
     while is_alive "$pid" && [ $waited -lt $((PATIENCE_SECONDS * 20)) ]; do
       waited=$((waited + 1))
       sleep 0.05
@@ -297,17 +352,19 @@ crash_redis() {
 # --- Both -----------------------------------------------------------------------------------------------------
 
 start() {
-  local dir=$1 disposable=$2 database redis
+  local dir=$1 disposable=$2 database redis password
   if [ -z "${TAEL_DATABASE_URL:-}" ]; then
     start_postgres "$dir" "$disposable"
-    database="postgres://tael@127.0.0.1:$(cat "$dir/postgres/port")/postgres"
+    password=$(as_owner cat "$(cd "$dir/postgres" && pwd -P)/password")
+    database="postgres://tael:$password@127.0.0.1:$(cat "$dir/postgres/port")/postgres"
   fi
   if [ -z "${TAEL_REDIS_URL:-}" ]; then
     start_redis "$dir"
-    redis="redis://127.0.0.1:$(cat "$dir/redis/port")"
+    redis="redis://:$(cat "$dir/redis/password")@127.0.0.1:$(cat "$dir/redis/port")"
   fi
   printf 'export TAEL_DATABASE_URL=%q\nexport TAEL_REDIS_URL=%q\n' \
-    "${TAEL_DATABASE_URL:-${database:-}}" "${TAEL_REDIS_URL:-${redis:-}}" >"$dir/env"
+    "${TAEL_DATABASE_URL:-${database:-}}" "${TAEL_REDIS_URL:-${redis:-}}" >"$dir/env.new"
+  mv "$dir/env.new" "$dir/env" # one that was there, and its mode, is not written into
 }
 
 stop() {
@@ -376,11 +433,11 @@ with() {
 
   if [ $terminal = yes ]; then
     # In our process group, so that it may use the terminal. Bash lets background commands ignore interrupts.
-    (trap - INT QUIT && exec "$@") <&0 &
+    (trap - INT QUIT && umask "$their_umask" && exec "$@") <&0 &
     child=$!
   else
     set -m
-    "$@" <&0 &
+    (umask "$their_umask" && exec "$@") <&0 &
     child=$!
     set +m
   fi
@@ -409,8 +466,10 @@ main() {
   start | stop | with | crash | freeze | thaw)
     [ -n "$dir" ] || die "which folder? usage: scripts/local.sh $command DIR"
     shift
-    mkdir -p "$dir" && [ -w "$dir" ] || die "cannot write to $dir; did another user leave it?"
+    (umask "$their_umask" && mkdir -p "$dir") && [ -w "$dir" ] || die "cannot write to $dir; did another user leave it?"
     dir=$(cd "$dir" && pwd -P)
+    # As root, PostgreSQL runs as another user, who passes through here and sees nothing.
+    if [ "$(id -u)" = 0 ]; then chmod 711 "$dir"; else chmod 700 "$dir"; fi
     ;;
   esac
   case $command in
@@ -433,6 +492,7 @@ main() {
     [ "${1:-}" = -- ] && [ $# -ge 2 ] || die "usage: scripts/local.sh with [--keep] [--disposable] DIR -- COMMAND..."
     shift
     if [ -n "${TAEL_DATABASE_URL:-}" ] && [ -n "${TAEL_REDIS_URL:-}" ]; then
+      umask "$their_umask"
       exec "$@"
     fi
     # Homebrew keeps psql off the PATH.

@@ -27,13 +27,21 @@ database_url() {
   echo "${base%/*}/$1${TAEL_DATABASE_URL#"$base"}"
 }
 
+# psql at the address $1. The password goes by the environment: arguments are there for every user of the machine to see.
 psql_quietly() {
-  PGOPTIONS='--client-min-messages=warning' psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 "$@"
+  local url=$1 password=''
+  shift
+  if [[ $url =~ ^([a-z]+://[^:/@]*):([A-Za-z0-9]+)@(.*)$ ]]; then
+    password=${BASH_REMATCH[2]}
+    url=${BASH_REMATCH[1]}@${BASH_REMATCH[3]}
+  fi
+  PGPASSWORD=${password:-${PGPASSWORD:-}} PGOPTIONS='--client-min-messages=warning' \
+    psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 "$@" "$url"
 }
 
 drop_scratch() {
   if [ -n "$scratch_database" ]; then
-    psql_quietly --command="DROP DATABASE IF EXISTS $scratch_database WITH (FORCE)" "$TAEL_DATABASE_URL"
+    psql_quietly "$TAEL_DATABASE_URL" --command="DROP DATABASE IF EXISTS $scratch_database WITH (FORCE)"
     scratch_database=''
   fi
 }
@@ -50,10 +58,10 @@ create_scratch() {
     migrations=("$EVENT_LOG"/migrations/*.sql "${migrations[@]}")
   fi
   scratch_database=tael_sqlx_$(basename "$crate")_$$
-  psql_quietly --command="CREATE DATABASE $scratch_database" "$TAEL_DATABASE_URL"
+  psql_quietly "$TAEL_DATABASE_URL" --command="CREATE DATABASE $scratch_database"
   for migration in "${migrations[@]}"; do
     if [ -f "$migration" ]; then # not so when a folder has none and the pattern stands for itself
-      psql_quietly --single-transaction --file="$migration" "$(database_url "$scratch_database")"
+      psql_quietly "$(database_url "$scratch_database")" --single-transaction --file="$migration"
     fi
   done
 }
@@ -68,8 +76,10 @@ describe_queries() {
   # A changed environment alone makes cargo build nothing again. The odd number of codegen units gives this build
   # artifacts of its own, so that an editor that builds at the same time cannot make touched sources look old again.
   find "$crate" -name '*.rs' -exec touch {} +
-  env SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$answers" "$url_variable=$(database_url "$scratch_database")" \
+  (
+    export SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$answers" "$url_variable=$(database_url "$scratch_database")"
     cargo check --quiet --all-targets --package "$package" --config "profile.dev.package.$package.codegen-units=255"
+  )
 }
 
 # The crates that own tables, by folder.

@@ -168,8 +168,12 @@ impl Servers {
     /// Empties Redis.
     pub async fn flush_redis(&self) -> Result<(), Error> {
         let mut redis = TcpStream::connect(authority(&self.redis_url)).await?;
-        redis.write_all(b"FLUSHALL\r\n").await?;
         let mut answer = [0; 5];
+        if let Some(password) = password(&self.redis_url) {
+            redis.write_all(format!("AUTH {password}\r\n").as_bytes()).await?;
+            redis.read_exact(&mut answer).await?;
+        }
+        redis.write_all(b"FLUSHALL\r\n").await?;
         redis.read_exact(&mut answer).await?;
         if &answer == b"+OK\r\n" { Ok(()) } else { Err("Redis does not want to be flushed".into()) }
     }
@@ -202,9 +206,23 @@ fn authority(url: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
+/// The password of an address, as `scripts/local.sh` gives it: of letters and digits.
+fn password(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let (credentials, _) = rest.rsplit_once('@')?;
+    credentials.split_once(':').map(|(_, password)| password)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::authority;
+    use super::{authority, password};
+
+    #[test]
+    fn a_password_is_between_user_and_host() {
+        assert_eq!(password("redis://:0af5@127.0.0.1:6379"), Some("0af5"));
+        assert_eq!(password("postgres://tael:0af5@127.0.0.1:5432/postgres"), Some("0af5"));
+        assert_eq!(password("redis://127.0.0.1:6379"), None);
+    }
 
     #[test]
     fn an_authority_is_host_and_port() {
