@@ -61,7 +61,11 @@ pub async fn run(options: &Options) -> ExitCode {
         bills_so_far: options.bills_so_far,
     };
     let each = |found: Disagreement| {
-        if options.json { println!("{}", to_json(&found)) } else { println!("✗ {}", in_words(&found)) }
+        if options.json {
+            crate::say!("{}", to_json(&found));
+        } else {
+            crate::say!("✗ {}", in_words(&found));
+        }
     };
     let summary = match connect(&options.settlement).await {
         Ok(channel) => ask(MoneyAuditServiceClient::new(channel), request, each).await,
@@ -70,14 +74,14 @@ pub async fn run(options: &Options) -> ExitCode {
     match summary {
         Ok(summary) => {
             if options.json {
-                println!("{}", summary_to_json(&summary));
+                crate::say!("{}", summary_to_json(&summary));
             } else {
                 print(&summary);
             }
             if summary.disagreements == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("tael: could not audit: {}", Chain(&*error));
+            crate::complain!("tael: could not audit: {}", Chain(&*error));
             ExitCode::from(COULD_NOT_AUDIT)
         }
     }
@@ -166,11 +170,11 @@ fn summary_to_json(summary: &AuditSummary) -> Value {
 
 fn print(summary: &AuditSummary) {
     let mark = if summary.disagreements == 0 { "✓" } else { "✗" };
-    println!("{mark} {} disagreements", summary.disagreements);
+    crate::say!("{mark} {} disagreements", summary.disagreements);
     for fact in &summary.facts {
-        println!("  {:>12} {}", fact.count, fact.kind.replace('_', " "));
+        crate::say!("  {:>12} {}", fact.count, fact.kind.replace('_', " "));
     }
-    println!(
+    crate::say!(
         "  {} passes; {} settled meanwhile, {} still in flight; {} channel days compared, {} without a bill",
         summary.passes,
         summary.settled_meanwhile,

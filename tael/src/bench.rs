@@ -5,7 +5,9 @@ mod result;
 mod sink;
 mod tracing_cost;
 
-use std::net::SocketAddr;
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,6 +38,9 @@ pub struct Options {
     /// Every so-manieth journey ends with a refund of one line; 0 for none.
     #[arg(long, default_value_t = 4)]
     refund_every: u64,
+    /// Write the ids of its merchants into this file, one a line: for an audit of what the load did.
+    #[arg(long, value_name = "FILE", conflicts_with = "compare_tracing")]
+    merchants_to: Option<PathBuf>,
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -56,28 +61,51 @@ pub struct Options {
 struct RunningAt {
     /// The merchant service.
     #[arg(long, value_name = "HOST:PORT", requires_all = ["order", "payment", "refund", "settlement", "notification", "gateway", "sandbox"])]
-    merchant: Option<SocketAddr>,
+    merchant: Option<HostPort>,
     /// The order service.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
-    order: Option<SocketAddr>,
+    order: Option<HostPort>,
     /// The payment service.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
-    payment: Option<SocketAddr>,
+    payment: Option<HostPort>,
     /// The refund service.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
-    refund: Option<SocketAddr>,
+    refund: Option<HostPort>,
     /// The settlement service.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
-    settlement: Option<SocketAddr>,
+    settlement: Option<HostPort>,
     /// The notification service.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
-    notification: Option<SocketAddr>,
+    notification: Option<HostPort>,
     /// The gateway.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
-    gateway: Option<SocketAddr>,
+    gateway: Option<HostPort>,
     /// The sandbox.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
-    sandbox: Option<SocketAddr>,
+    sandbox: Option<HostPort>,
+}
+
+/// A host, by name or address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct HostPort(String);
+
+impl FromStr for HostPort {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (host, port) = text.rsplit_once(':').ok_or("no port; wanted is host:port")?;
+        if host.is_empty() || host.contains(['/', '@']) || (host.contains(':') && !host.starts_with('[')) {
+            return Err("no host; wanted is host:port");
+        }
+        port.parse::<u16>().map_err(|_| "the port is no number up to 65535; wanted is host:port")?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl Options {
@@ -96,8 +124,8 @@ impl Options {
         if self.beside { "tael_bench_beside" } else { "tael_bench" }
     }
 
-    fn running_addresses(&self) -> Option<Addresses> {
-        let at = &self.running;
+    fn running_addresses(&self) -> Option<Addresses<HostPort>> {
+        let at = self.running.clone();
         Some(Addresses {
             merchant: at.merchant?,
             order: at.order?,
@@ -118,12 +146,22 @@ pub async fn compare_tracing(options: &Options, rounds: usize) -> Result<bool, E
 
 /// Loads the platform, prints what was measured and says whether no call failed and all money adds up.
 pub async fn run(options: &Options, started: Option<&Addresses>) -> Result<bool, Error> {
-    let given = options.running_addresses();
-    let addresses = started.or(given.as_ref()).ok_or("no platform to load")?;
+    match (started, options.running_addresses()) {
+        (Some(addresses), _) => load(options, addresses).await,
+        (None, Some(addresses)) => load(options, &addresses).await,
+        (None, None) => Err("no platform to load".into()),
+    }
+}
+
+async fn load<A: Display>(options: &Options, addresses: &Addresses<A>) -> Result<bool, Error> {
     let mut clients = Clients::connect(addresses)?;
     let mut shops = Vec::new();
     for number in 0..options.merchants.max(1) {
         shops.push(Shop::open(&mut clients, &format!("bench {number}")).await?);
+    }
+    if let Some(file) = &options.merchants_to {
+        let ids = shops.iter().map(|shop| shop.id() + "\n").collect::<String>();
+        std::fs::write(file, ids).map_err(|error| format!("{}: {error}", file.display()))?;
     }
     let before = postings(&mut clients).await?;
 
@@ -157,7 +195,7 @@ pub async fn run(options: &Options, started: Option<&Addresses>) -> Result<bool,
     let posted_in = wait_for_postings(&mut clients, before, &timings).await?;
     let outcome = Outcome::collect(&mut clients, &shops, timings, took, processor_time, posted_in).await?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&outcome.to_json(options.clients, shops.len()))?);
+        crate::say!("{}", serde_json::to_string_pretty(&outcome.to_json(options.clients, shops.len()))?);
     } else {
         outcome.print(options.clients, shops.len());
     }
@@ -193,4 +231,21 @@ async fn wait_for_postings(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_given_by_name_or_address() {
+        for good in ["merchant.tael:50051", "localhost:1", "127.0.0.1:50051", "[::1]:50051"] {
+            assert_eq!(good.parse::<HostPort>().unwrap().to_string(), good);
+        }
+        for bad in
+            ["", "merchant", ":50051", "merchant:", "merchant:65536", "http://merchant:1", "a@b:1", "::1:5"]
+        {
+            assert!(bad.parse::<HostPort>().is_err(), "{bad}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Clients of all services.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
 
 use tael_grpc::client::{Channel, Connector, InvalidUrl};
 use tael_grpc::tls::Identity;
@@ -71,7 +71,7 @@ pub struct Clients {
 
 impl Clients {
     /// Connects to every service when it is first called.
-    pub fn connect(addresses: &Addresses) -> Result<Self, Error> {
+    pub fn connect<A: Display>(addresses: &Addresses<A>) -> Result<Self, Error> {
         let connector = Connector::default();
         Self::by(addresses, |addr| connector.connect(&format!("http://{addr}")))
     }
@@ -83,28 +83,28 @@ impl Clients {
         Self::by(addresses, |addr| connector.connect(&format!("https://localhost:{}", addr.port())))
     }
 
-    fn by(
-        addresses: &Addresses,
-        channel: impl Fn(SocketAddr) -> Result<Channel, InvalidUrl>,
+    fn by<A: Display>(
+        addresses: &Addresses<A>,
+        channel: impl Fn(&A) -> Result<Channel, InvalidUrl>,
     ) -> Result<Self, Error> {
         Ok(Self {
-            merchant: MerchantServiceClient::new(channel(addresses.merchant)?),
-            api_key: ApiKeyServiceClient::new(channel(addresses.merchant)?),
-            order: OrderServiceClient::new(channel(addresses.order)?),
-            voucher: VoucherServiceClient::new(channel(addresses.order)?),
-            promotion: PromotionServiceClient::new(channel(addresses.order)?),
-            unapplied_payment: UnappliedPaymentServiceClient::new(channel(addresses.order)?),
-            payment: PaymentServiceClient::new(channel(addresses.payment)?),
-            channel_account: ChannelAccountServiceClient::new(channel(addresses.payment)?),
-            refund_execution: RefundExecutionServiceClient::new(channel(addresses.payment)?),
-            refund: RefundServiceClient::new(channel(addresses.refund)?),
-            ledger: LedgerServiceClient::new(channel(addresses.settlement)?),
-            fee_schedules: FeeScheduleServiceClient::new(channel(addresses.settlement)?),
-            batches: SettlementBatchServiceClient::new(channel(addresses.settlement)?),
-            reconciliations: ReconciliationServiceClient::new(channel(addresses.settlement)?),
-            audit: MoneyAuditServiceClient::new(channel(addresses.settlement)?),
-            webhook_endpoints: WebhookEndpointServiceClient::new(channel(addresses.notification)?),
-            deliveries: DeliveryServiceClient::new(channel(addresses.notification)?),
+            merchant: MerchantServiceClient::new(channel(&addresses.merchant)?),
+            api_key: ApiKeyServiceClient::new(channel(&addresses.merchant)?),
+            order: OrderServiceClient::new(channel(&addresses.order)?),
+            voucher: VoucherServiceClient::new(channel(&addresses.order)?),
+            promotion: PromotionServiceClient::new(channel(&addresses.order)?),
+            unapplied_payment: UnappliedPaymentServiceClient::new(channel(&addresses.order)?),
+            payment: PaymentServiceClient::new(channel(&addresses.payment)?),
+            channel_account: ChannelAccountServiceClient::new(channel(&addresses.payment)?),
+            refund_execution: RefundExecutionServiceClient::new(channel(&addresses.payment)?),
+            refund: RefundServiceClient::new(channel(&addresses.refund)?),
+            ledger: LedgerServiceClient::new(channel(&addresses.settlement)?),
+            fee_schedules: FeeScheduleServiceClient::new(channel(&addresses.settlement)?),
+            batches: SettlementBatchServiceClient::new(channel(&addresses.settlement)?),
+            reconciliations: ReconciliationServiceClient::new(channel(&addresses.settlement)?),
+            audit: MoneyAuditServiceClient::new(channel(&addresses.settlement)?),
+            webhook_endpoints: WebhookEndpointServiceClient::new(channel(&addresses.notification)?),
+            deliveries: DeliveryServiceClient::new(channel(&addresses.notification)?),
             payer: ControlClient::new(&format!("http://{}", addresses.sandbox))?,
         })
     }

@@ -43,7 +43,7 @@ pub async fn play(addresses: &Addresses, collector: &Collector) -> Result<bool, 
     steps::lost_notification(&mut report, &mut clients, &shop).await?;
     books::settle(&mut report, &mut clients, &shop).await?;
     let request = AuditMoneyRequest { bills_so_far: true, ..AuditMoneyRequest::default() };
-    let print = |found| println!("    {}", audit::in_words(&found));
+    let print = |found| crate::say!("    {}", audit::in_words(&found));
     let audited = audit::ask(clients.audit.clone(), request, print).await?;
     report.check("all services, the ledger and the channel agree to the cent", audited.disagreements == 0);
     books::show_trace(&mut report, collector, &trace_id).await?;

@@ -3,10 +3,17 @@
 //! The code, the SQL and the gRPC between the services are those of the separate processes; nothing is mocked. The
 //! channel is the sandbox, which speaks the channel's own protocol with real signatures.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic when nobody reads any more: say!, complain!"
+)]
+
 pub mod audit;
 pub mod bench;
 pub mod clients;
 pub mod demo;
+pub mod output;
 pub mod platform;
 pub mod shop;
 pub mod traces;

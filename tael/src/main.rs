@@ -1,4 +1,9 @@
 //! The all-in-one binary: every service in one process, for development, demonstration and load.
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic when nobody reads any more: say!, complain!"
+)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,7 +74,7 @@ fn main() -> ExitCode {
     match runtime.block_on(run(args)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tael: {}", Chain(&*error));
+            tael::complain!("tael: {}", Chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -172,11 +177,11 @@ async fn up(settings: Settings, limits: Limits) -> Result<ExitCode, Error> {
     let telemetry = tael_telemetry::init(config)?;
     let shutdown = CancellationToken::new();
     let platform = Platform::start(settings).await?;
-    print!("{}{local}", platform.addresses);
+    tael::output::print(format_args!("{}{local}", platform.addresses));
     if let Some(endpoint) = elsewhere {
-        println!("\nThe platform's own spans go to {endpoint}, as OTEL_EXPORTER_OTLP_ENDPOINT says.");
+        tael::say!("\nThe platform's own spans go to {endpoint}, as OTEL_EXPORTER_OTLP_ENDPOINT says.");
     }
-    println!("\nInterrupt to end.");
+    tael::say!("\nInterrupt to end.");
     tokio::spawn({
         let shutdown = shutdown.clone();
         async move {

@@ -54,25 +54,25 @@ pub enum Ports {
     Free,
 }
 
-/// Where everything is.
+/// Where everything is: socket addresses here, hosts and ports by name elsewhere.
 #[derive(Clone, Debug)]
-pub struct Addresses {
+pub struct Addresses<A = SocketAddr> {
     /// The merchant service.
-    pub merchant: SocketAddr,
+    pub merchant: A,
     /// The order service.
-    pub order: SocketAddr,
+    pub order: A,
     /// The payment service.
-    pub payment: SocketAddr,
+    pub payment: A,
     /// The refund service.
-    pub refund: SocketAddr,
+    pub refund: A,
     /// The settlement service.
-    pub settlement: SocketAddr,
+    pub settlement: A,
     /// The notification service.
-    pub notification: SocketAddr,
+    pub notification: A,
     /// The HTTP edge.
-    pub gateway: SocketAddr,
+    pub gateway: A,
     /// The simulated channel.
-    pub sandbox: SocketAddr,
+    pub sandbox: A,
 }
 
 impl Addresses {

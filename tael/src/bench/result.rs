@@ -110,13 +110,16 @@ impl Outcome {
     /// Prints it for a person.
     pub(crate) fn print(&self, clients: usize, merchants: usize) {
         let journeys = self.timings.count(Step::Journey);
-        println!("{journeys} journeys by {clients} clients over {merchants} merchants in {:.1?}", self.took);
-        println!("{:>10} journeys/s", per_second(journeys, self.took));
-        println!("{:>10} errors\n", self.timings.errors);
-        println!("{:<16} {:>9} {:>11} {:>11} {:>11}", "step", "count", "p50 ms", "p99 ms", "max ms");
+        crate::say!(
+            "{journeys} journeys by {clients} clients over {merchants} merchants in {:.1?}",
+            self.took
+        );
+        crate::say!("{:>10} journeys/s", per_second(journeys, self.took));
+        crate::say!("{:>10} errors\n", self.timings.errors);
+        crate::say!("{:<16} {:>9} {:>11} {:>11} {:>11}", "step", "count", "p50 ms", "p99 ms", "max ms");
         for step in Step::ALL {
             let at = |percent| millis(self.timings.percentile_us(step, percent));
-            println!(
+            crate::say!(
                 "{:<16} {:>9} {:>11} {:>11} {:>11}",
                 step.name(),
                 self.timings.count(step),
@@ -125,12 +128,12 @@ impl Outcome {
                 at(100)
             );
         }
-        println!();
+        crate::say!();
         for check in &self.checks {
-            println!("{} {} ({})", if check.holds { "✓" } else { "✗ FAILED:" }, check.what, check.detail);
+            crate::say!("{} {} ({})", if check.holds { "✓" } else { "✗ FAILED:" }, check.what, check.detail);
         }
         if let Some(error) = &self.timings.first_error {
-            println!("✗ the first error: {error}");
+            crate::say!("✗ the first error: {error}");
         }
     }
 

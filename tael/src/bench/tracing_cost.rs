@@ -58,7 +58,7 @@ pub(super) async fn compare(options: &Options, rounds: usize) -> Result<bool, Er
             };
             let (Some(bare), Some(observed)) = (bare, observed) else { return Ok(false) };
             ratios.add(bare, observed);
-            println!(
+            crate::say!(
                 "round {:>2}, {}: {} journeys beside {} of a platform that observes nothing",
                 round + 1,
                 name(*mode),
@@ -67,11 +67,11 @@ pub(super) async fn compare(options: &Options, rounds: usize) -> Result<bool, Er
             );
         }
     }
-    println!("\n{:<18} {:>24} {:>28}", "against nothing", "journeys", "processor time each");
+    crate::say!("\n{:<18} {:>24} {:>28}", "against nothing", "journeys", "processor time each");
     for (mode, ratios) in &results {
-        println!("{:<18} {:>24} {:>28}", name(*mode), mean(&ratios.journeys), mean(&ratios.cpu));
+        crate::say!("{:<18} {:>24} {:>28}", name(*mode), mean(&ratios.journeys), mean(&ratios.cpu));
     }
-    println!("mean ± standard error of {rounds} rounds; {} MiB were exported", sink.mebibytes());
+    crate::say!("mean ± standard error of {rounds} rounds; {} MiB were exported", sink.mebibytes());
     Ok(sink.mebibytes() > 0)
 }
 
@@ -100,7 +100,7 @@ async fn once(options: &Options, mode: Mode, beside: bool, sink: &Sink) -> Resul
     let output = command.kill_on_drop(true).output().await?;
     let result: Value = serde_json::from_slice(&output.stdout)?;
     if !output.status.success() {
-        println!("a run failed: {result:#}");
+        crate::say!("a run failed: {result:#}");
         return Ok(None);
     }
     let number =

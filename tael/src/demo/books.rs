@@ -173,7 +173,7 @@ pub(crate) async fn show_trace(
     let trace = collector.traces().await_trace(trace_id, has_all, PATIENCE).await?;
     show("trace", trace_id);
     for line in traces::tree(&TraceView::new(&trace, &[]), None).lines() {
-        println!("  {line}");
+        crate::say!("  {line}");
     }
     report.check("it reaches from the order call to the webhook delivery", has_all(&trace));
     Ok(())

@@ -15,35 +15,35 @@ impl Report {
     /// Begins the next step.
     pub(crate) fn step(&mut self, title: &str) {
         self.step += 1;
-        println!("\n{}. {title}", self.step);
+        crate::say!("\n{}. {title}", self.step);
     }
 
     /// Prints whether something that must hold does.
     pub(crate) fn check(&mut self, what: &str, holds: bool) {
         if holds {
             self.passed += 1;
-            println!("   ✓ {what}");
+            crate::say!("   ✓ {what}");
         } else {
             self.failed += 1;
-            println!("   ✗ FAILED: {what}");
+            crate::say!("   ✗ FAILED: {what}");
         }
     }
 
     /// Prints the sum of all checks and says whether all passed.
     pub(crate) fn close(self) -> bool {
-        println!("\n{} checks passed, {} failed.", self.passed, self.failed);
+        crate::say!("\n{} checks passed, {} failed.", self.passed, self.failed);
         self.failed == 0 && self.passed > 0
     }
 }
 
 /// Prints a figure.
 pub(crate) fn show(name: &str, value: impl std::fmt::Display) {
-    println!("   {name:<34} {value}");
+    crate::say!("   {name:<34} {value}");
 }
 
 /// Prints an amount, right-aligned.
 pub(crate) fn show_amount(name: &str, amount: Option<&wire::Money>) {
-    println!("   {name:<34} {:>16}", display(amount));
+    crate::say!("   {name:<34} {:>16}", display(amount));
 }
 
 /// Writes an amount as a person reads it.

@@ -1,7 +1,6 @@
 //! `tael trace`: what became of this order, payment or refund, as trees in the terminal.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,11 +10,11 @@ use reqwest::{Client, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::Error;
 use crate::traces::text::plain;
 use crate::traces::view::{Summary, TraceView};
 use crate::traces::viewer::List;
 use crate::traces::{human, text};
+use crate::{Error, output};
 
 /// Where `tael up` has its viewer.
 pub const USUAL_VIEWER: &str = "http://127.0.0.1:8099";
@@ -62,7 +61,7 @@ pub async fn run(options: &Options) -> Result<ExitCode, Error> {
     let list: List = viewer.get("/api/traces", &query).await?.unwrap_or_else(List::empty);
     if list.traces.is_empty() {
         let id = plain(&options.id);
-        eprintln!(
+        crate::complain!(
             "tael: no trace at {} carries {id}: it has not come, or newer ones took its place",
             options.viewer
         );
@@ -76,11 +75,7 @@ pub async fn run(options: &Options) -> Result<ExitCode, Error> {
     } else {
         in_words(&list, &traces, &linked, width())
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough, as `head` does.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    output::print(format_args!("{text}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -165,5 +160,8 @@ fn heading_of(summary: &Summary) -> String {
 
 /// How wide the terminal is; none when the output goes elsewhere.
 fn width() -> Option<usize> {
-    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col.into()).filter(|width| *width > 0)
+    rustix::termios::tcgetwinsize(std::io::stdout())
+        .ok()
+        .map(|size| size.ws_col.into())
+        .filter(|width| *width > 0)
 }

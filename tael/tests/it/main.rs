@@ -1,6 +1,7 @@
 //! The receiver and the viewer of traces from outside: spans go in by OTLP, pages and trees come out.
 
 mod api;
+mod command;
 mod page;
 mod print;
 mod quiet;
