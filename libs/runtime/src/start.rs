@@ -30,7 +30,12 @@ where
             Err(error) if may_pass(&*error) && Instant::now() + pause < give_up => {
                 let why = Chain(&*error).to_string();
                 if told.as_ref().is_none_or(|(what, at)| *what != why || at.elapsed() >= TELL_EVERY) {
-                    tracing::warn!(error = why, "could not start yet");
+                    if is_awaited(&*error) {
+                        // An ordinary start beside a migration is no error, and nobody has to be called.
+                        tracing::info!(waiting_for = why, "could not start yet");
+                    } else {
+                        tracing::warn!(error = why, "could not start yet");
+                    }
                     told = Some((why, Instant::now()));
                 }
                 tokio::time::sleep(pause).await;
@@ -43,17 +48,26 @@ where
 
 /// Says whether what failed now may succeed later.
 fn may_pass(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref().is_some_and(tael_postgres::is_transient)
-            || error.downcast_ref().is_some_and(tael_postgres::may_be_set_up_later)
-            || matches!(error.downcast_ref(), Some(SchemaError::Behind(_)))
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    is_awaited(error)
+        || causes(error).any(|cause| cause.downcast_ref().is_some_and(tael_postgres::is_transient))
+}
+
+/// Says whether somebody is yet to make, to migrate or to open the database.
+fn is_awaited(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        cause.downcast_ref().is_some_and(tael_postgres::may_be_set_up_later)
+            || matches!(cause.downcast_ref(), Some(SchemaError::Behind(_) | SchemaError::Closed(_)))
+    })
+}
+
+/// The error and what is behind it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
 }
 
 #[cfg(test)]
