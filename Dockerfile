@@ -15,8 +15,10 @@ ARG RUNTIME=gcr.io/distroless/cc-debian13:nonroot
 
 # No protoc (protox compiles the contracts), no cmake and no clang (aws-lc ships its bindings): the C compiler of this image
 # is all that is needed, for aws-lc and mimalloc.
+#
+# Every RUN begins with `set -eu` and is one chain of `&&`. A SHELL with `-e` would not do: images of the OCI format have no
+# place for it, so that buildah leaves it out, and a compilation that failed would give the image of the one before.
 FROM ${BUILDER} AS build
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src
 # SQL is checked against the descriptions in .sqlx, never against a database.
 ENV SQLX_OFFLINE=true \
@@ -37,16 +39,17 @@ ARG COMMIT=unknown
 RUN --mount=type=cache,id=tael-cargo-registry,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=tael-target,target=/src/target,sharing=locked \
     --mount=type=secret,id=cargo-config,target=/usr/local/cargo/config.toml,required=false \
+    set -eu && \
     TAEL_COMMIT="${COMMIT}" cargo build --release --locked \
         --package tael \
         --package tael-gateway --package tael-merchant --package tael-notification --package tael-order \
-        --package tael-payment --package tael-refund --package tael-sandbox --package tael-settlement; \
-    mkdir -p /out/bin /out/symbols; \
-    for name in gateway merchant notification order payment refund sandbox settlement tael; do \
-        binary="target/release/tael-${name}"; \
-        if [ "${name}" = tael ]; then binary=target/release/tael; fi; \
-        objcopy --only-keep-debug "${binary}" "/out/symbols/${name}.debug"; \
-        objcopy --strip-debug --add-gnu-debuglink="/out/symbols/${name}.debug" "${binary}" "/out/bin/${name}"; \
+        --package tael-payment --package tael-refund --package tael-sandbox --package tael-settlement && \
+    mkdir -p /out/bin /out/symbols && \
+    for name in tael tael-gateway tael-merchant tael-notification tael-order \
+        tael-payment tael-refund tael-sandbox tael-settlement; do \
+        objcopy --only-keep-debug "target/release/${name}" "/out/symbols/${name#tael-}.debug" && \
+        objcopy --strip-debug --add-gnu-debuglink="/out/symbols/${name#tael-}.debug" \
+            "target/release/${name}" "/out/bin/${name#tael-}" || exit 1; \
     done
 
 # Line tables of a build, to be kept where crashes are read:
@@ -57,7 +60,7 @@ COPY --from=build /out/symbols/ /
 # The one that was asked for.
 FROM build AS chosen
 ARG SERVICE
-RUN cp "/out/bin/${SERVICE:?--build-arg SERVICE=order, for example, is missing}" /tael-service
+RUN set -eu && cp "/out/bin/${SERVICE:?--build-arg SERVICE=order, for example, is missing}" /tael-service
 
 # One binary and the C library: no shell, no package manager, nothing to write to. The last stage is the default one.
 FROM ${RUNTIME} AS runtime

@@ -3,8 +3,8 @@
 #
 #   tilt up -- --import-command tilt/import.sh
 #
-# Tilt says what: EXPECTED_REF is the image's name, CONTEXT its folder, DOCKERFILE and BASE how it is made. TAEL_NODE_IMPORT
-# is the command that takes the archive from its standard input on the node:
+# tilt/image.sh says what: EXPECTED_REF is the image's name and tag, CONTEXT its folder, DOCKERFILE and BASE how it is made.
+# TAEL_NODE_IMPORT is the command that takes the archive from its standard input on the node:
 #
 #   k3s       sudo k3s ctr images import -        (the default)
 #   k0s       sudo k0s ctr images import -

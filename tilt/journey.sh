@@ -20,7 +20,8 @@ for port in {50051..50056} 8080 8090; do
     sleep 0.5
   done
 done
-exec "${CARGO_TARGET_DIR:-target}/$profile/tael" bench \
+mkdir -p .tael/tilt
+exec "${CARGO_TARGET_DIR:-target}/$profile/tael" bench --merchants-to .tael/tilt/merchants \
   --clients 1 --seconds 1 --merchants 1 --refund-every 1 \
   --merchant 127.0.0.1:50051 --order 127.0.0.1:50052 --payment 127.0.0.1:50053 --refund 127.0.0.1:50054 \
   --settlement 127.0.0.1:50055 --notification 127.0.0.1:50056 --gateway 127.0.0.1:8080 --sandbox 127.0.0.1:8090 \

@@ -7,6 +7,7 @@ pub mod address;
 pub mod certificates;
 pub mod configuration;
 pub mod database;
+pub mod dockerfile;
 pub mod environment;
 pub mod layout;
 mod needs;

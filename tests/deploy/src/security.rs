@@ -111,6 +111,14 @@ fn container_problems(pod: &Pod<'_>) -> Vec<Problem> {
         {
             say("capabilities.add", "adds more than NET_BIND_SERVICE");
         }
+        // A Redis with neither a password nor this answers its own pod alone; some images switch it off, others don't.
+        let arguments = list(container.value.get("args"));
+        if arguments.first().is_some_and(|program| program == "redis-server")
+            && !arguments.iter().any(|argument| argument == "--protected-mode" || argument == "--requirepass")
+        {
+            let what = "says nothing of --protected-mode, and the image's default decides who is answered";
+            problems.push(pod.owner.problem(container.field("args"), what));
+        }
         if list(container.value.get("ports")).iter().any(|port| port.get("hostPort").is_some()) {
             problems.push(pod.owner.problem(container.field("ports"), "a port is the host's"));
         }

@@ -16,6 +16,11 @@ const HEALTH_NAMES: [&str; 4] = ["", LIVE, "postgres", "redis"];
 /// How long a service drains after SIGTERM (`tael_runtime::main`).
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// How long a service waits for its database and schema before it gives up by itself (`TAEL_START_PATIENCE`).
+const START_PATIENCE: Duration = Duration::from_mins(5);
+/// How much later than that a startup probe gives up at the latest.
+const START_GRACE: Duration = Duration::from_mins(1);
+
 /// CPU and memory are asked for and bounded, in quantities that Kubernetes understands, and no request is above its
 /// limit.
 pub fn check_resources(objects: &Objects) -> Vec<Problem> {
@@ -80,6 +85,31 @@ fn value(quantity: &Value) -> Option<u128> {
     }
 }
 
+/// How much processor time, in billionths of a core, is asked for at the worst moment: every replica, those that a rollout
+/// adds to them, and all Jobs.
+pub fn requested_cpu(objects: &Objects) -> u128 {
+    let request = |container: &Container<'_>| {
+        container.value.pointer("/resources/requests/cpu").and_then(value).unwrap_or_default()
+    };
+    let of = |pod: &Pod<'_>| {
+        let copies = match pod.owner.kind() {
+            "CronJob" => 0,
+            "Deployment" => replicas(objects, pod.owner) + surge(pod.owner),
+            _ => replicas(objects, pod.owner),
+        };
+        pod.containers().iter().map(request).sum::<u128>() * u128::from(copies)
+    };
+    pods(objects).iter().map(of).sum()
+}
+
+/// How many pods a rollout adds before it takes one away. Kubernetes's own choice is a quarter, rounded up.
+fn surge(deployment: &Object) -> u64 {
+    if deployment.text("/spec/strategy/type") == "Recreate" {
+        return 0;
+    }
+    deployment.at("/spec/strategy/rollingUpdate/maxSurge").and_then(Value::as_u64).unwrap_or(1)
+}
+
 /// What runs until it is told to end is asked whether it has started, is ready and lives, at ports and under names that
 /// exist; and has the time it takes to end.
 pub fn check_probes(objects: &Objects) -> Vec<Problem> {
@@ -126,6 +156,20 @@ fn probe_problems(pod: &Pod<'_>, container: &Container<'_>, kind: &str, probe: &
     let number = |name: &str, usual: u64| probe.get(name).and_then(Value::as_u64).unwrap_or(usual);
     if number("timeoutSeconds", 1) > number("periodSeconds", 10).max(3) {
         problems.push(pod.owner.problem(&field, "waits longer than until the next probe"));
+    }
+    // A service that waits for its database ends by itself, with a reason; the kubelet comes only after it.
+    if kind == "startupProbe" && probe.get("grpc").is_some() {
+        // While the port is closed, a try takes its whole timeout, which may be longer than the period.
+        let each = number("periodSeconds", 10).max(number("timeoutSeconds", 1));
+        let patience = Duration::from_secs(number("failureThreshold", 3) * each);
+        if patience <= START_PATIENCE || patience > START_PATIENCE + START_GRACE {
+            let what = format!(
+                "gives up after {} s, where a start waits {} s",
+                patience.as_secs(),
+                START_PATIENCE.as_secs()
+            );
+            problems.push(pod.owner.problem(&field, what));
+        }
     }
     problems
 }

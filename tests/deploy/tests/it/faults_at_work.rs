@@ -34,6 +34,21 @@ fn faults_of_probes_and_endings() {
             |o| remove(o, ORDER, "/spec/template/spec/containers/0/startupProbe"),
             &["Deployment/order: spec.template.spec.containers[order].startupProbe: is missing"],
         ),
+        // Three seconds for each try at a closed port.
+        fault(
+            "dev",
+            |o| order(o, "startupProbe/timeoutSeconds", json!(3)),
+            &[
+                "Deployment/order: spec.template.spec.containers[order].startupProbe: gives up after 990 s, where a start waits 300 s",
+            ],
+        ),
+        fault(
+            "production",
+            |o| order(o, "startupProbe/failureThreshold", json!(30)),
+            &[
+                "Deployment/order: spec.template.spec.containers[order].startupProbe: gives up after 30 s, where a start waits 300 s",
+            ],
+        ),
         fault(
             "dev",
             |o| set(o, ORDER, "/spec/template/spec/terminationGracePeriodSeconds", json!(30)),

@@ -37,6 +37,13 @@ fn faults_of_databases() {
             ],
         ),
         fault(
+            "dev",
+            |o| remove(o, "Deployment/redis", "/spec/template/spec/containers/0/args/1"),
+            &[
+                "Deployment/redis: spec.template.spec.containers[redis].args: says nothing of --protected-mode",
+            ],
+        ),
+        fault(
             "production",
             |o| remove(o, "Cluster/postgres", "/spec/managed/roles/3/inRoles"),
             &["Cluster/postgres: spec.managed.roles[tael_order].inRoles: pg_read_all_stats is missing"],

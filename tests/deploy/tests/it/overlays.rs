@@ -7,6 +7,7 @@ use tael_deploy_tests::configuration::allowed_calls;
 use tael_deploy_tests::network::calls;
 use tael_deploy_tests::object::{Objects, Problem};
 use tael_deploy_tests::render::{overlays, render};
+use tael_deploy_tests::workloads::requested_cpu;
 use tael_deploy_tests::{RULES, layout};
 
 /// The overlays that must be there.
@@ -133,6 +134,23 @@ fn every_rule_is_tested_over_every_overlay() {
         assert!(objects.of_kind("Deployment").count() >= 7, "{overlay}");
         assert!(objects.of_kind("NetworkPolicy").count() >= 7, "{overlay}");
     }
+}
+
+/// Otherwise "forget everything" and rollouts wait for ever on a small node: pods for Jobs, Jobs for processor time.
+#[test]
+fn a_node_of_two_cores_takes_the_development_overlay_at_its_worst_moment() {
+    let asked = requested_cpu(rendered("dev"));
+    // The cluster's own pods (DNS, network, metrics) ask for up to half a core; half is for what a person adds.
+    assert!((100_000_000..=1_000_000_000).contains(&asked), "{asked} billionths of a core");
+
+    let mut with_surge = rendered("dev").clone();
+    for object in with_surge.0.iter_mut().filter(|object| object.kind() == "Deployment") {
+        if let Some(surge) = object.value_mut().pointer_mut("/spec/strategy/rollingUpdate/maxSurge") {
+            *surge = 1.into();
+        }
+    }
+    // Eight of ours and two collectors.
+    assert_eq!(requested_cpu(&with_surge) - asked, 10 * 20_000_000);
 }
 
 #[test]
