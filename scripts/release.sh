@@ -18,7 +18,10 @@ set -euo pipefail
 export LC_ALL=C # the order of files is part of the hash
 cd "$(dirname "$0")/.."
 
-images=(gateway merchant notification order payment refund sandbox settlement tael)
+# One for each folder of services, and the command line.
+images=(services/*/)
+images=("${images[@]#services/}")
+images=("${images[@]%/}" tael)
 overlays=(production staging)
 
 die() { echo "release.sh: $*" >&2; exit 1; }

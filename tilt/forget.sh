@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes everything new: empty databases, migrated again, an empty Redis, a sandbox that knows nobody.
+# Makes everything new: empty databases, migrated again, an empty Redis, a sandbox that knows of no payment.
 #
 # The sandbox remembers no payment over a restart. What was paid there before is then in our books and in no statement,
 # which the money audit says, as it should.
@@ -9,8 +9,11 @@
 
 set -euo pipefail
 kubectl=(kubectl --namespace tael)
-services=(merchant order payment refund settlement notification)
-deployments=(gateway sandbox "${services[@]}")
+cd "$(dirname "$0")/.."
+# As the folders of services say: all are deployed, and those that have migrations own a database.
+deployments=(services/*/) services=(services/*/migrations)
+deployments=("${deployments[@]#services/}") services=("${services[@]#services/}")
+deployments=("${deployments[@]%/}") services=("${services[@]%/migrations}")
 jobs=("${services[@]/#/migrate-}")
 readonly PATIENCE_SECONDS=${PATIENCE_SECONDS:-600}
 

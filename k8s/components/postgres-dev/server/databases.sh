@@ -1,13 +1,14 @@
 # Runs once, when the data directory is new: a database per service, its owner, and the role that the service runs as.
-# Read into the image's entry point, which runs with `set -e`. The passwords are files, one per role.
+# Read into the image's entry point, which runs with `set -e`. The passwords are files, one per role: they say, too, which
+# services there are.
 
-for service in merchant order payment refund settlement notification; do
-  name="tael_$service"
+for owner_password in /etc/tael/roles/tael_*_owner; do
+  name=$(basename "$owner_password" _owner)
   psql -v ON_ERROR_STOP=1 --no-psqlrc --quiet \
     -v name="$name" \
     -v owner="${name}_owner" \
     -v password="$(cat "/etc/tael/roles/$name")" \
-    -v owner_password="$(cat "/etc/tael/roles/${name}_owner")" <<'SQL'
+    -v owner_password="$(cat "$owner_password")" <<'SQL'
 create role :"owner" login password :'owner_password';
 create role :"name" login password :'password';
 create database :"name" owner :"owner";
