@@ -45,6 +45,10 @@ enum Command {
         /// Where to keep the key that seals secrets in the database.
         #[arg(long, default_value = ".tael/up/sealing.key")]
         key_file: PathBuf,
+        /// Where the sandbox keeps its keys and its merchants' apps, without which the channel accounts of an earlier run
+        /// would be of no use.
+        #[arg(long, default_value = ".tael/up/sandbox")]
+        sandbox_keys: PathBuf,
         /// Keep at most this many spans for the viewer of traces.
         #[arg(long, default_value_t = Limits::default().spans)]
         trace_spans: usize,
@@ -86,7 +90,7 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
         Ok((args.database_url.clone().ok_or(missing)?, args.redis_url.clone().ok_or(missing)?))
     };
     match args.command {
-        Command::Up { free_ports, key_file, trace_spans, trace_mebibytes } => {
+        Command::Up { free_ports, key_file, sandbox_keys, trace_spans, trace_mebibytes } => {
             let (database_url, redis_url) = servers()?;
             let ports = if free_ports { Ports::Free } else { Ports::Usual };
             let sealing_keys = platform::sealing_keys(&key_file)?;
@@ -99,6 +103,7 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
                 ports,
                 sealing_keys,
                 certificates: None,
+                sandbox_keys: Some(sandbox_keys),
             };
             up(settings, Limits { spans: trace_spans, bytes: trace_mebibytes.saturating_mul(1 << 20) }).await
         }
@@ -149,6 +154,7 @@ fn own_platform(database_url: SecretString, redis_url: SecretString, prefix: &'s
         ports: Ports::Free,
         sealing_keys,
         certificates: None,
+        sandbox_keys: None,
     }
 }
 

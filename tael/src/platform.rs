@@ -43,6 +43,8 @@ pub struct Settings {
     /// For mutual TLS between the services: where each has a folder of its name with the files `tls.crt`, `tls.key` and
     /// `ca.crt`. None without TLS.
     pub certificates: Option<PathBuf>,
+    /// Where the sandbox keeps its keys over a restart. None makes new ones.
+    pub sandbox_keys: Option<PathBuf>,
 }
 
 /// Which ports the services listen on.
@@ -145,6 +147,7 @@ impl Platform {
             listen: addresses.sandbox,
             // A notification that was not acknowledged comes again after a second instead of four minutes.
             time_scale: 240,
+            key_dir: settings.sandbox_keys.clone(),
             ..tael_sandbox::Config::default()
         })
         .await?;

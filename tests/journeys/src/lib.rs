@@ -44,6 +44,7 @@ pub fn settings(prefix: &'static str) -> Settings {
         ports: Ports::Free,
         sealing_keys: tael_sealed::Keyring::generate_text("test"),
         certificates: None,
+        sandbox_keys: None,
     }
 }
 
