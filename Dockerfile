@@ -2,7 +2,7 @@
 #
 #   docker build --build-arg SERVICE=order --build-arg COMMIT="$(git rev-parse HEAD)" -t tael/order:0.1.0 .
 #
-# SERVICE is gateway, merchant, notification, order, payment, refund, sandbox, settlement, or tael (the command line).
+# SERVICE is audit, gateway, merchant, notification, order, payment, refund, sandbox, settlement, or tael (the command line).
 # Needs BuildKit, which is Docker's default since 23.0 and what `buildah` understands as well.
 #
 # Builder and runtime are the same Debian, trixie: a binary that was linked against a newer glibc would not start. The
@@ -43,9 +43,9 @@ RUN --mount=type=cache,id=tael-cargo-registry,target=/usr/local/cargo/registry,s
     TAEL_COMMIT="${COMMIT}" cargo build --release --locked \
         --package tael \
         --package tael-gateway --package tael-merchant --package tael-notification --package tael-order \
-        --package tael-payment --package tael-refund --package tael-sandbox --package tael-settlement && \
+        --package tael-payment --package tael-refund --package tael-sandbox --package tael-settlement --package tael-audit && \
     mkdir -p /out/bin /out/symbols && \
-    for name in tael tael-gateway tael-merchant tael-notification tael-order \
+    for name in tael tael-audit tael-gateway tael-merchant tael-notification tael-order \
         tael-payment tael-refund tael-sandbox tael-settlement; do \
         objcopy --only-keep-debug "target/release/${name}" "/out/symbols/${name#tael-}.debug" && \
         objcopy --strip-debug --add-gnu-debuglink="/out/symbols/${name#tael-}.debug" \

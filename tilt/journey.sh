@@ -10,7 +10,7 @@ profile=$1
 shift
 
 # A port-forward is there a moment after its pod is ready.
-for port in {50051..50056} 8080 8090; do
+for port in {50051..50057} 8080 8090; do
   for ((tries = 60; ; tries--)); do
     if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then break; fi
     if [ "$tries" = 0 ]; then
@@ -24,5 +24,5 @@ mkdir -p .tael/tilt
 exec "${CARGO_TARGET_DIR:-target}/$profile/tael" bench --merchants-to .tael/tilt/merchants \
   --clients 1 --seconds 1 --merchants 1 --refund-every 1 \
   --merchant 127.0.0.1:50051 --order 127.0.0.1:50052 --payment 127.0.0.1:50053 --refund 127.0.0.1:50054 \
-  --settlement 127.0.0.1:50055 --notification 127.0.0.1:50056 --gateway 127.0.0.1:8080 --sandbox 127.0.0.1:8090 \
+  --settlement 127.0.0.1:50055 --notification 127.0.0.1:50056 --audit 127.0.0.1:50057 --gateway 127.0.0.1:8080 --sandbox 127.0.0.1:8090 \
   "$@"

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tael_config::Env;
 use tael_grpc::client::{Channel, Connector};
 use tael_grpc::status::Chain;
-use tael_proto::settlement::v1::audit_money_response::Part;
-use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
-use tael_proto::settlement::v1::{AuditMoneyRequest, AuditSummary, Disagreement};
+use tael_proto::audit::v1::audit_money_response::Part;
+use tael_proto::audit::v1::money_audit_service_client::MoneyAuditServiceClient;
+use tael_proto::audit::v1::{AuditMoneyRequest, AuditSummary, Disagreement};
 use tael_proto::r#type::v1::Money;
 use tonic::Request;
 
@@ -23,13 +23,13 @@ const COULD_NOT_AUDIT: u8 = 2;
 /// What to audit.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// The settlement service, which makes the audit, such as http://127.0.0.1:50055.
-    #[arg(long, env = "TAEL_SETTLEMENT_URL", value_name = "URL")]
-    settlement: String,
+    /// The audit service, such as http://127.0.0.1:50057.
+    #[arg(long, env = "TAEL_AUDIT_URL", value_name = "URL")]
+    audit: String,
     /// Only this merchant (mer_…).
     #[arg(long, default_value = "", hide_default_value = true)]
     merchant: String,
-    /// The first day whose channel bills are compared, as 2026-11-21; four days before today unless given.
+    /// The first day whose channel statements are compared, as 2026-11-21; four days before today unless given.
     #[arg(long, default_value = "", hide_default_value = true, requires = "to")]
     from: String,
     /// The last such day; today unless given.
@@ -41,9 +41,9 @@ pub struct Options {
     /// How many seconds old work under way may be before it counts as stuck.
     #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..))]
     stuck_after: u32,
-    /// The channel's bill of today has all of today so far, as the sandbox's has.
+    /// The channel's statement of today has all of today so far, as the sandbox's has.
     #[arg(long)]
-    bills_so_far: bool,
+    statements_so_far: bool,
     /// Print a JSON object per line instead of text.
     #[arg(long)]
     json: bool,
@@ -54,11 +54,11 @@ pub struct Options {
 pub async fn run(options: &Options) -> ExitCode {
     let request = AuditMoneyRequest {
         merchant_id: options.merchant.clone(),
-        first_bill_date: options.from.clone(),
-        last_bill_date: options.to.clone(),
+        first_statement_date: options.from.clone(),
+        last_statement_date: options.to.clone(),
         patience_ms: options.patience * 1000,
         stuck_after_seconds: options.stuck_after,
-        bills_so_far: options.bills_so_far,
+        statements_so_far: options.statements_so_far,
     };
     let each = |found: Disagreement| {
         if options.json {
@@ -67,7 +67,7 @@ pub async fn run(options: &Options) -> ExitCode {
             crate::say!("✗ {}", in_words(&found));
         }
     };
-    let summary = match connect(&options.settlement).await {
+    let summary = match connect(&options.audit).await {
         Ok(channel) => ask(MoneyAuditServiceClient::new(channel), request, each).await,
         Err(error) => Err(error),
     };
@@ -97,16 +97,16 @@ async fn connect(url: &str) -> Result<Channel, Error> {
     Ok(Connector::new(identity).connect(url)?)
 }
 
-/// Has the settlement service audit, hands on each disagreement as it comes, and returns the summary. An error when the
+/// Has the audit service audit, hands on each disagreement as it comes, and returns the summary. An error when the
 /// audit could not be made, or was not made to its end.
 pub async fn ask(
-    mut settlement: MoneyAuditServiceClient<Channel>,
+    mut audit: MoneyAuditServiceClient<Channel>,
     request: AuditMoneyRequest,
     mut each: impl FnMut(Disagreement),
 ) -> Result<AuditSummary, Error> {
     let mut request = Request::new(request);
     request.set_timeout(LONGEST);
-    let mut answers = settlement.audit_money(request).await?.into_inner();
+    let mut answers = audit.audit_money(request).await?.into_inner();
     let mut told = None;
     // To the very end, where the call's status is: a call that is left before it counts as cancelled.
     while let Some(answer) = answers.message().await? {
@@ -163,8 +163,8 @@ fn summary_to_json(summary: &AuditSummary) -> Value {
         "passes": summary.passes,
         "settled_meanwhile": summary.settled_meanwhile,
         "in_flight": summary.in_flight,
-        "bill_days": summary.bill_days,
-        "bill_days_not_available": summary.bill_days_not_available,
+        "statement_days": summary.statement_days,
+        "statement_days_not_available": summary.statement_days_not_available,
     }})
 }
 
@@ -179,14 +179,14 @@ fn print(summary: &AuditSummary) {
         summary.passes,
         summary.settled_meanwhile,
         summary.in_flight,
-        summary.bill_days,
-        summary.bill_days_not_available
+        summary.statement_days,
+        summary.statement_days_not_available
     );
 }
 
 #[cfg(test)]
 mod tests {
-    use tael_proto::settlement::v1::DisagreementKind;
+    use tael_proto::audit::v1::DisagreementKind;
 
     use super::*;
 

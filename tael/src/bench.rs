@@ -60,7 +60,7 @@ pub struct Options {
 #[group(required = false, multiple = true)]
 struct RunningAt {
     /// The merchant service.
-    #[arg(long, value_name = "HOST:PORT", requires_all = ["order", "payment", "refund", "settlement", "notification", "gateway", "sandbox"])]
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["order", "payment", "refund", "settlement", "notification", "audit", "gateway", "sandbox"])]
     merchant: Option<HostPort>,
     /// The order service.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
@@ -77,6 +77,9 @@ struct RunningAt {
     /// The notification service.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
     notification: Option<HostPort>,
+    /// The audit service.
+    #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
+    audit: Option<HostPort>,
     /// The gateway.
     #[arg(long, requires = "merchant", value_name = "HOST:PORT")]
     gateway: Option<HostPort>,
@@ -133,6 +136,7 @@ impl Options {
             refund: at.refund?,
             settlement: at.settlement?,
             notification: at.notification?,
+            audit: at.audit?,
             gateway: at.gateway?,
             sandbox: at.sandbox?,
         })

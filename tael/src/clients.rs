@@ -5,6 +5,7 @@ use std::fmt::Display;
 use tael_grpc::client::{Channel, Connector, InvalidUrl};
 use tael_grpc::tls::Identity;
 use tael_ids::EventId;
+use tael_proto::audit::v1::money_audit_service_client::MoneyAuditServiceClient;
 use tael_proto::merchant::v1::api_key_service_client::ApiKeyServiceClient;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
 use tael_proto::notification::v1::delivery_service_client::DeliveryServiceClient;
@@ -19,7 +20,6 @@ use tael_proto::payment::v1::refund_execution_service_client::RefundExecutionSer
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
 use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
 use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
-use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
 use tael_proto::settlement::v1::reconciliation_service_client::ReconciliationServiceClient;
 use tael_proto::settlement::v1::settlement_batch_service_client::SettlementBatchServiceClient;
 use tael_sandbox::ControlClient;
@@ -102,7 +102,7 @@ impl Clients {
             fee_schedules: FeeScheduleServiceClient::new(channel(&addresses.settlement)?),
             batches: SettlementBatchServiceClient::new(channel(&addresses.settlement)?),
             reconciliations: ReconciliationServiceClient::new(channel(&addresses.settlement)?),
-            audit: MoneyAuditServiceClient::new(channel(&addresses.settlement)?),
+            audit: MoneyAuditServiceClient::new(channel(&addresses.audit)?),
             webhook_endpoints: WebhookEndpointServiceClient::new(channel(&addresses.notification)?),
             deliveries: DeliveryServiceClient::new(channel(&addresses.notification)?),
             payer: ControlClient::new(&format!("http://{}", addresses.sandbox))?,

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use report::Report;
-use tael_proto::settlement::v1::AuditMoneyRequest;
+use tael_proto::audit::v1::AuditMoneyRequest;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -42,7 +42,7 @@ pub async fn play(addresses: &Addresses, collector: &Collector) -> Result<bool, 
     drop(journey);
     steps::lost_notification(&mut report, &mut clients, &shop).await?;
     books::settle(&mut report, &mut clients, &shop).await?;
-    let request = AuditMoneyRequest { bills_so_far: true, ..AuditMoneyRequest::default() };
+    let request = AuditMoneyRequest { statements_so_far: true, ..AuditMoneyRequest::default() };
     let print = |found| crate::say!("    {}", audit::in_words(&found));
     let audited = audit::ask(clients.audit.clone(), request, print).await?;
     report.check("all services, the ledger and the channel agree to the cent", audited.disagreements == 0);

@@ -71,6 +71,8 @@ pub struct Addresses<A = SocketAddr> {
     pub settlement: A,
     /// The notification service.
     pub notification: A,
+    /// The audit service.
+    pub audit: A,
     /// The HTTP edge.
     pub gateway: A,
     /// The simulated channel.
@@ -80,8 +82,8 @@ pub struct Addresses<A = SocketAddr> {
 impl Addresses {
     fn choose(ports: Ports) -> Result<Self, Error> {
         let mut ports = match ports {
-            Ports::Usual => vec![50051, 50052, 50053, 50054, 50055, 50056, 8080, 8090],
-            Ports::Free => free_ports(8)?,
+            Ports::Usual => vec![50051, 50052, 50053, 50054, 50055, 50056, 50057, 8080, 8090],
+            Ports::Free => free_ports(9)?,
         }
         .into_iter();
         let mut next = || {
@@ -95,6 +97,7 @@ impl Addresses {
             refund: next(),
             settlement: next(),
             notification: next(),
+            audit: next(),
             gateway: next(),
             sandbox: next(),
         })
@@ -118,6 +121,7 @@ impl fmt::Display for Addresses {
             ("refund", self.refund),
             ("settlement", self.settlement),
             ("notification", self.notification),
+            ("audit", self.audit),
         ] {
             writeln!(f, "  {name:<13} grpc://{addr}")?;
         }
@@ -157,13 +161,14 @@ impl Platform {
         let principal_keys = PrincipalKeys::new();
         let keys = &principal_keys;
         // Each has a database of its own, so the order does not matter, and together they start faster.
-        let (merchant, order, payment, refund, settlement, notification, gateway) = tokio::try_join!(
+        let (merchant, order, payment, refund, settlement, notification, audit, gateway) = tokio::try_join!(
             Box::pin(build::<tael_merchant::App>(&settings, keys, &addresses, addresses.merchant)),
             Box::pin(build::<tael_order::App>(&settings, keys, &addresses, addresses.order)),
             Box::pin(build::<tael_payment::App>(&settings, keys, &addresses, addresses.payment)),
             Box::pin(build::<tael_refund::App>(&settings, keys, &addresses, addresses.refund)),
             Box::pin(build::<tael_settlement::App>(&settings, keys, &addresses, addresses.settlement)),
             Box::pin(build::<tael_notification::App>(&settings, keys, &addresses, addresses.notification)),
+            Box::pin(build::<tael_audit::App>(&settings, keys, &addresses, addresses.audit)),
             Box::pin(build::<tael_gateway::App>(&settings, keys, &addresses, addresses.gateway)),
         )?;
         let mut platform = Self { addresses, services: JoinSet::new(), shutdown: CancellationToken::new() };
@@ -178,6 +183,7 @@ impl Platform {
         platform.spawn(refund);
         platform.spawn(settlement);
         platform.spawn(notification);
+        platform.spawn(audit);
         platform.spawn(gateway);
         Ok(platform)
     }

@@ -25,6 +25,8 @@ pub enum Caller {
     Settlement,
     /// The notification service.
     Notification,
+    /// The money audit.
+    Audit,
     /// The merchant's own back-end, which uses the platform.
     Backend,
     /// Whoever runs the platform: the `tael` command line, consoles.
@@ -33,7 +35,7 @@ pub enum Caller {
 
 impl Caller {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Gateway,
         Self::Merchant,
         Self::Order,
@@ -41,6 +43,7 @@ impl Caller {
         Self::Refund,
         Self::Settlement,
         Self::Notification,
+        Self::Audit,
         Self::Backend,
         Self::Operator,
     ];
@@ -55,6 +58,7 @@ impl Caller {
             Self::Refund => "refund",
             Self::Settlement => "settlement",
             Self::Notification => "notification",
+            Self::Audit => "audit",
             Self::Backend => "backend",
             Self::Operator => "operator",
         }

@@ -140,6 +140,11 @@ pub fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
+/// Returns a value of an error's `ErrorInfo` metadata, as a client reads it.
+pub fn metadata(status: &Status, key: &str) -> Option<String> {
+    status.get_details_error_info()?.metadata.remove(key)
+}
+
 /// Returns the names of the bad fields of an error, as a client reads them.
 pub fn bad_fields(status: &Status) -> Vec<String> {
     status

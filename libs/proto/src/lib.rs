@@ -57,7 +57,7 @@ pub mod settlement {
     }
 }
 
-/// What services show to the money audit.
+/// The money audit, and what services show to it.
 pub mod audit {
     /// Version 1.
     pub mod v1 {

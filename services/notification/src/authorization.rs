@@ -1,6 +1,6 @@
 //! Who may call what. Where webhooks go is the merchant's to say.
 
-use tael_grpc::caller::Caller::{Backend, Operator, Settlement};
+use tael_grpc::caller::Caller::{Audit, Backend, Operator};
 use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
@@ -21,5 +21,5 @@ pub const RPC_ACCESS: RpcAccess = &[
         ("ListDeadLetters", &[Operator]),
         ("ReplayDeadLetters", &[Operator]),
     ]),
-    ("tael.audit.v1.AuditService", &[("ReadFacts", &[Settlement])]),
+    ("tael.audit.v1.FactService", &[("ReadFacts", &[Audit])]),
 ];

@@ -1,7 +1,7 @@
 //! Who may call what. The merchant's back-end sells and redeems; the operator looks, and decides about unapplied payments; the
 //! services of payment and refund look up what was ordered.
 
-use tael_grpc::caller::Caller::{Backend, Notification, Operator, Payment, Refund, Settlement};
+use tael_grpc::caller::Caller::{Audit, Backend, Notification, Operator, Payment, Refund, Settlement};
 use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
@@ -40,5 +40,5 @@ pub const RPC_ACCESS: RpcAccess = &[
         ("ListDeadLetters", &[Operator]),
         ("ReplayDeadLetters", &[Operator]),
     ]),
-    ("tael.audit.v1.AuditService", &[("ReadFacts", &[Settlement])]),
+    ("tael.audit.v1.FactService", &[("ReadFacts", &[Audit])]),
 ];

@@ -1,7 +1,7 @@
 //! What this service shows to the money audit.
 
 use sqlx::PgPool;
-use tael_audit::{AuditFacts, FactRow, Range};
+use tael_facts::{AuditFacts, FactRow, Range};
 use tael_proto::audit::v1::FactKind;
 
 use crate::store;

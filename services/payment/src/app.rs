@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::EventLog;
+use tael_facts::Auditable;
 use tael_grpc::client::Connector;
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;

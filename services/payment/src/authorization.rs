@@ -1,7 +1,7 @@
 //! Who may call what. Money goes back only through the refund service, which knows the policy and the order, and through
 //! the order service, which gives back what came too late; never by the back-end itself. Callbacks come from the gateway.
 
-use tael_grpc::caller::Caller::{Backend, Gateway, Notification, Operator, Order, Refund, Settlement};
+use tael_grpc::caller::Caller::{Audit, Backend, Gateway, Notification, Operator, Order, Refund, Settlement};
 use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
@@ -24,7 +24,7 @@ pub const RPC_ACCESS: RpcAccess = &[
         ("GetChannelAccount", &[Settlement, Backend, Operator]),
         ("ListChannelAccounts", &[Backend, Operator]),
     ]),
-    ("tael.payment.v1.StatementService", &[("ReadStatement", &[Settlement])]),
+    ("tael.payment.v1.StatementService", &[("ReadStatement", &[Audit, Settlement])]),
     ("tael.payment.v1.CallbackService", &[("HandleCallback", &[Gateway])]),
     ("tael.payment.v1.IntegrityAlertService", &[("ListIntegrityAlerts", &[Backend, Operator])]),
     ("tael.event.v1.EventLogService", &[
@@ -32,5 +32,5 @@ pub const RPC_ACCESS: RpcAccess = &[
         ("ListConsumers", &[Operator]),
         ("RemoveConsumer", &[Operator]),
     ]),
-    ("tael.audit.v1.AuditService", &[("ReadFacts", &[Settlement])]),
+    ("tael.audit.v1.FactService", &[("ReadFacts", &[Audit])]),
 ];

@@ -1,6 +1,6 @@
 //! Who may call what. The merchant's back-end asks for refunds; it or the operator approves them.
 
-use tael_grpc::caller::Caller::{Backend, Notification, Operator, Order, Settlement};
+use tael_grpc::caller::Caller::{Audit, Backend, Notification, Operator, Order};
 use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
@@ -26,5 +26,5 @@ pub const RPC_ACCESS: RpcAccess = &[
         ("ListDeadLetters", &[Operator]),
         ("ReplayDeadLetters", &[Operator]),
     ]),
-    ("tael.audit.v1.AuditService", &[("ReadFacts", &[Settlement])]),
+    ("tael.audit.v1.FactService", &[("ReadFacts", &[Audit])]),
 ];

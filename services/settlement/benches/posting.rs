@@ -3,9 +3,6 @@
 //!
 //! `cargo bench -p tael-settlement`, with `TAEL_DATABASE_URL` and `TAEL_REDIS_URL` as for the tests.
 
-#[path = "../tests/it/audit_facts.rs"]
-#[expect(dead_code, clippy::unwrap_used, reason = "written for the tests, which use more of it")]
-mod audit_facts;
 #[path = "../tests/it/fixture.rs"]
 #[expect(dead_code, clippy::unwrap_used, reason = "written for the tests, which use more of it")]
 mod fixture;

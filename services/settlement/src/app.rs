@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use tael_audit::Auditable;
 use tael_clock::Clock;
 use tael_config::{ConfigErrors, Env};
 use tael_eventlog::{Consumer, DeadLetters, EventLog};
+use tael_facts::Auditable;
 use tael_grpc::client::Connector;
 use tael_grpc::server::Bound;
 use tael_idempotency::Idempotency;
-use tael_proto::audit::v1::audit_service_client::AuditServiceClient;
 use tael_proto::settlement::v1::fee_schedule_service_server::FeeScheduleServiceServer;
 use tael_proto::settlement::v1::ledger_service_server::LedgerServiceServer;
-use tael_proto::settlement::v1::money_audit_service_server::MoneyAuditServiceServer;
 use tael_proto::settlement::v1::reconciliation_service_server::ReconciliationServiceServer;
 use tael_proto::settlement::v1::settlement_batch_service_server::SettlementBatchServiceServer;
 use tael_runtime::{Schema, Service, StartError, TaskError, Tasks, readiness};
@@ -28,8 +26,7 @@ use crate::clients::Clients;
 use crate::config::Config;
 use crate::consumers::{OrderLog, PaymentLog};
 use crate::facts::LedgerFacts;
-use crate::rpc::{AuditRpc, FeeScheduleRpc, LedgerRpc, ReconciliationRpc, SettlementBatchRpc};
-use crate::usecase::audit::{MoneyAudit, Peers};
+use crate::rpc::{FeeScheduleRpc, LedgerRpc, ReconciliationRpc, SettlementBatchRpc};
 use crate::usecase::{Settlement, metrics};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -48,11 +45,11 @@ pub struct App {
     idempotency: Idempotency,
     log: EventLog,
     settlement: Settlement,
-    audit: MoneyAudit,
+    clock: Clock,
     facts: Auditable<LedgerFacts>,
     payments: Consumer<PaymentLog>,
     orders: Consumer<OrderLog>,
-    /// That a comparison or an audit ended.
+    /// That a comparison ended.
     news: Arc<Notify>,
     /// Answers the log's waiting readers when the service ends.
     draining: CancellationToken,
@@ -88,25 +85,12 @@ impl Service for App {
         let orders =
             Consumer::new(Self::NAME, ORDER_LOG, order.clone(), pool.clone(), OrderLog::new(clock.clone()));
         let facts = Auditable::new(pool.clone(), LedgerFacts { pool: pool.clone() });
-        let peers = Peers {
-            order: AuditServiceClient::new(order),
-            payment: AuditServiceClient::new(payment.clone()),
-            refund: AuditServiceClient::new(connector.connect(&config.refund_url)?),
-            notification: AuditServiceClient::new(connector.connect(&config.notification_url)?),
-        };
         let clients = Clients::new(merchant, payment);
         let news = Arc::new(Notify::new());
-        let audit = MoneyAudit::new(
-            pool.clone(),
-            clock.clone(),
-            clients.clone(),
-            facts.clone(),
-            peers,
-            Arc::clone(&news),
-        );
-        let settlement = Settlement::new(pool.clone(), log.clone(), clock.clone(), clients, Arc::clone(&news));
+        let settlement =
+            Settlement::new(pool.clone(), log.clone(), clock.clone(), clients, Arc::clone(&news));
         let bound = config.base.bind(identity, RPC_ACCESS, &clock).await?;
-        Ok(Self { bound, pool, idempotency, log, settlement, audit, facts, payments, orders, news, draining })
+        Ok(Self { bound, pool, idempotency, log, settlement, clock, facts, payments, orders, news, draining })
     }
 
     fn addr(&self) -> SocketAddr {
@@ -120,15 +104,13 @@ impl Service for App {
             idempotency,
             log,
             settlement,
-            audit,
+            clock,
             facts,
             payments,
             orders,
             news,
             draining,
         } = self;
-        let clock = audit.clock.clone();
-        let audit = AuditRpc { audit, draining: draining.clone() };
         let fee_schedules =
             FeeScheduleRpc { settlement: settlement.clone(), idempotency: idempotency.clone() };
         let batches = SettlementBatchRpc { settlement: settlement.clone(), idempotency: idempotency.clone() };
@@ -138,7 +120,6 @@ impl Service for App {
             .add_service(FeeScheduleServiceServer::new(fee_schedules))
             .add_service(SettlementBatchServiceServer::new(batches))
             .add_service(ReconciliationServiceServer::new(reconciliations))
-            .add_service(MoneyAuditServiceServer::new(audit))
             .add_service(facts.server())
             .add_service(log.server())
             .add_service(DeadLetters::new(pool.clone()).with(&payments).with(&orders).server());

@@ -1,7 +1,7 @@
-//! Who may call what. The merchant's back-end sees its own books; what it pays, and whether the books of all are in order,
-//! is the operator's.
+//! Who may call what. The merchant's back-end sees its own books; what it pays is the
+//! operator's.
 
-use tael_grpc::caller::Caller::{Backend, Notification, Operator};
+use tael_grpc::caller::Caller::{Audit, Backend, Notification, Operator};
 use tael_grpc::server::RpcAccess;
 
 /// Who may call each method that this service serves.
@@ -26,7 +26,6 @@ pub const RPC_ACCESS: RpcAccess = &[
         ("Reconcile", &[Backend, Operator]),
         ("GetReconciliation", &[Backend, Operator]),
     ]),
-    ("tael.settlement.v1.MoneyAuditService", &[("AuditMoney", &[Operator])]),
     ("tael.event.v1.EventLogService", &[
         ("ReadEvents", &[Notification]),
         ("ListConsumers", &[Operator]),
@@ -36,5 +35,5 @@ pub const RPC_ACCESS: RpcAccess = &[
         ("ListDeadLetters", &[Operator]),
         ("ReplayDeadLetters", &[Operator]),
     ]),
-    ("tael.audit.v1.AuditService", &[("ReadFacts", &[Operator])]),
+    ("tael.audit.v1.FactService", &[("ReadFacts", &[Audit])]),
 ];

@@ -12,10 +12,6 @@ pub struct Config {
     pub payment_url: String,
     /// `TAEL_ORDER_URL`: the order service's log.
     pub order_url: String,
-    /// `TAEL_REFUND_URL`: the refund service, for the money audit.
-    pub refund_url: String,
-    /// `TAEL_NOTIFICATION_URL`: the notification service, for the money audit.
-    pub notification_url: String,
     /// `TAEL_MERCHANT_URL`: the merchant service, for time zones.
     pub merchant_url: String,
 }
@@ -25,16 +21,12 @@ impl Config {
         let base = ServiceConfig::read(env);
         let payment_url = env.required("TAEL_PAYMENT_URL");
         let order_url = env.required("TAEL_ORDER_URL");
-        let refund_url = env.required("TAEL_REFUND_URL");
-        let notification_url = env.required("TAEL_NOTIFICATION_URL");
         let merchant_url = env.required("TAEL_MERCHANT_URL");
         env.finish(|| {
             Some(Self {
                 base: base?,
                 payment_url: payment_url?,
                 order_url: order_url?,
-                refund_url: refund_url?,
-                notification_url: notification_url?,
                 merchant_url: merchant_url?,
             })
         })

@@ -1,6 +1,5 @@
 //! gRPC: a request becomes domain values, a use case runs, its result goes on the wire. One file per service.
 
-mod audit;
 mod convert;
 mod error;
 mod fee_schedule;
@@ -9,7 +8,6 @@ mod parse;
 mod reconciliation;
 mod settlement_batch;
 
-pub(crate) use self::audit::AuditRpc;
 pub(crate) use self::fee_schedule::FeeScheduleRpc;
 pub(crate) use self::ledger::LedgerRpc;
 pub(crate) use self::reconciliation::ReconciliationRpc;

@@ -1,7 +1,5 @@
 //! One function per use case; with the consumers, the only place that opens transactions.
 
-pub(crate) mod audit;
-pub(crate) mod audit_runs;
 pub(crate) mod fee_schedule;
 pub(crate) mod ledger;
 pub(crate) mod metrics;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tael_proto::settlement::v1::{AccountKind, AuditMoneyRequest, CheckLedgerRequest, ListAccountsRequest};
+use tael_proto::audit::v1::AuditMoneyRequest;
+use tael_proto::settlement::v1::{AccountKind, CheckLedgerRequest, ListAccountsRequest};
 use tael_proto::r#type::v1::Money;
 
 use super::journey::{Step, Timings};
@@ -58,7 +59,7 @@ impl Outcome {
         }
         let net = timings.paid_minor - timings.refunded_minor;
         let whole = clients.ledger.check_ledger(CheckLedgerRequest {}).await?.into_inner();
-        let request = AuditMoneyRequest { bills_so_far: true, ..AuditMoneyRequest::default() };
+        let request = AuditMoneyRequest { statements_so_far: true, ..AuditMoneyRequest::default() };
         let mut first = None;
         let audited = audit::ask(clients.audit.clone(), request, |found| {
             first.get_or_insert_with(|| audit::in_words(&found));

@@ -11,8 +11,8 @@ const NAMED_KEYS: [&str; 4] = ["tael.order_id", "tael.payment_id", "tael.refund_
 const LONGEST_KEY: usize = 64;
 
 /// The services that can share a process, whose resource then says "tael" for all of them.
-const SERVICES: [&str; 8] =
-    ["gateway", "merchant", "notification", "order", "payment", "refund", "sandbox", "settlement"];
+const SERVICES: [&str; 9] =
+    ["audit", "gateway", "merchant", "notification", "order", "payment", "refund", "sandbox", "settlement"];
 /// The `service.name` of the process that holds all services.
 pub(super) const ALL_IN_ONE: &str = "tael";
 

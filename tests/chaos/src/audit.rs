@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use tael_grpc::client::Channel;
-use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
-use tael_proto::settlement::v1::{AuditMoneyRequest, audit_money_response};
+use tael_proto::audit::v1::money_audit_service_client::MoneyAuditServiceClient;
+use tael_proto::audit::v1::{AuditMoneyRequest, audit_money_response};
 use tonic::{Code, Status};
 
 use crate::Error;
@@ -31,7 +31,7 @@ pub async fn audit(mut client: MoneyAuditServiceClient<Channel>) -> Result<Optio
     let request = AuditMoneyRequest {
         patience_ms: PATIENCE_MS,
         stuck_after_seconds: STUCK_AFTER_SECONDS,
-        bills_so_far: true,
+        statements_so_far: true,
         ..AuditMoneyRequest::default()
     };
     let mut parts = match client.audit_money(request).await {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tael_grpc::client::Channel;
+use tael_proto::audit::v1::money_audit_service_client::MoneyAuditServiceClient;
 use tael_proto::event::v1::dead_letter_service_client::DeadLetterServiceClient;
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::merchant::v1::merchant_service_client::MerchantServiceClient;
@@ -22,7 +23,6 @@ use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
 use tael_proto::settlement::v1::fee_schedule_service_client::FeeScheduleServiceClient;
 use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
-use tael_proto::settlement::v1::money_audit_service_client::MoneyAuditServiceClient;
 use tael_proto::settlement::v1::reconciliation_service_client::ReconciliationServiceClient;
 use tael_proto::settlement::v1::settlement_batch_service_client::SettlementBatchServiceClient;
 use tael_sandbox::ControlClient;
@@ -197,7 +197,7 @@ impl Caller {
 
     /// The money audit.
     pub fn money_audit(&self) -> MoneyAuditServiceClient<Channel> {
-        let found = self.channels.iter().find(|(service, _)| *service == Service::Settlement);
+        let found = self.channels.iter().find(|(service, _)| *service == Service::Audit);
         let (_, channel) = found.expect("every service with a database has a channel");
         MoneyAuditServiceClient::new(channel.clone())
     }

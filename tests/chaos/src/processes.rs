@@ -47,24 +47,34 @@ pub enum Service {
     Settlement,
     /// Webhooks.
     Notification,
+    /// The money audit.
+    Audit,
     /// The HTTP edge.
     Gateway,
 }
 
 impl Service {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Merchant,
         Self::Order,
         Self::Payment,
         Self::Refund,
         Self::Settlement,
         Self::Notification,
+        Self::Audit,
         Self::Gateway,
     ];
     /// Those with a database.
-    pub const WITH_DATABASE: [Self; 6] =
-        [Self::Merchant, Self::Order, Self::Payment, Self::Refund, Self::Settlement, Self::Notification];
+    pub const WITH_DATABASE: [Self; 7] = [
+        Self::Merchant,
+        Self::Order,
+        Self::Payment,
+        Self::Refund,
+        Self::Settlement,
+        Self::Notification,
+        Self::Audit,
+    ];
 
     /// The name, as in the binary's.
     pub fn name(self) -> &'static str {
@@ -75,6 +85,7 @@ impl Service {
             Self::Refund => "refund",
             Self::Settlement => "settlement",
             Self::Notification => "notification",
+            Self::Audit => "audit",
             Self::Gateway => "gateway",
         }
     }

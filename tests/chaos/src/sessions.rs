@@ -31,6 +31,7 @@ pub async fn lock_rows(service: Service, url: &str, time: Duration) -> Result<()
         Service::Refund => ("refund_order", "order_id"),
         Service::Settlement => ("account", "account_id"),
         Service::Notification => ("delivery", "delivery_id"),
+        Service::Audit => ("money_audit", "money_audit_id"),
         Service::Gateway => return Ok(()),
     };
     let mut session = PgConnection::connect(url).await?;

@@ -29,7 +29,8 @@ const OF_OPENTELEMETRY: [&str; 4] = [
 ];
 
 /// The services, with the reader of each one's configuration.
-pub const SERVICES: [(&str, Read); 7] = [
+pub const SERVICES: [(&str, Read); 8] = [
+    (tael_audit::App::NAME, serving::<tael_audit::App>),
     (tael_gateway::App::NAME, serving::<tael_gateway::App>),
     (tael_merchant::App::NAME, serving::<tael_merchant::App>),
     (tael_notification::App::NAME, serving::<tael_notification::App>),
@@ -40,7 +41,8 @@ pub const SERVICES: [(&str, Read); 7] = [
 ];
 
 /// The services that are called by gRPC, with who may call what.
-pub const RPC_ACCESS: [(&str, RpcAccess); 6] = [
+pub const RPC_ACCESS: [(&str, RpcAccess); 7] = [
+    (tael_audit::App::NAME, tael_audit::RPC_ACCESS),
     (tael_merchant::App::NAME, tael_merchant::RPC_ACCESS),
     (tael_notification::App::NAME, tael_notification::RPC_ACCESS),
     (tael_order::App::NAME, tael_order::RPC_ACCESS),

@@ -1,7 +1,7 @@
 //! Rows for the money audit, as they stand.
 
 use sqlx::PgPool;
-use tael_audit::{FactRow, Range, time};
+use tael_facts::{FactRow, Range, time};
 use tael_ids::{DeliveryId, EventId, WebhookEndpointId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{DeliveryFact, WebhookEndpointFact};

@@ -1,7 +1,7 @@
 //! Rows for the money audit, as they stand.
 
 use sqlx::PgPool;
-use tael_audit::{FactRow, Range, money, time};
+use tael_facts::{FactRow, Range, money, time};
 use tael_ids::{AttemptId, ChannelAccountId, OrderId, PaymentId, RefundId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{AttemptFact, ChannelAccountFact, PaymentFact, PaymentRefundFact};
@@ -9,7 +9,7 @@ use tael_proto::audit::v1::{AttemptFact, ChannelAccountFact, PaymentFact, Paymen
 #[tracing::instrument(name = "db.fact.channel_accounts", skip_all)]
 pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select merchant_id, channel_account_id, channel
+        "select merchant_id, channel_account_id, channel, seller_id
          from channel_account where (merchant_id, channel_account_id) > ($1, $2) and merchant_id <= $3
          order by merchant_id, channel_account_id limit $4",
         range.after_merchant,
@@ -23,6 +23,9 @@ pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<
         let fact = ChannelAccountFact {
             channel_account_id: ChannelAccountId::from_uuid(row.channel_account_id).to_string(),
             channel: row.channel,
+            statement_owner: row.seller_id,
+            // Alipay's days are Beijing's.
+            time_zone: "Asia/Shanghai".to_owned(),
         };
         FactRow { merchant_id: row.merchant_id, id: row.channel_account_id, fact: Fact::ChannelAccount(fact) }
     });

@@ -7,7 +7,6 @@ use tael_proto::settlement::v1::ErrorReason;
 use tonic::{Code, Status};
 
 use crate::clients::ClientError;
-use crate::usecase::audit::AuditError;
 use crate::usecase::fee_schedule::FeeScheduleError;
 use crate::usecase::ledger::LedgerError;
 use crate::usecase::reconciliation::ReconciliationError;
@@ -99,16 +98,6 @@ impl From<ReconciliationError> for Status {
             E::Peer(cause) => peer(&error, cause),
             E::Database(e) => tael_postgres::status(e),
             E::RowVanished | E::Calendar(_) => status::broken_invariant(&error),
-        }
-    }
-}
-
-impl From<AuditError> for Status {
-    fn from(error: AuditError) -> Self {
-        match &error {
-            AuditError::Peer(cause) => peer(&error, cause),
-            AuditError::Database(e) => tael_postgres::status(e),
-            AuditError::Calendar(_) => status::broken_invariant(&error),
         }
     }
 }

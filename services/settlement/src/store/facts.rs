@@ -1,7 +1,7 @@
 //! Rows for the money audit, as they stand.
 
 use sqlx::PgPool;
-use tael_audit::{FactRow, Range, money, time};
+use tael_facts::{FactRow, Range, money, time};
 use tael_ids::{AccountId, BatchId, EventId, PaymentId, RefundId, TransferId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{LedgerAccountFact, TransferFact};

@@ -1,8 +1,7 @@
-//! How the last comparisons and audits ended, as metrics:
+//! How the last comparisons ended, as metrics:
 //!
 //! - `tael.reconciliation.breaks` {`tael.channel`, `tael.kind`}: lines that differ, in the last comparison of each statement.
 //! - `tael.reconciliation.last_run` {`tael.channel`}: when the newest was made, in seconds since 1970.
-//! - those of [`audit_runs`](super::audit_runs).
 //!
 //! They come from the database, so that every replica shows the same, whichever of them did the work. What is not found is
 //! recorded as 0: a gauge keeps what was recorded last.
@@ -22,7 +21,6 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::audit_runs::AuditGauges;
 use crate::store;
 
 /// The longest time between two looks at the database: what other replicas did is as old.
@@ -43,15 +41,11 @@ pub(crate) async fn run(pool: PgPool, clock: Clock, news: Arc<Notify>, shutdown:
 }
 
 async fn record_on_and_on(pool: &PgPool, clock: &Clock, news: &Notify) {
-    let (comparisons, audits) = (ComparisonGauges::new(), AuditGauges::new());
+    let comparisons = ComparisonGauges::new();
     loop {
-        let record = async {
-            comparisons.record(pool, clock).await?;
-            audits.record(pool).await
-        };
-        if let Err(error) = within(LIMIT, record).await {
+        if let Err(error) = within(LIMIT, comparisons.record(pool, clock)).await {
             // What was recorded is as good as before.
-            tracing::warn!(error = %Chain(&error), "how comparisons and audits ended could not be read");
+            tracing::warn!(error = %Chain(&error), "how comparisons ended could not be read");
         }
         sleep(AT_MOST_EVERY).await;
         // Without news it is time all the same.

@@ -24,7 +24,6 @@ use tael_settlement::{App, Config};
 use tael_testkit::{Running, ScriptedLog, TestDatabase, keyed};
 use tonic::Status;
 
-use crate::audit_facts::ScriptedFacts;
 use crate::peers::{FakeMerchants, FakePayment, Serving};
 
 /// Noon of 2026-11-21 in Shanghai.
@@ -38,14 +37,12 @@ pub(crate) struct Fixture {
     pub(crate) payment: FakePayment,
     /// The order service's log.
     pub(crate) orders: ScriptedLog,
-    /// What the other services show to the money audit.
-    pub(crate) books: ScriptedFacts,
     pub(crate) merchants: FakeMerchants,
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
     pub(crate) running: Running,
-    _peers: [Serving; 5],
+    _peers: [Serving; 3],
     _database: TestDatabase,
 }
 
@@ -57,14 +54,7 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> Fixture {
     let database = TestDatabase::of::<App>().await;
     let (payment, merchants) = (FakePayment::default(), FakeMerchants::default());
     let orders = ScriptedLog::default();
-    let books = ScriptedFacts::default();
-    let peers = [
-        payment.serve(&books).await,
-        merchants.serve().await,
-        Serving::of_orders(&orders, &books).await,
-        Serving::of_facts(&books, "refund").await,
-        Serving::of_facts(&books, "notification").await,
-    ];
+    let peers = [payment.serve().await, merchants.serve().await, Serving::of_orders(&orders).await];
     let config = Config {
         base: ServiceConfig {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -81,8 +71,6 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> Fixture {
         payment_url: peers[0].url(),
         merchant_url: peers[1].url(),
         order_url: peers[2].url(),
-        refund_url: peers[3].url(),
-        notification_url: peers[4].url(),
     };
     let clock = Clock::manual(NOW.parse().unwrap());
     let running = tael_testkit::run::<App>(config.clone(), clock.clone()).await;
@@ -93,7 +81,6 @@ pub(crate) async fn start_with_redis(redis_url: SecretString) -> Fixture {
         reconciliations: ReconciliationServiceClient::new(running.channel()),
         payment,
         orders,
-        books,
         merchants,
         pool: database.pool(),
         clock,

@@ -2,13 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod audit;
-mod audit_facts;
 mod by_hand;
 mod constraints;
 mod constraints_batches;
 mod constraints_entries;
-mod faults;
 mod fee_schedule;
 mod fixture;
 mod idempotency;

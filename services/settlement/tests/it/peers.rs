@@ -27,8 +27,6 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
-use crate::audit_facts::ScriptedFacts;
-
 /// A server that ends with its value.
 #[derive(Debug)]
 pub(crate) struct Serving {
@@ -46,14 +44,9 @@ impl Serving {
         Self { addr, task }
     }
 
-    /// Serves the order service's log and facts.
-    pub(crate) async fn of_orders(log: &ScriptedLog, books: &ScriptedFacts) -> Self {
-        Self::start(Routes::new(log.server()).add_service(books.server("order"))).await
-    }
-
-    /// Serves nothing but a service's facts.
-    pub(crate) async fn of_facts(books: &ScriptedFacts, service: &'static str) -> Self {
-        Self::start(Routes::new(books.server(service))).await
+    /// Serves the order service's log.
+    pub(crate) async fn of_orders(log: &ScriptedLog) -> Self {
+        Self::start(Routes::new(log.server())).await
     }
 
     pub(crate) fn url(&self) -> String {
@@ -91,11 +84,11 @@ pub(crate) enum Bill {
 }
 
 impl FakePayment {
-    pub(crate) async fn serve(&self, books: &ScriptedFacts) -> Serving {
+    pub(crate) async fn serve(&self) -> Serving {
         let routes = Routes::new(self.0.log.server())
             .add_service(ChannelAccountServiceServer::new(self.clone()))
             .add_service(StatementServiceServer::new(self.clone()));
-        Serving::start(routes.add_service(books.server("payment"))).await
+        Serving::start(routes).await
     }
 
     /// Appends events so that a reader who waits gets all of them in one batch.

@@ -7,10 +7,10 @@ use tael::shop::Shop;
 use tael_grpc::caller::Caller;
 use tael_grpc::status::reason;
 use tael_journeys::{Seller, cny, settings};
+use tael_proto::audit::v1::AuditMoneyRequest;
 use tael_proto::order::v1::RefundProgress;
 use tael_proto::payment::v1::RefundPaymentRequest;
 use tael_proto::refund::v1::{CreateRefundRequest, FullRefund, create_refund_request};
-use tael_proto::settlement::v1::AuditMoneyRequest;
 use tael_testkit::{Authority, Mounted, new_key};
 use tonic::Code;
 
@@ -66,7 +66,7 @@ async fn a_journey_goes_from_service_to_service_and_nobody_takes_a_step_that_is_
         merchant_id: seller.shop.id(),
         patience_ms: 20_000,
         stuck_after_seconds: 3600,
-        bills_so_far: true,
+        statements_so_far: true,
         ..AuditMoneyRequest::default()
     };
     let mut found = Vec::new();

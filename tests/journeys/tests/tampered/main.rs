@@ -9,18 +9,18 @@ use tael::audit;
 use tael::clients::keyed;
 use tael_ids::{MerchantId, OrderId, PaymentId, RefundId};
 use tael_journeys::Seller;
+use tael_proto::audit::v1::{AuditMoneyRequest, AuditSummary, Disagreement, DisagreementKind as Kind};
 use tael_proto::notification::v1::CreateWebhookEndpointRequest;
 use tael_proto::order::v1::{Order, RefundProgress};
 use tael_proto::payment::v1::Payment;
 use tael_proto::refund::v1::{CreateRefundRequest, FullRefund, create_refund_request};
-use tael_proto::settlement::v1::{AuditMoneyRequest, AuditSummary, Disagreement, DisagreementKind as Kind};
 use uuid::Uuid;
 
 async fn audited(seller: &Seller, patience_ms: u32) -> (Vec<Disagreement>, AuditSummary) {
     let request = AuditMoneyRequest {
         merchant_id: seller.shop.id(),
         patience_ms,
-        bills_so_far: true,
+        statements_so_far: true,
         ..AuditMoneyRequest::default()
     };
     let mut found = Vec::new();
@@ -89,7 +89,7 @@ async fn journeys_are_clean_and_what_is_planted_in_each_database_is_named() {
     let count = |kind: &str| summary.facts.iter().find(|fact| fact.kind == kind).unwrap().count;
     assert_eq!((count("order"), count("payment"), count("transfer")), (7, 7, 9));
     assert_eq!((count("payment_refund"), count("refund"), count("bill_line")), (2, 2, 9));
-    assert_eq!(summary.bill_days, 5);
+    assert_eq!(summary.statement_days, 5);
 
     let id = |text: &str| -> Uuid { text.parse::<PaymentId>().unwrap().uuid() };
     let order_uuid = changed.order_id.parse::<OrderId>().unwrap().uuid();

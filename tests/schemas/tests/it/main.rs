@@ -11,11 +11,12 @@ use sqlx::migrate::Migrator;
 use tael_runtime::{Schema, Service};
 
 /// The services' names and schemas.
-fn services() -> [(&'static str, &'static [Schema]); 6] {
+fn services() -> [(&'static str, &'static [Schema]); 7] {
     fn of<S: Service>() -> (&'static str, &'static [Schema]) {
         (S::NAME, S::SCHEMAS)
     }
     [
+        of::<tael_audit::App>(),
         of::<tael_merchant::App>(),
         of::<tael_notification::App>(),
         of::<tael_order::App>(),
