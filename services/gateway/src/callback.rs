@@ -9,56 +9,57 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tael_ids::ChannelAccountId;
 use tael_proto::payment::v1::{HandleCallbackRequest, HandleCallbackResponse};
-use tael_proto::r#type::v1::Channel as PaymentChannel;
 use tonic::{Code, Status};
 
+use crate::channels::{self, Channel};
 use crate::clients::PaymentClient;
 
 /// The largest body taken, in bytes. Real ones have a few kilobytes.
 pub(crate) const MAX_BODY: usize = 64 << 10;
 
-/// The header fields that a channel's message consists of, or that help to tell whose it was. Nothing else is
-/// handed on: what proxies add, cookies and credentials are nobody's business.
-const HANDED_ON: [HeaderName; 2] = [CONTENT_TYPE, USER_AGENT];
-
-/// Takes a callback of Alipay.
-pub(crate) async fn alipay(
+/// Takes a callback.
+pub(crate) async fn take(
     State(payments): State<PaymentClient>,
-    path: Result<Path<String>, PathRejection>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    method: Method,
+    uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let account = path.ok().and_then(|Path(id)| id.parse::<ChannelAccountId>().ok());
-    let response = match (account, body) {
-        (None, _) => unknown_account(),
-        (Some(_), Err(rejection)) => unreadable(&rejection),
-        (Some(account), Ok(body)) => {
-            tael_telemetry::record("tael.channel", "alipay");
-            tael_telemetry::record("tael.channel_account_id", account);
-            hand_over(&payments, PaymentChannel::Alipay, account, &headers, body).await
+    let named = path.ok().and_then(|Path((channel, account))| {
+        Some((channels::find(&channel)?, account.parse::<ChannelAccountId>().ok()?))
+    });
+    let Some((channel, account)) = named else { return unknown_account() };
+    tael_telemetry::record("tael.channel", channel.name);
+    tael_telemetry::record("tael.channel_account_id", account);
+    let response = match body {
+        Err(rejection) => unreadable(&rejection),
+        Ok(body) => {
+            let request = HandleCallbackRequest {
+                channel: channel.name.to_owned(),
+                channel_account_id: account.to_string(),
+                method: method.to_string(),
+                path: uri.path().to_owned(),
+                query: uri.query().unwrap_or_default().to_owned(),
+                headers: handed_on(channel, &headers),
+                body,
+            };
+            hand_over(&payments, request).await
         }
     };
-    tracing::info!(tael.channel = "alipay", status = response.status().as_u16(), "a callback was answered");
+    tracing::info!(
+        tael.channel = channel.name,
+        status = response.status().as_u16(),
+        "a callback was answered"
+    );
     response
 }
 
-async fn hand_over(
-    payments: &PaymentClient,
-    channel: PaymentChannel,
-    account: ChannelAccountId,
-    headers: &HeaderMap,
-    body: Bytes,
-) -> Response {
-    let request = HandleCallbackRequest {
-        channel: channel.into(),
-        channel_account_id: account.to_string(),
-        headers: handed_on(headers),
-        body,
-    };
+async fn hand_over(payments: &PaymentClient, request: HandleCallbackRequest) -> Response {
     match payments.handle_callback(request).await {
         Ok(reply) => as_answered(reply).unwrap_or_else(|| {
             tracing::error!("the payment service's answer to a callback is no HTTP answer");
@@ -68,10 +69,10 @@ async fn hand_over(
     }
 }
 
-fn handed_on(headers: &HeaderMap) -> BTreeMap<String, String> {
+fn handed_on(channel: Channel, headers: &HeaderMap) -> BTreeMap<String, String> {
     // A value that is not ASCII text is none that any channel sends.
-    let text = |name: &HeaderName| Some(headers.get(name)?.to_str().ok()?.to_owned());
-    HANDED_ON.iter().filter_map(|name| Some((name.as_str().to_owned(), text(name)?))).collect()
+    let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    channel.headers.iter().filter_map(|name| Some(((*name).to_owned(), text(name)?))).collect()
 }
 
 fn as_answered(reply: HandleCallbackResponse) -> Option<Response> {

@@ -6,6 +6,7 @@
 
 mod app;
 mod callback;
+mod channels;
 mod checkout;
 mod clients;
 mod config;

@@ -2,7 +2,7 @@
 
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{any, get};
 use axum::{Router, http::StatusCode};
 use tael_grpc::client::Channel;
 use tonic_health::pb::health_client::HealthClient;
@@ -10,7 +10,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::clients::PaymentClient;
 use crate::config::Limits;
 use crate::edge::{self, Edge};
-use crate::paths::{ALIPAY_CALLBACK, CHECKOUT, CHECKOUT_STATE};
+use crate::paths::{CALLBACK, CHECKOUT, CHECKOUT_STATE};
 use crate::{callback, checkout, health};
 
 /// Leads each path to its handler, within the edge.
@@ -21,7 +21,7 @@ pub(crate) fn router(payment: Channel, limits: Limits) -> Router {
         .route("/readyz", get(health::ready))
         .with_state(HealthClient::new(payment.clone()));
     Router::new()
-        .route(ALIPAY_CALLBACK, post(callback::alipay).layer(DefaultBodyLimit::max(callback::MAX_BODY)))
+        .route(CALLBACK, any(callback::take).layer(DefaultBodyLimit::max(callback::MAX_BODY)))
         .route(CHECKOUT, get(checkout::page))
         .route(CHECKOUT_STATE, get(checkout::state))
         .fallback(async || (StatusCode::NOT_FOUND, "not found\n"))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::checkout::language::Language;
-use crate::checkout::view::{Checkout, Reason, State, Wallet};
+use crate::checkout::view::{Checkout, PayerAction, Reason, State, Wallet};
 
 /// The state of a payment, as it is told to a page that is open and written on one that is being opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,8 +32,19 @@ pub(crate) fn notice(language: Language, checkout: &Checkout) -> Notice {
 fn chinese(state: &State, wallet: Wallet) -> (&'static str, &'static str) {
     match (state, wallet) {
         (State::Preparing, _) => ("正在准备", "请稍候，付款码马上就好。"),
-        (State::Pending { .. }, Wallet::Alipay) => ("等待付款", "请打开支付宝，扫描上方二维码付款。"),
-        (State::Pending { .. }, Wallet::Any) => ("等待付款", "请用手机钱包扫描上方二维码付款。"),
+        (State::Pending(action), wallet) => (
+            "等待付款",
+            match (action, wallet) {
+                (PayerAction::QrCode(_), Wallet::Alipay) => "请打开支付宝，扫描上方二维码付款。",
+                (PayerAction::QrCode(_), Wallet::Any) => "请用手机钱包扫描上方二维码付款。",
+                (PayerAction::Redirect { .. }, _) => "请点击上方按钮，前往付款页面完成付款。",
+                (PayerAction::GoBack, _) => "请回到您来自的应用或页面，继续付款。",
+                (PayerAction::Instructions { .. }, _) => {
+                    "请按上方信息付款，并务必填写参考号，我们才能认出您的付款。"
+                }
+                (PayerAction::Wait, _) => "请在您的手机上确认付款。",
+            },
+        ),
         (State::Succeeded, _) => ("付款成功", "您可以关闭此页面。"),
         (State::Closed, _) => ("付款已关闭", "没有扣款。如仍要购买，请回到商家页面重新付款。"),
         (State::Failed(reason), _) => (
@@ -56,12 +67,19 @@ fn chinese(state: &State, wallet: Wallet) -> (&'static str, &'static str) {
 fn english(state: &State, wallet: Wallet) -> (&'static str, &'static str) {
     match (state, wallet) {
         (State::Preparing, _) => ("Getting ready", "One moment, your code is on its way."),
-        (State::Pending { .. }, Wallet::Alipay) => {
-            ("Waiting for payment", "Open Alipay and scan the code above.")
-        }
-        (State::Pending { .. }, Wallet::Any) => {
-            ("Waiting for payment", "Scan the code above with the wallet on your phone.")
-        }
+        (State::Pending(action), wallet) => (
+            "Waiting for payment",
+            match (action, wallet) {
+                (PayerAction::QrCode(_), Wallet::Alipay) => "Open Alipay and scan the code above.",
+                (PayerAction::QrCode(_), Wallet::Any) => "Scan the code above with the wallet on your phone.",
+                (PayerAction::Redirect { .. }, _) => "Use the button above to pay on the next page.",
+                (PayerAction::GoBack, _) => "Go on in the app or page that you came from.",
+                (PayerAction::Instructions { .. }, _) => {
+                    "Pay as described above, and give the reference, so that your payment is recognized."
+                }
+                (PayerAction::Wait, _) => "Confirm the payment on your phone.",
+            },
+        ),
         (State::Succeeded, _) => ("Payment received", "Thank you. You can close this page."),
         (State::Closed, _) => (
             "Payment closed",
@@ -100,6 +118,8 @@ pub(crate) struct Messages {
     pub(crate) amount: &'static str,
     pub(crate) qr_label: &'static str,
     pub(crate) open: &'static str,
+    pub(crate) proceed: &'static str,
+    pub(crate) reference: &'static str,
     pub(crate) hint: &'static str,
     pub(crate) not_found: &'static str,
     pub(crate) not_found_detail: &'static str,
@@ -121,6 +141,8 @@ const CHINESE: Messages = Messages {
     amount: "应付金额",
     qr_label: "付款二维码",
     open: "在手机上打开钱包付款",
+    proceed: "前往付款",
+    reference: "参考号",
     hint: "付款前请核对商品和金额。",
     not_found: "找不到这笔付款",
     not_found_detail: "请检查链接是否完整，或回到商家页面重新打开。",
@@ -134,6 +156,8 @@ const ENGLISH: Messages = Messages {
     amount: "Amount due",
     qr_label: "QR code for the payment",
     open: "Pay on this phone",
+    proceed: "Go and pay",
+    reference: "Reference",
     hint: "Check what you are paying for, and how much, before you pay.",
     not_found: "There is no such payment",
     not_found_detail: "Check that the link is complete, or open it again from the shop.",

@@ -1,8 +1,10 @@
 //! What the payment service says, as the page understands it.
 
+use std::collections::BTreeMap;
+
 use tael_money::{Currency, Money, UnknownCurrency};
 use tael_proto::payment::v1::next_action::Action;
-use tael_proto::payment::v1::{GetCheckoutResponse, PaymentState};
+use tael_proto::payment::v1::{GetCheckoutResponse, Instructions, PaymentState, Redirect};
 use tael_proto::r#type::v1::Channel;
 
 /// A payment as its payer may see it.
@@ -27,14 +29,27 @@ pub(crate) enum Wallet {
 pub(crate) enum State {
     /// There is nothing to do yet.
     Preparing,
-    /// The payer can scan this.
-    Pending {
-        qr_code: String,
-    },
+    /// The payer must do this.
+    Pending(PayerAction),
     Succeeded,
     /// Closed without money.
     Closed,
     Failed(Reason),
+}
+
+/// What the payer must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PayerAction {
+    /// Scan this.
+    QrCode(String),
+    /// Go to this address: by a link, or by a form with these fields.
+    Redirect { url: String, form: BTreeMap<String, String> },
+    /// Go on in the app or page that the payer comes from: it has what the channel needs, and this page can't run it.
+    GoBack,
+    /// Pay by these details, naming the reference.
+    Instructions { reference: String, details: BTreeMap<String, String> },
+    /// Confirm elsewhere, such as on the phone.
+    Wait,
 }
 
 /// Why a payment failed, as far as it makes a difference for the payer (`Failure.reason` of the contract).
@@ -72,7 +87,7 @@ impl TryFrom<GetCheckoutResponse> for Checkout {
             Err(_) | Ok(PaymentState::Unspecified) => return Err(BadReply::State(reply.state)),
             Ok(PaymentState::Created) => State::Preparing,
             Ok(PaymentState::Pending) => match reply.next_action.and_then(|next| next.action) {
-                Some(Action::QrCode(qr_code)) => State::Pending { qr_code },
+                Some(action) => State::Pending(PayerAction::from(action)),
                 None => State::Preparing,
             },
             Ok(PaymentState::Succeeded) => State::Succeeded,
@@ -90,12 +105,26 @@ impl TryFrom<GetCheckoutResponse> for Checkout {
     }
 }
 
+impl From<Action> for PayerAction {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::QrCode(qr_code) => Self::QrCode(qr_code),
+            Action::Redirect(Redirect { url, form }) => Self::Redirect { url, form },
+            Action::ClientParameters(_) => Self::GoBack,
+            Action::Instructions(Instructions { reference, details }) => {
+                Self::Instructions { reference, details }
+            }
+            Action::Wait(_) => Self::Wait,
+        }
+    }
+}
+
 impl State {
     /// The name that scripts and styles know it by.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Preparing => "preparing",
-            Self::Pending { .. } => "pending",
+            Self::Pending(_) => "pending",
             Self::Succeeded => "succeeded",
             Self::Closed => "closed",
             Self::Failed(_) => "failed",
@@ -105,7 +134,7 @@ impl State {
     /// Whether nothing more will happen.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Preparing | Self::Pending { .. } => false,
+            Self::Preparing | Self::Pending(_) => false,
             Self::Succeeded | Self::Closed | Self::Failed(_) => true,
         }
     }

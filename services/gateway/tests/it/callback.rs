@@ -1,9 +1,9 @@
 use std::time::Duration;
 
+use reqwest::Method;
 use tael_gateway::Limits;
 use tael_grpc::status::unavailable;
 use tael_ids::{ChannelAccountId, PaymentId};
-use tael_proto::r#type::v1::Channel;
 use tael_testkit::Link;
 use tonic::{Code, Status};
 
@@ -23,7 +23,7 @@ async fn a_callback_is_handed_over_as_it_came_and_answered_as_told() {
     let body = b"sign=a%2Fb+c%3D%3D&\xd6\xd0=%&empty=&a=1&a=2&".as_slice();
 
     let response = fixture
-        .post(&format!("/callbacks/alipay/{account}"))
+        .post(&format!("/callbacks/alipay/{account}?a=%2F&b&a=1"))
         .header("Content-Type", "application/x-www-form-urlencoded; charset=GBK")
         .header("User-Agent", "Mozilla/4.0")
         .header("Cookie", "session=secret")
@@ -38,7 +38,9 @@ async fn a_callback_is_handed_over_as_it_came_and_answered_as_told() {
     assert_eq!(header(&response, "content-type"), "text/plain; charset=utf-8");
     assert_eq!(response.bytes().await.unwrap().as_ref(), b"success\xff\x00");
     let [notification] = fixture.payment.script.notifications().try_into().unwrap();
-    assert_eq!(notification.channel(), Channel::Alipay);
+    assert_eq!((notification.channel.as_str(), notification.method.as_str()), ("alipay", "POST"));
+    assert_eq!(notification.path, format!("/callbacks/alipay/{account}"));
+    assert_eq!(notification.query, "a=%2F&b&a=1");
     assert_eq!(notification.channel_account_id, account);
     assert_eq!(notification.body, body);
     let mut headers: Vec<_> = notification.headers.into_iter().collect();
@@ -111,9 +113,17 @@ async fn a_path_that_names_no_channel_account_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_callback_is_posted() {
+async fn a_callback_may_come_by_any_method() {
     let fixture = Fixture::start().await;
-    assert_eq!(fixture.get(&path()).send().await.unwrap().status(), 405);
+    fixture.payment.script.answer(200, "text/plain", b"success");
+    for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+        let url = fixture.url(&format!("{}?a=1", path()));
+        let response = fixture.browser.request(method.clone(), url).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{method}");
+        let notification = fixture.payment.script.notifications().pop().unwrap();
+        assert_eq!((notification.method.as_str(), notification.query.as_str()), (method.as_str(), "a=1"));
+        assert!(notification.body.is_empty());
+    }
 }
 
 #[tokio::test]

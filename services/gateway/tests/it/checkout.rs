@@ -3,7 +3,9 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 use tael_ids::{OrderId, PaymentId};
 use tael_proto::payment::v1::next_action::Action;
-use tael_proto::payment::v1::{Failure, GetCheckoutResponse, NextAction, PaymentState};
+use tael_proto::payment::v1::{
+    ClientParameters, Failure, GetCheckoutResponse, Instructions, NextAction, PaymentState, Redirect, Wait,
+};
 use tael_proto::r#type::v1::{Channel, Money};
 use tonic::Status;
 
@@ -146,6 +148,84 @@ async fn a_code_that_can_t_be_drawn_is_no_page() {
     let next_action = Some(NextAction { action: Some(Action::QrCode("x".repeat(3000))) });
     let path = fixture.checkout(GetCheckoutResponse { next_action, ..pending() });
     assert_eq!(fixture.get(&path).send().await.unwrap().status(), 503);
+}
+
+fn with_action(action: Action) -> GetCheckoutResponse {
+    GetCheckoutResponse { next_action: Some(NextAction { action: Some(action) }), ..pending() }
+}
+
+#[tokio::test]
+async fn every_kind_of_action_is_shown_in_both_languages() {
+    let fixture = Fixture::start().await;
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let url = "https://pay.example/go?a=b".to_owned();
+    let escaped = "https:&#x2f;&#x2f;pay.example&#x2f;go?a=b";
+    for (action, english, chinese, shown) in [
+        (
+            Action::Redirect(Redirect { url: url.clone(), form: pairs(&[]) }),
+            "Use the button above",
+            "请点击上方按钮",
+            vec![format!(r#"<a class="go" href="{escaped}""#)],
+        ),
+        (
+            Action::Redirect(Redirect { url, form: pairs(&[("token", "a\"><script>")]) }),
+            "Use the button above",
+            "请点击上方按钮",
+            vec![
+                format!(r#"<form method="post" action="{escaped}">"#),
+                r#"<input type="hidden" name="token" value="a&quot;&gt;&lt;script&gt;">"#.to_owned(),
+            ],
+        ),
+        (
+            Action::ClientParameters(ClientParameters { parameters: pairs(&[("sign", "secret")]) }),
+            "Go on in the app",
+            "请回到您来自的应用",
+            vec![],
+        ),
+        (
+            Action::Instructions(Instructions {
+                reference: "RF18-0042".to_owned(),
+                details: pairs(&[("IBAN", "DE89 3704")]),
+            }),
+            "give the reference",
+            "参考号",
+            vec!["<dd>RF18-0042</dd>".to_owned(), "<dt>IBAN</dt><dd>DE89 3704</dd>".to_owned()],
+        ),
+        (Action::Wait(Wait {}), "Confirm the payment on your phone", "请在您的手机上确认付款", vec![]),
+    ] {
+        let path = fixture.checkout(with_action(action));
+        let html = fixture.html(&format!("{path}?lang=en")).await;
+        assert!(html.contains(r#"data-state="pending""#) && html.contains(english), "{html}");
+        for part in shown {
+            assert!(html.contains(&part), "{part} in {html}");
+        }
+        assert!(!html.contains("secret") && !html.contains("role=\"img\""), "{html}");
+        let html = fixture.html(&format!("{path}?lang=zh-CN")).await;
+        assert!(html.contains(chinese), "{html}");
+        let told = fixture.json(&format!("{path}/state?lang=en")).await;
+        assert!(told["detail"].as_str().unwrap().contains(english), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_may_go_where_it_must_and_nowhere_else() {
+    let fixture = Fixture::start().await;
+    let policy = async |url: &str| {
+        let form = [("token".to_owned(), "1".to_owned())].into();
+        let path = fixture.checkout(with_action(Action::Redirect(Redirect { url: url.to_owned(), form })));
+        let response = fixture.get(&path).send().await.unwrap();
+        (response.status().as_u16(), header(&response, "content-security-policy").to_owned())
+    };
+    let (status, told) = policy("https://pay.example/go").await;
+    assert_eq!(status, 200);
+    assert!(told.contains("form-action https://pay.example; "), "{told}");
+    for hostile in ["javascript:alert(1)", "https://x;script-src%20*/", "https://a@b/", "//x/"] {
+        let (status, told) = policy(hostile).await;
+        assert_eq!(status, 503, "{hostile}");
+        assert!(told.contains("form-action 'none'"), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn requests_are_spans_named_by_route_and_health_is_none() {
     assert_eq!(
         names,
         [
-            "POST /callbacks/alipay/{channel_account_id}",
+            "POST /callbacks/{channel}/{channel_account_id}",
             "GET /checkout/{payment_id}",
             "GET /checkout/{payment_id}",
             "GET (no route)",

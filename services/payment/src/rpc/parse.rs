@@ -180,7 +180,10 @@ pub(super) fn get_refund(request: &GetPaymentRefundRequest) -> Result<(MerchantI
 
 pub(super) fn callback(request: &HandleCallbackRequest) -> Result<(Channel, ChannelAccountId), Status> {
     let mut fields = Fields::default();
-    let channel = channel(&mut fields, request.channel);
+    let channel = match request.channel.as_str() {
+        "alipay" => Some(Channel::Alipay),
+        _ => fields.bad("channel", "is not a known channel"),
+    };
     let id = fields.id("channel_account_id", &request.channel_account_id);
     if request.body.len() > MAX_BODY_BYTES {
         fields.bad::<()>("body", "must be at most 65536 bytes");

@@ -1,7 +1,5 @@
 //! HandleCallback.
 
-use std::collections::BTreeMap;
-
 use futures::future::join_all;
 use tael_grpc::status::bad_fields;
 use tael_ids::{AttemptId, ChannelAccountId};
@@ -174,17 +172,17 @@ async fn a_notification_about_nothing_of_ours_fails() {
     assert_eq!(fixture.notify(&other, body.clone()).await, "failure");
 
     let request = HandleCallbackRequest {
-        channel: 1,
+        channel: "alipay".to_owned(),
         channel_account_id: ChannelAccountId::new().to_string(),
-        headers: BTreeMap::new(),
         body: body.into(),
+        ..HandleCallbackRequest::default()
     };
     let told = fixture.callbacks.clone().handle_callback(request.clone()).await.unwrap().into_inner();
     assert_eq!((told.status, &told.body[..]), (404, b"failure".as_slice()));
     assert_eq!(fixture.get(&payment).await, payment);
 
     for (request, field) in [
-        (HandleCallbackRequest { channel: 0, ..request.clone() }, "channel"),
+        (HandleCallbackRequest { channel: "nobody".to_owned(), ..request.clone() }, "channel"),
         (
             HandleCallbackRequest { channel_account_id: "x".to_owned(), ..request.clone() },
             "channel_account_id",

@@ -305,10 +305,10 @@ impl Fixture {
     /// Hands in a callback; returns what the channel is told.
     pub(crate) async fn notify(&self, account_id: &str, body: impl Into<axum::body::Bytes>) -> String {
         let request = HandleCallbackRequest {
-            channel: WireChannel::Alipay.into(),
+            channel: "alipay".to_owned(),
             channel_account_id: account_id.to_owned(),
-            headers: BTreeMap::new(),
             body: body.into(),
+            ..HandleCallbackRequest::default()
         };
         let told = self.callbacks.clone().handle_callback(request).await.map(Response::into_inner).unwrap();
         assert!(told.status == 200 || told.body != "success");
@@ -376,7 +376,7 @@ pub(crate) fn number(payment: &Payment) -> String {
 }
 
 pub(crate) fn qr_code(payment: &Payment) -> Option<String> {
-    let Action::QrCode(code) = payment.next_action.clone()?.action?;
+    let Action::QrCode(code) = payment.next_action.clone()?.action? else { panic!("no QR code") };
     Some(code)
 }
 

@@ -1,6 +1,6 @@
 //! The order and merchant services as the payment service sees them, and the gateway as the channel sees it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::Router;
@@ -17,7 +17,6 @@ use tael_proto::order::v1::order_service_server::{OrderService, OrderServiceServ
 use tael_proto::order::v1::{self as order, GetPayableOrderRequest, GetPayableOrderResponse, PayableOrder};
 use tael_proto::payment::v1::HandleCallbackRequest;
 use tael_proto::payment::v1::callback_service_client::CallbackServiceClient;
-use tael_proto::r#type::v1::Channel as WireChannel;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
@@ -181,10 +180,10 @@ async fn take(
         return (StatusCode::SERVICE_UNAVAILABLE, Bytes::new());
     };
     let request = HandleCallbackRequest {
-        channel: WireChannel::Alipay.into(),
+        channel: "alipay".to_owned(),
         channel_account_id: account_id,
-        headers: BTreeMap::new(),
         body,
+        ..HandleCallbackRequest::default()
     };
     match callbacks.handle_callback(request).await {
         Ok(response) => {
