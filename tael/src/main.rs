@@ -114,7 +114,10 @@ async fn run(args: Args) -> Result<ExitCode, Error> {
         Command::PrincipalKey { id } => {
             let signing = SigningKey::generate_text(&id)?;
             let public = signing.expose_secret().parse::<SigningKey>()?.verification_text();
-            println!("TAEL_PRINCIPAL_SIGNING_KEY={}\nTAEL_PRINCIPAL_KEYS={public}", signing.expose_secret());
+            tael::say!(
+                "TAEL_PRINCIPAL_SIGNING_KEY={}\nTAEL_PRINCIPAL_KEYS={public}",
+                signing.expose_secret()
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Trace(options) => traces::print::run(&options).await,
