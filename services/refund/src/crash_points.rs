@@ -8,6 +8,9 @@
 pub const CRASH_POINTS: &[&str] = &[
     // A refund that was asked for: it is stored with its reservation.
     "refund.create.committed",
+    // The order service has set aside what it takes of vouchers, and this is recorded.
+    "refund.reserve.called",
+    "refund.reserve.committed",
     // The payment service has answered, and what it said is recorded.
     "refund.execute.called",
     "refund.execute.committed",

@@ -9,7 +9,8 @@ mod share;
 pub(crate) use backoff::Backoff;
 pub(crate) use order::{PaidLine, PaidOrder};
 pub(crate) use refund::{
-    Decision, Instruction, NotAllowed, Outcome, Refund, RefundOutcome, RefundedLine, State, Step,
+    Decision, Instruction, NotAllowed, Outcome, Refund, RefundOutcome, RefundedLine, Reservation, State,
+    Step, VOUCHER_USED, VoucherUses,
 };
 pub(crate) use refund_policy::RefundPolicy;
 pub(crate) use share::{LineBalance, LineQuantity, Refusal, Scope, Share, share};

@@ -33,6 +33,6 @@ impl Worker {
 
     /// Tries one batch of refunds that are due; returns how many there were.
     async fn run_once(&self) -> Result<usize, RefundError> {
-        self.refunds.retry_due().await
+        Ok(self.refunds.reserve_due().await?.saturating_add(self.refunds.retry_due().await?))
     }
 }

@@ -197,6 +197,7 @@ async fn refund_line(
             lines: vec![LineQuantity { line_id: line_id.to_owned(), quantity: 1 }],
         })),
         reason: "bench".to_owned(),
+        force_reason: String::new(),
     };
     let mut refund = answer(clients.refund.create_refund(keyed(create)).await?.into_inner().refund)?;
     let begin = Instant::now();

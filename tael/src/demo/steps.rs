@@ -280,6 +280,7 @@ pub(crate) async fn refund(
             lines: vec![LineQuantity { line_id: line.line_id.clone(), quantity: 1 }],
         })),
         reason: "one packet arrived damaged".to_owned(),
+        force_reason: String::new(),
     };
     let created = clients.refund.create_refund(keyed(create)).instrument(journey.clone()).await?.into_inner();
     let refund = answer(created.refund)?;

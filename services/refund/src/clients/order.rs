@@ -1,21 +1,28 @@
-//! The order service: what was paid.
+//! The order service: what was paid, and the vouchers that a refund takes uses of.
 
 use jiff::Timestamp;
 use tael_grpc::client::Channel;
 use tael_grpc::retry::{Budget, repeat};
+use tael_grpc::status;
 use tael_ids::{MerchantId, OrderId};
 use tael_money::{Currency, Money};
 use tael_proto::order::v1::order_service_client::OrderServiceClient;
-use tael_proto::order::v1::{GetPayableOrderRequest, OrderState, PayableOrder};
+use tael_proto::order::v1::voucher_service_client::VoucherServiceClient;
+use tael_proto::order::v1::{
+    ErrorReason, Fulfilment, GetPayableOrderRequest, OrderState, PayableOrder, RefundedUnits,
+    ReserveVoucherUsesRequest,
+};
 use tael_proto::r#type::v1 as wire;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
-use crate::domain::{PaidLine, PaidOrder};
+use crate::domain::{PaidLine, PaidOrder, Refund, Reservation};
 
 /// Calls to the order service, repeated when it could not take them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct OrderClient {
     orders: OrderServiceClient<Channel>,
+    vouchers: VoucherServiceClient<Channel>,
     budget: Budget,
 }
 
@@ -41,7 +48,11 @@ pub(crate) enum OrderError {
 
 impl OrderClient {
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { orders: OrderServiceClient::new(channel), budget: Budget::default() }
+        Self {
+            orders: OrderServiceClient::new(channel.clone()),
+            vouchers: VoucherServiceClient::new(channel),
+            budget: Budget::default(),
+        }
     }
 
     /// Gets an order that was paid.
@@ -63,6 +74,47 @@ impl OrderClient {
         let order = answer.into_inner().order.ok_or(OrderError::Malformed("order"))?;
         read_order(merchant_id, order_id, &order)
     }
+
+    /// Has the order service set aside what a refund takes of vouchers. The refund's id is the key: repeating it changes
+    /// nothing. An error is no answer; the uses may be set aside or not.
+    pub(crate) async fn reserve_voucher_uses(&self, refund: &Refund) -> Result<Reservation, OrderError> {
+        let lines = refund
+            .lines
+            .iter()
+            .map(|line| RefundedUnits { line_id: line.line_id.to_string(), quantity: line.quantity });
+        let request = ReserveVoucherUsesRequest {
+            merchant_id: refund.merchant_id.to_string(),
+            order_id: refund.order_id.to_string(),
+            refund_id: refund.id.to_string(),
+            lines: lines.collect(),
+            everything: refund.vouchers.takes_everything,
+            force_reason: refund.vouchers.force_reason.clone(),
+        };
+        let answer = repeat(&self.budget, || {
+            let (mut vouchers, request) = (self.vouchers.clone(), request.clone());
+            async move { vouchers.reserve_voucher_uses(request).await }
+        });
+        match answer.await {
+            Ok(_) => Ok(Reservation::Reserved),
+            Err(status) => read_refusal(&status).ok_or(OrderError::Unavailable(status)),
+        }
+    }
+}
+
+/// Only an answer by which the order service itself says that it set nothing aside is a refusal.
+fn read_refusal(error: &Status) -> Option<Reservation> {
+    if error.code() == Code::InvalidArgument {
+        return Some(Reservation::Refused("INVALID_REQUEST".to_owned()));
+    }
+    let reason = status::reason(error)?;
+    let is = |known: ErrorReason| known.as_str_name().strip_prefix("ERROR_REASON_") == Some(&reason);
+    if is(ErrorReason::VoucherUsed) {
+        let metadata = error.get_details_error_info()?.metadata;
+        let line_id = metadata.get("line_id")?.parse().ok()?;
+        return Some(Reservation::Used { line_id, used: metadata.get("used")?.parse().ok()? });
+    }
+    let is_final = is(ErrorReason::OrderNotFound) || is(ErrorReason::OrderState);
+    is_final.then_some(Reservation::Refused(reason))
 }
 
 fn read_order(
@@ -91,6 +143,7 @@ fn read_order(
             line_id: line.line_id.parse().map_err(|_| OrderError::Malformed("lines.line_id"))?,
             quantity: line.quantity,
             total: money(line.total.as_ref()).ok_or(OrderError::Malformed("lines.total"))?,
+            has_voucher: line.fulfilment() == Fulfilment::Voucher,
         })
     });
     Ok(PaidOrder {

@@ -23,4 +23,6 @@ pub(crate) struct PaidLine {
     pub(crate) quantity: u32,
     /// What was paid for it.
     pub(crate) total: Money,
+    /// Whether its units come as uses of a voucher.
+    pub(crate) has_voucher: bool,
 }

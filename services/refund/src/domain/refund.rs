@@ -30,6 +30,37 @@ pub(crate) struct Refund {
     /// Who approved or rejected it; none when the policy approved it.
     pub(crate) operator: Option<String>,
     pub(crate) create_time: Timestamp,
+    pub(crate) vouchers: VoucherUses,
+}
+
+/// What a refund takes of its order's vouchers, besides the units of its lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct VoucherUses {
+    /// Whether the order service has yet to confirm that it set them aside. No money moves before.
+    pub(crate) unreserved: bool,
+    /// Whether the refund takes all that was left of the order, and so of every voucher.
+    pub(crate) takes_everything: bool,
+    /// Why units that were used are refunded all the same; empty when they are not to be.
+    pub(crate) force_reason: String,
+}
+
+/// The reason of the failure of a refund that covers units which were used.
+pub(crate) const VOUCHER_USED: &str = "VOUCHER_USED";
+
+/// What the order service says about the uses that a refund takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reservation {
+    /// They are set aside.
+    Reserved,
+    /// So many units of a line were used.
+    Used {
+        /// The first such line.
+        line_id: LineId,
+        /// How many units of it.
+        used: u32,
+    },
+    /// The order service refuses the refund for another reason, and has set nothing aside.
+    Refused(String),
 }
 
 /// A line that a refund covers.
@@ -206,6 +237,7 @@ mod tests {
             state,
             operator: operator.map(str::to_owned),
             create_time: Timestamp::UNIX_EPOCH,
+            vouchers: VoucherUses::default(),
         }
     }
 

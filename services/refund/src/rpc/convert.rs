@@ -35,6 +35,7 @@ pub(super) fn refund(refund: &Refund) -> wire::Refund {
         amount: Some(convert::money(refund.amount)),
         lines: lines.collect(),
         reason: refund.reason.clone(),
+        force_reason: refund.vouchers.force_reason.clone(),
         state: state.into(),
         failure_reason: failure_reason.to_owned(),
         create_time: Some(convert::timestamp(refund.create_time)),

@@ -52,6 +52,14 @@ impl From<RefundError> for Status {
                 ErrorReason::RefundExceedsLine,
                 &[("line_id", line_id.to_string()), ("quantity_left", left.to_string())],
             ),
+            RefundError::VoucherUsed { order_id, units } => {
+                let mut metadata = vec![("order_id", order_id.to_string())];
+                if let Some((line_id, used)) = units {
+                    metadata.extend([("line_id", line_id.to_string()), ("used", used.to_string())]);
+                }
+                reply(Code::FailedPrecondition, ErrorReason::VoucherUsed, &metadata)
+            }
+            RefundError::NotReserved => status::unavailable("order", &error),
             RefundError::WorthNothing => status::invalid_field("lines.lines", "are worth nothing"),
             RefundError::KeyReused(key) => key.conflict(),
             RefundError::Order(OrderError::Unavailable(cause)) => status::unavailable("order", cause),

@@ -56,8 +56,15 @@ pub(super) fn new_refund(request: &CreateRefundRequest) -> Result<NewRefund, Sta
         Some(WireScope::Lines(lines)) => lines_scope(&mut fields, lines),
     };
     let reason = fields.text("reason", &request.reason, 1..=128);
+    let force_reason = fields.text("force_reason", &request.force_reason, 0..=256);
     fields.finish(|| {
-        Some(NewRefund { merchant_id: merchant_id?, order_id: order_id?, scope: scope?, reason: reason? })
+        Some(NewRefund {
+            merchant_id: merchant_id?,
+            order_id: order_id?,
+            scope: scope?,
+            reason: reason?,
+            force_reason: force_reason?,
+        })
     })
 }
 

@@ -1,6 +1,7 @@
 //! Refunds.
 
 mod outcome;
+mod reservation;
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -11,9 +12,10 @@ use tael_postgres::InconsistentRow;
 use uuid::Uuid;
 
 pub(crate) use outcome::{claim, complete, reject, reschedule, states};
+pub(crate) use reservation::{claim_unreserved, postpone_reservation, reserved};
 
 use super::{money, stored_units, units};
-use crate::domain::{Refund, RefundedLine, State};
+use crate::domain::{Refund, RefundedLine, State, VoucherUses};
 
 /// Selects whole refunds: `query_refunds!(with, from, rest, arguments…)`. The columns are those of `r`, which `from`
 /// names, and of its lines.
@@ -22,7 +24,8 @@ macro_rules! query_refunds {
         sqlx::query_as!(
             $crate::store::refund::RefundRow,
             $with + r#" select r.merchant_id, r.refund_id, r.order_id, r.payment_id, r.currency, r.amount_minor, r.reason,
-                r.state, r.failure_reason, r.operator, r.create_time, r.end_time, l.line_ids as "line_ids!",
+                r.state, r.failure_reason, r.operator, r.create_time, r.end_time, r.reserve_time, r.takes_everything,
+                r.force_reason, l.line_ids as "line_ids!",
                 l.quantities as "quantities!", l.amounts as "amounts!"
             from "# + $from + r#", lateral (
                 select coalesce(array_agg(line_id order by position), '{}') as line_ids,
@@ -50,6 +53,9 @@ struct RefundRow {
     operator: Option<String>,
     create_time: jiff_sqlx::Timestamp,
     end_time: Option<jiff_sqlx::Timestamp>,
+    reserve_time: Option<jiff_sqlx::Timestamp>,
+    takes_everything: bool,
+    force_reason: String,
     line_ids: Vec<Uuid>,
     quantities: Vec<i32>,
     amounts: Vec<i64>,
@@ -96,6 +102,11 @@ impl TryFrom<RefundRow> for Refund {
             state,
             operator: row.operator,
             create_time: row.create_time.to_jiff(),
+            vouchers: VoucherUses {
+                unreserved: row.reserve_time.is_some(),
+                takes_everything: row.takes_everything,
+                force_reason: row.force_reason,
+            },
         })
     }
 }
@@ -107,17 +118,20 @@ pub(crate) async fn insert(
     conn: &mut PgConnection,
     refund: &Refund,
     key: &IdempotencyKey,
-    next_try_time: Option<Timestamp>,
+    lease_end: Timestamp,
     traceparent: &str,
 ) -> Result<bool, sqlx::Error> {
+    let next_try_time = (refund.state == State::Processing).then_some(lease_end);
+    let reserve_time = refund.vouchers.unreserved.then_some(lease_end);
     let line_ids: Vec<Uuid> = refund.lines.iter().map(|l| l.line_id.uuid()).collect();
     let quantities: Vec<i32> = refund.lines.iter().map(|l| stored_units(l.quantity)).collect();
     let amounts: Vec<i64> = refund.lines.iter().map(|l| l.amount.minor()).collect();
     let inserted = sqlx::query_scalar!(
         r#"with new as (
                insert into refund (merchant_id, refund_id, order_id, payment_id, currency, amount_minor, reason, state,
-                                   create_time, next_try_time, traceparent, idempotency_key, fingerprint)
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                                   create_time, next_try_time, traceparent, idempotency_key, fingerprint,
+                                   reserve_time, takes_everything, force_reason)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $17, $18, $19)
                on conflict (merchant_id, idempotency_key) do nothing
                returning merchant_id, refund_id, order_id, amount_minor
            ), part as (
@@ -153,6 +167,9 @@ pub(crate) async fn insert(
         &line_ids,
         &quantities,
         &amounts,
+        reserve_time.map(Timestamp::to_sqlx) as _,
+        refund.vouchers.takes_everything,
+        refund.vouchers.force_reason,
     )
     .fetch_one(conn)
     .await?;

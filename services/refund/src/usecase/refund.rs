@@ -3,6 +3,7 @@
 mod create;
 mod decide;
 mod execute;
+mod reserve;
 
 use sqlx::PgPool;
 use tael_clock::Clock;
@@ -73,6 +74,16 @@ pub(crate) enum RefundError {
     /// The units asked for were free of charge.
     #[error("the lines are worth nothing")]
     WorthNothing,
+    /// The refund covers units that were used, and nobody said why they are refunded all the same.
+    #[error("units that the refund covers were used")]
+    VoucherUsed {
+        order_id: OrderId,
+        /// The first such line, and how many units of it; none when the refusal is an old one.
+        units: Option<(LineId, u32)>,
+    },
+    /// The order service has not said whether it set aside what the refund takes.
+    #[error("the order service did not set the vouchers' uses aside")]
+    NotReserved,
     /// The idempotency key was used with another request.
     #[error("the idempotency key was used before")]
     KeyReused(IdempotencyKey),

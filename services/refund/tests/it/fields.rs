@@ -26,6 +26,7 @@ async fn create_refund_names_every_bad_field() {
         order_id: OrderId::new().to_string(),
         scope: Some(full()),
         reason: "wrong size".to_owned(),
+        force_reason: String::new(),
     };
     let id = LineId::new().to_string();
     let line = id.as_str();
@@ -37,6 +38,7 @@ async fn create_refund_names_every_bad_field() {
         (CreateRefundRequest { reason: String::new(), ..good.clone() }, vec!["reason"]),
         (CreateRefundRequest { reason: "长".repeat(129), ..good.clone() }, vec!["reason"]),
         (CreateRefundRequest { reason: "a\nb".to_owned(), ..good.clone() }, vec!["reason"]),
+        (CreateRefundRequest { force_reason: "x".repeat(257), ..good.clone() }, vec!["force_reason"]),
         (with(None), vec!["scope"]),
         (with(Some(Scope::Amount(money("CNY", 0)))), vec!["amount.minor"]),
         (with(Some(Scope::Amount(money("CNY", -5)))), vec!["amount.minor"]),

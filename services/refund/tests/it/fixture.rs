@@ -9,7 +9,7 @@ use tael_grpc::client::Channel;
 use tael_ids::{LineId, MerchantId, OrderId, PaymentId};
 use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::{Event, ReadEventsRequest};
-use tael_proto::order::v1::{OrderLine, OrderState, PayableOrder, PriceBreakdown};
+use tael_proto::order::v1::{Fulfilment, OrderLine, OrderState, PayableOrder, PriceBreakdown};
 use tael_proto::refund::v1::create_refund_request::Scope;
 use tael_proto::refund::v1::refund_policy_service_client::RefundPolicyServiceClient;
 use tael_proto::refund::v1::refund_service_client::RefundServiceClient;
@@ -70,7 +70,7 @@ impl Fixture {
 
     async fn with(redis_url: SecretString, change: impl AsyncFnOnce(&mut Config)) -> Self {
         let database = TestDatabase::of::<App>().await;
-        let orders = FakeOrders::default();
+        let orders = FakeOrders::start().await;
         let payments = FakePayments::new(Answer::Succeeded);
         let clock = Clock::manual(PAID.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_hours(24));
         let mut config = Config {
@@ -86,7 +86,7 @@ impl Fixture {
                 tls: None,
                 max_in_flight: tael_runtime::ServiceConfig::MAX_IN_FLIGHT,
             },
-            order_url: orders.start().await,
+            order_url: orders.server.url(),
             payment_url: payments.start().await,
             retry_first: Duration::from_secs(2),
             retry_poll: Duration::from_millis(20),
@@ -146,12 +146,21 @@ impl Fixture {
         order
     }
 
+    /// The same with 2 units that come as uses of a voucher instead.
+    pub(crate) fn voucher_order(&self) -> PayableOrder {
+        let mut order = self.paid_order();
+        order.lines[1].set_fulfilment(Fulfilment::Voucher);
+        self.orders.put(order.clone());
+        order
+    }
+
     pub(crate) fn request(&self, order: &PayableOrder, scope: Scope) -> CreateRefundRequest {
         CreateRefundRequest {
             merchant_id: self.merchant_id.to_string(),
             order_id: order.order_id.clone(),
             scope: Some(scope),
             reason: "wrong size".to_owned(),
+            force_reason: String::new(),
         }
     }
 

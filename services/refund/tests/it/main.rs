@@ -10,3 +10,4 @@ mod peers;
 mod read;
 mod refund_policy;
 mod restart;
+mod vouchers;

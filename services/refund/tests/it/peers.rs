@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex};
 use tael_ids::{AttemptId, MerchantId};
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Event, Payload, PaymentRefundFailed, PaymentRefunded};
-use tael_proto::order::v1::order_service_server::{OrderService, OrderServiceServer};
-use tael_proto::order::v1::{self as order, GetPayableOrderRequest, GetPayableOrderResponse, PayableOrder};
+use tael_proto::order::v1::{
+    GetPayableOrderRequest, GetPayableOrderResponse, PayableOrder, ReserveVoucherUsesRequest,
+    ReserveVoucherUsesResponse,
+};
 use tael_proto::payment::v1::refund_execution_service_server::{
     RefundExecutionService, RefundExecutionServiceServer,
 };
 use tael_proto::payment::v1::{
     self as payment, Failure, PaymentRefund, PaymentRefundState, RefundPaymentRequest, RefundPaymentResponse,
 };
-use tael_testkit::ScriptedLog;
+use tael_testkit::{Answer as Scripted, ScriptedLog, ScriptedServer};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -32,20 +34,44 @@ async fn serve(routes: Routes) -> String {
     url
 }
 
-/// Holds orders.
-#[derive(Clone, Default)]
+const GET_ORDER: &str = "tael.order.v1.OrderService/GetPayableOrder";
+pub(crate) const RESERVE: &str = "tael.order.v1.VoucherService/ReserveVoucherUses";
+
+/// Holds orders, and sets uses of vouchers aside.
+#[derive(Clone, Debug)]
 pub(crate) struct FakeOrders {
     orders: Arc<Mutex<HashMap<(String, String), PayableOrder>>>,
+    pub(crate) server: ScriptedServer,
 }
 
 impl FakeOrders {
-    pub(crate) async fn start(&self) -> String {
-        serve(Routes::new(OrderServiceServer::new(self.clone()))).await
+    pub(crate) async fn start() -> Self {
+        let fake = Self { orders: Arc::default(), server: ScriptedServer::start().await };
+        let orders = fake.orders.clone();
+        let get = Scripted::by(move |request: Request<GetPayableOrderRequest>| {
+            let request = request.into_inner();
+            let order = orders.lock().unwrap().get(&(request.merchant_id, request.order_id)).cloned();
+            async move {
+                let order = order.ok_or_else(|| Status::not_found("no such order"))?;
+                Ok(GetPayableOrderResponse { order: Some(order) })
+            }
+        });
+        fake.server.on(GET_ORDER, get);
+        let reserve = Scripted::by(|_: Request<ReserveVoucherUsesRequest>| async {
+            Ok(ReserveVoucherUsesResponse::default())
+        });
+        fake.server.on(RESERVE, reserve);
+        fake
     }
 
     pub(crate) fn put(&self, order: PayableOrder) {
         let key = (order.merchant_id.clone(), order.order_id.clone());
         self.orders.lock().unwrap().insert(key, order);
+    }
+
+    /// What was asked to be set aside.
+    pub(crate) fn reservations(&self) -> Vec<ReserveVoucherUsesRequest> {
+        self.server.calls(RESERVE).into_iter().map(|call| call.message).collect()
     }
 }
 
@@ -202,32 +228,6 @@ impl RefundExecutionService for FakePayments {
         &self,
         _: Request<payment::GetPaymentRefundRequest>,
     ) -> Reply<payment::GetPaymentRefundResponse> {
-        not_here()
-    }
-}
-
-#[tonic::async_trait]
-impl OrderService for FakeOrders {
-    async fn get_payable_order(
-        &self,
-        request: Request<GetPayableOrderRequest>,
-    ) -> Reply<GetPayableOrderResponse> {
-        let request = request.into_inner();
-        let order = self.orders.lock().unwrap().get(&(request.merchant_id, request.order_id)).cloned();
-        let order = order.ok_or_else(|| Status::not_found("no such order"))?;
-        Ok(Response::new(GetPayableOrderResponse { order: Some(order) }))
-    }
-
-    async fn get_order(&self, _: Request<order::GetOrderRequest>) -> Reply<order::GetOrderResponse> {
-        not_here()
-    }
-    async fn create_order(&self, _: Request<order::CreateOrderRequest>) -> Reply<order::CreateOrderResponse> {
-        not_here()
-    }
-    async fn list_orders(&self, _: Request<order::ListOrdersRequest>) -> Reply<order::ListOrdersResponse> {
-        not_here()
-    }
-    async fn cancel_order(&self, _: Request<order::CancelOrderRequest>) -> Reply<order::CancelOrderResponse> {
         not_here()
     }
 }

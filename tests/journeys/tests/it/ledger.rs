@@ -19,6 +19,7 @@ async fn a_payment_and_its_full_refund_leave_nothing_behind_and_the_bill_agrees(
         order_id: order.order_id.clone(),
         scope: Some(create_refund_request::Scope::Full(FullRefund {})),
         reason: "changed my mind".to_owned(),
+        force_reason: String::new(),
     };
     seller.clients.refund.create_refund(keyed(create)).await.unwrap();
 

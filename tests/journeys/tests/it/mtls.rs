@@ -56,6 +56,7 @@ async fn a_journey_goes_from_service_to_service_and_nobody_takes_a_step_that_is_
         order_id: order.order_id.clone(),
         scope: Some(create_refund_request::Scope::Full(FullRefund {})),
         reason: "as it should be".to_owned(),
+        force_reason: String::new(),
     };
     seller.clients.refund.create_refund(keyed(refund)).await.unwrap();
     let refunded = |order: &tael_proto::order::v1::Order| order.refund_progress() == RefundProgress::Full;

@@ -21,6 +21,7 @@ async fn fifty_refunds_at_once_never_exceed_what_was_paid() {
                 order_id: order.order_id.clone(),
                 scope: Some(create_refund_request::Scope::Amount(cny(10_00).unwrap())),
                 reason: "a storm".to_owned(),
+                force_reason: String::new(),
             };
             async move {
                 client.create_refund(keyed(create)).await.map(|answer| answer.into_inner().refund.unwrap())
@@ -56,6 +57,7 @@ async fn fifty_refunds_at_once_never_exceed_what_was_paid() {
         order_id: order.order_id.clone(),
         scope: Some(create_refund_request::Scope::Full(FullRefund {})),
         reason: "the rest".to_owned(),
+        force_reason: String::new(),
     };
     let rest = seller.clients.refund.create_refund(keyed(full())).await.unwrap().into_inner().refund.unwrap();
     assert_eq!(rest.amount, cny(9_90));

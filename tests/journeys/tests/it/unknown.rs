@@ -30,6 +30,7 @@ async fn a_refund_whose_answer_was_lost_moves_money_once() {
         order_id: order.order_id.clone(),
         scope: Some(create_refund_request::Scope::Amount(cny(12_34).unwrap())),
         reason: "lost answer".to_owned(),
+        force_reason: String::new(),
     };
     let refund =
         seller.clients.refund.create_refund(keyed(create)).await.unwrap().into_inner().refund.unwrap();

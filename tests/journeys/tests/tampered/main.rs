@@ -47,6 +47,7 @@ async fn refunded(seller: &mut Seller) -> (Order, Payment, String) {
         order_id: order.order_id.clone(),
         scope: Some(create_refund_request::Scope::Full(FullRefund {})),
         reason: "changed my mind".to_owned(),
+        force_reason: String::new(),
     };
     let refund =
         seller.clients.refund.create_refund(keyed(create)).await.unwrap().into_inner().refund.unwrap();

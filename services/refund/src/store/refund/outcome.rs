@@ -10,14 +10,16 @@ use super::super::money;
 use super::query_refunds;
 use crate::domain::{Instruction, Outcome, Refund, RefundOutcome, State};
 
-/// Completes refunds that are being processed: on success their amounts become refunded, on failure they and the units
+/// Completes refunds whose state is one of `from`: on success their amounts become refunded, on failure they and the units
 /// are given back. Returns those that were moved; the others were completed before. No refund may be given twice.
 #[tracing::instrument(name = "db.refund.complete", skip_all)]
 pub(crate) async fn complete(
     conn: &mut PgConnection,
     outcomes: &[RefundOutcome],
+    from: &[&'static str],
     now: Timestamp,
 ) -> Result<Vec<Refund>, sqlx::Error> {
+    let from: Vec<String> = from.iter().map(ToString::to_string).collect();
     let (merchants, ids) = keys(outcomes);
     let failures: Vec<Option<String>> = outcomes
         .iter()
@@ -32,9 +34,10 @@ pub(crate) async fn complete(
            ), moved as (
                update refund r
                set state = case when o.failure_reason is null then 'succeeded' else 'failed' end,
-                   failure_reason = o.failure_reason, end_time = $4, next_try_time = null
+                   failure_reason = o.failure_reason, end_time = $4, next_try_time = null,
+                   reserve_time = null
                from outcome o
-               where r.merchant_id = o.merchant_id and r.refund_id = o.refund_id and r.state = 'processing'
+               where r.merchant_id = o.merchant_id and r.refund_id = o.refund_id and r.state = any ($5)
                returning r.*
            ), balance as (
                update refund_order o set reserved_minor = o.reserved_minor - m.amount_minor,
@@ -64,6 +67,7 @@ pub(crate) async fn complete(
         &ids,
         &failures as _,
         now.to_sqlx() as _,
+        &from,
     )
     .fetch_all(conn)
     .await?;
@@ -104,7 +108,7 @@ pub(crate) async fn reject(
 ) -> Result<bool, sqlx::Error> {
     let moved = sqlx::query_scalar!(
         r#"with moved as (
-               update refund set state = 'rejected', operator = $3, end_time = $4
+               update refund set state = 'rejected', operator = $3, end_time = $4, reserve_time = null
                where merchant_id = $1 and refund_id = $2 and state = 'pending_approval'
                returning merchant_id, refund_id, order_id, amount_minor
            ), balance as (
@@ -147,16 +151,16 @@ pub(crate) async fn reschedule(
 }
 
 /// Takes refunds whose next try is due, so that no other worker takes them before `lease_end`. With each comes the
-/// trace in which it was requested.
+/// trace in which it was requested, and whether what it takes of vouchers is yet to be set aside.
 #[tracing::instrument(level = "debug", name = "db.refund.claim", skip_all)]
 pub(crate) async fn claim(
     pool: &PgPool,
     now: Timestamp,
     lease_end: Timestamp,
     limit: i64,
-) -> Result<Vec<(Instruction, String)>, sqlx::Error> {
+) -> Result<Vec<(Instruction, String, bool)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "update refund r set next_try_time = $2
+        r#"update refund r set next_try_time = $2
          from (
              select merchant_id, refund_id from refund
              where state = 'processing' and next_try_time <= $1
@@ -166,7 +170,7 @@ pub(crate) async fn claim(
          ) due
          where r.merchant_id = due.merchant_id and r.refund_id = due.refund_id and r.state = 'processing'
          returning r.merchant_id, r.refund_id, r.payment_id, r.currency, r.amount_minor, r.reason, r.tries,
-                   r.traceparent",
+                   r.traceparent, r.reserve_time is not null as "unreserved!""#,
         now.to_sqlx() as _,
         lease_end.to_sqlx() as _,
         limit,
@@ -184,7 +188,7 @@ pub(crate) async fn claim(
                 reason: row.reason,
                 tries: row.tries.unsigned_abs(),
             };
-            Ok((instruction, row.traceparent))
+            Ok((instruction, row.traceparent, row.unreserved))
         })
         .collect()
 }

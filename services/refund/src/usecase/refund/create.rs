@@ -5,9 +5,12 @@ use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, OrderId, RefundId};
 
 use super::execute::lease_end;
+use super::reserve::Reserved;
 use super::{RefundError, Refunds, refused};
 use crate::clients::OrderError;
-use crate::domain::{PaidOrder, Refund, RefundPolicy, Scope, Share, State, share};
+use crate::domain::{
+    PaidLine, PaidOrder, Refund, RefundPolicy, Scope, Share, State, VOUCHER_USED, VoucherUses, share,
+};
 use crate::{events, store};
 
 /// A refund that is asked for.
@@ -18,6 +21,8 @@ pub(crate) struct NewRefund {
     pub(crate) scope: Scope,
     /// The reason that the buyer is shown.
     pub(crate) reason: String,
+    /// Why units that were used are refunded all the same; empty when they are not to be.
+    pub(crate) force_reason: String,
 }
 
 /// What became of the try to store a refund.
@@ -37,7 +42,7 @@ impl Refunds {
             store::refund::by_key(&self.pool, new.merchant_id, &key.key).await?
         {
             check_key(&key, &fingerprint)?;
-            return self.after_first_try(new.merchant_id, refund_id).await;
+            return self.found(new.merchant_id, refund_id).await;
         }
         let order = self.paid_order(new.merchant_id, new.order_id).await?;
         let policy = store::refund_policy::current(&self.pool, new.merchant_id).await?.unwrap_or_default();
@@ -48,9 +53,36 @@ impl Refunds {
             });
         }
         match self.store_new(&new, &order, &policy, &key).await? {
-            Stored::New(refund) if refund.state == State::Processing => self.execute_first(*refund).await,
-            Stored::New(refund) => Ok(*refund),
-            Stored::Before(refund_id) => self.after_first_try(new.merchant_id, refund_id).await,
+            Stored::New(refund) => self.begin(*refund).await,
+            Stored::Before(refund_id) => self.found(new.merchant_id, refund_id).await,
+        }
+    }
+
+    /// Sets aside what a new refund takes of vouchers, and executes it if it needs no approval.
+    async fn begin(&self, refund: Refund) -> Result<Refund, RefundError> {
+        let refund = match self.reserve(refund).await? {
+            Reserved::Yes(refund) => refund,
+            // The worker goes on.
+            Reserved::NotYet(refund) => return Ok(refund),
+        };
+        match refund.state {
+            State::Processing => self.execute_first(refund).await,
+            State::PendingApproval
+            | State::Succeeded { .. }
+            | State::Failed { .. }
+            | State::Rejected { .. } => Ok(refund),
+        }
+    }
+
+    /// Returns what an earlier call with the same key made.
+    async fn found(&self, merchant_id: MerchantId, refund_id: RefundId) -> Result<Refund, RefundError> {
+        let refund = self.after_first_try(merchant_id, refund_id).await?;
+        match &refund.state {
+            // That call was refused; how many units it were is in its answer alone.
+            State::Failed { reason, .. } if reason == VOUCHER_USED => {
+                Err(RefundError::VoucherUsed { order_id: refund.order_id, units: None })
+            }
+            _ => Ok(refund),
         }
     }
 
@@ -77,6 +109,15 @@ impl Refunds {
         };
         let Share { amount, lines } =
             share(&new.scope, left, &lines).map_err(|refusal| refused(refusal, new.order_id))?;
+        let takes_everything = amount == left;
+        let takes_voucher = |line: &&PaidLine| {
+            line.has_voucher && (takes_everything || lines.iter().any(|taken| taken.line_id == line.line_id))
+        };
+        let vouchers = VoucherUses {
+            unreserved: order.lines.iter().any(|line| takes_voucher(&line)),
+            takes_everything,
+            force_reason: new.force_reason.clone(),
+        };
         let now = self.clock.now();
         let refund = Refund {
             id: RefundId::new(),
@@ -89,10 +130,10 @@ impl Refunds {
             state: if policy.approves(amount) { State::Processing } else { State::PendingApproval },
             operator: None,
             create_time: now,
+            vouchers,
         };
-        let next_try_time = (refund.state == State::Processing).then(|| lease_end(now));
         let traceparent = tael_telemetry::current_traceparent().unwrap_or_default();
-        if !store::refund::insert(&mut tx, &refund, key, next_try_time, &traceparent).await? {
+        if !store::refund::insert(&mut tx, &refund, key, lease_end(now), &traceparent).await? {
             // The key was taken by a call for another order, which our lock did not hold off.
             return Err(RefundError::KeyReused(key.clone()));
         }

@@ -17,8 +17,16 @@ impl Refunds {
         operator: &str,
     ) -> Result<Refund, RefundError> {
         let mut tx = self.pool.begin().await?;
-        let (mut refund, step) =
+        let (mut refund, mut step) =
             self.decide(&mut tx, merchant_id, refund_id, Decision::Approve, operator).await?;
+        if step == Step::Move && refund.vouchers.unreserved {
+            // No call is made while a lock is held: first what it takes is set aside, then it is looked at again.
+            drop(tx);
+            self.reserve_now(refund).await?;
+            tx = self.pool.begin().await?;
+            (refund, step) =
+                self.decide(&mut tx, merchant_id, refund_id, Decision::Approve, operator).await?;
+        }
         if step == Step::Already {
             drop(tx);
             return self.after_first_try(merchant_id, refund_id).await;

@@ -21,11 +21,11 @@ use crate::{events, store};
 /// a waste, for both name the same refund; a crash holds a refund up for this long.
 const LEASE: Duration = Duration::from_secs(15);
 /// How many refunds a worker takes at once.
-const BATCH: i64 = 16;
+pub(super) const BATCH: i64 = 16;
 /// How long the database may take to say what is due, and to write what became of a try, before the connection counts as
 /// lost. The refund is tried again when its lease ends. The first asks for nothing that is locked; the second may wait as
 /// long as the server lets it.
-const CLAIM_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const CLAIM_LIMIT: Duration = Duration::from_secs(5);
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
 /// How long a call waits at most for the payment service's answer, or for that of the first call with its key, and how
 /// much of its deadline it leaves.
@@ -86,7 +86,18 @@ impl Refunds {
         outcomes: &[RefundOutcome],
         traces: &HashMap<RefundId, String>,
     ) -> Result<Vec<Refund>, sqlx::Error> {
-        let moved = store::refund::complete(tx, outcomes, self.clock.now()).await?;
+        self.complete(tx, outcomes, &["processing"], traces).await
+    }
+
+    /// The same for refunds in one of these states.
+    pub(super) async fn complete(
+        &self,
+        tx: &mut PgConnection,
+        outcomes: &[RefundOutcome],
+        from: &[&'static str],
+        traces: &HashMap<RefundId, String>,
+    ) -> Result<Vec<Refund>, sqlx::Error> {
+        let moved = store::refund::complete(tx, outcomes, from, self.clock.now()).await?;
         let events: Vec<NewEvent> = moved
             .iter()
             .filter_map(|refund| events::completed(refund, traces.get(&refund.id).cloned()))
@@ -121,19 +132,29 @@ impl Refunds {
         let now = self.clock.now();
         let claim = store::refund::claim(&self.pool, now, lease_end(now), BATCH);
         let due = within(CLAIM_LIMIT, claim).await?;
-        let tries = due.iter().map(|(instruction, traceparent)| {
+        let tries = due.iter().map(|(instruction, traceparent, unreserved)| {
             let span = tracing::info_span!(
                 "refund.retry",
                 tael.merchant_id = %instruction.merchant_id,
                 tael.refund_id = %instruction.refund_id,
             );
             tael_telemetry::follow(&span, traceparent);
-            self.try_once(instruction).instrument(span)
+            self.try_again(instruction, *unreserved).instrument(span)
         });
         for tried in futures::future::join_all(tries).await {
             tried?;
         }
         Ok(due.len())
+    }
+
+    async fn try_again(&self, instruction: &Instruction, unreserved: bool) -> Result<(), RefundError> {
+        if unreserved {
+            let refund = self.get(instruction.merchant_id, instruction.refund_id).await?;
+            if !self.reserve_first(refund).await? {
+                return within(WRITE_LIMIT, self.record(instruction, None)).await.map(drop);
+            }
+        }
+        self.try_once(instruction).await.map(drop)
     }
 
     /// Returns a refund as soon as the payment service was asked for the first time, or the deadline is near: what a

@@ -225,6 +225,8 @@ impl Journey {
             order_id: order.order_id.clone(),
             scope: Some(scope),
             reason: "chaos".to_owned(),
+            // Vouchers may have been redeemed before.
+            force_reason: "chaos".to_owned(),
         };
         let key = self.key(&format!("refund-{number}"));
         let ask = || {
