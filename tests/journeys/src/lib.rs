@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 
 use secrecy::SecretString;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tael::clients::{Clients, keyed};
 use tael::platform::{Addresses, Platform, Ports, Settings};
 use tael::shop::Shop;
@@ -46,6 +48,14 @@ pub fn settings(prefix: &'static str) -> Settings {
         certificates: None,
         sandbox_keys: None,
     }
+}
+
+/// Connects to a service's database of the platform.
+pub async fn database(service: &str) -> PgPool {
+    let server = std::env::var("TAEL_DATABASE_URL").expect("set as `make test` does");
+    let options: PgConnectOptions = server.parse().expect("an address");
+    let options = options.database(&format!("tael_journeys_{service}"));
+    PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("the database is there")
 }
 
 /// A merchant with clients to act for it.

@@ -6,4 +6,5 @@ mod mtls;
 mod notifications;
 mod once;
 mod refunds;
+mod tenancy;
 mod unknown;
