@@ -10,6 +10,8 @@ use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Event, RefundedLine};
 use tael_proto::r#type::v1::{Channel, Method, Money};
 
+use crate::domain::webhook_endpoint::{DisableReason, WebhookEndpoint};
+
 /// What every body has in common, in this order.
 #[derive(Serialize)]
 struct Body<'a> {
@@ -30,6 +32,27 @@ pub(crate) fn body(event: &Event, kind: &Kind) -> String {
         data: data(kind),
     };
     serde_json::to_string(&body).expect("texts, numbers and maps with text keys are JSON")
+}
+
+/// The type of the event that an endpoint was disabled. It is this service's own and in no log: the merchant's other endpoints
+/// are told of it.
+pub(crate) const ENDPOINT_DISABLED: &str = "webhook_endpoint.disabled";
+
+/// Writes the body that tells that an endpoint was disabled.
+pub(crate) fn endpoint_disabled(
+    endpoint: &WebhookEndpoint,
+    reason: DisableReason,
+    time: Timestamp,
+) -> String {
+    let (merchant_id, endpoint_id) = (endpoint.merchant_id.to_string(), endpoint.id.to_string());
+    let body = Body {
+        r#type: ENDPOINT_DISABLED,
+        timestamp: time.to_string(),
+        merchant_id: &merchant_id,
+        aggregate_id: &endpoint_id,
+        data: json!({ "webhook_endpoint_id": endpoint_id, "reason": reason.as_str() }),
+    };
+    serde_json::to_string(&body).expect("texts and maps with text keys are JSON")
 }
 
 fn data(kind: &Kind) -> Value {

@@ -12,6 +12,8 @@ use tael_proto::notification::v1::{
 use tonic::Status;
 use url::Url;
 
+use crate::body::ENDPOINT_DISABLED;
+
 pub(super) fn create_webhook_endpoint(
     request: &CreateWebhookEndpointRequest,
     egress: &Policy,
@@ -73,7 +75,7 @@ pub(super) fn list_deliveries(request: &ListDeliveriesRequest) -> Result<Deliver
 fn event_types(fields: &mut Fields, wanted: &[String]) -> Option<Vec<String>> {
     let mut seen = HashSet::new();
     for (index, event_type) in wanted.iter().enumerate() {
-        if !tael_eventlog::KINDS.contains(&event_type.as_str()) {
+        if event_type != ENDPOINT_DISABLED && !tael_eventlog::KINDS.contains(&event_type.as_str()) {
             return fields.bad(format!("event_types[{index}]"), "is not a known event type");
         }
         if !seen.insert(event_type) {

@@ -161,6 +161,20 @@ pub(crate) async fn list(
     rows.into_iter().map(|row| Ok(row.try_into()?)).collect()
 }
 
+/// Locks all endpoints of a merchant, in the order in which everybody does: two that are disabled at once, each telling the
+/// other, wait for one another in turn.
+#[tracing::instrument(name = "db.webhook_endpoint.lock", skip_all)]
+pub(crate) async fn lock(conn: &mut PgConnection, merchant_id: MerchantId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "select 1 as locked from webhook_endpoint where merchant_id = $1
+         order by webhook_endpoint_id for no key update",
+        merchant_id.uuid(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(())
+}
+
 /// Disables an endpoint and returns it; none when there is no such endpoint, or it is disabled. Its pending deliveries are
 /// no longer due.
 #[tracing::instrument(name = "db.webhook_endpoint.disable", skip_all)]

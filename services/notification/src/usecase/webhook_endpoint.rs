@@ -3,14 +3,16 @@
 use secrecy::SecretString;
 use sqlx::PgConnection;
 use tael_idempotency::IdempotencyKey;
-use tael_ids::{MerchantId, WebhookEndpointId};
+use tael_ids::{EventId, MerchantId, WebhookEndpointId};
 use tael_sealed::{Keyring, OpenError};
 use url::Url;
 use uuid::Uuid;
 
+use crate::body::{self, ENDPOINT_DISABLED};
 use crate::domain::secret::{NoRandomness, SigningSecret};
-use crate::domain::webhook_endpoint::{DisableReason, State, WebhookEndpoint};
+use crate::domain::webhook_endpoint::{DisableReason, State, WebhookEndpoint, wants};
 use crate::store;
+use crate::store::outbox::NewDelivery;
 use crate::usecase::Notifications;
 
 /// Why an endpoint is not as it was asked for.
@@ -81,7 +83,7 @@ impl Notifications {
         Ok(store::webhook_endpoint::list(&self.pool, merchant_id, after, limit).await?)
     }
 
-    /// Disables an endpoint; a disabled one stays as it is.
+    /// Disables an endpoint, and tells the merchant's other ones; a disabled one stays as it is.
     pub(crate) async fn disable_endpoint(
         &self,
         merchant_id: MerchantId,
@@ -90,12 +92,28 @@ impl Notifications {
     ) -> Result<WebhookEndpoint> {
         let mut tx = self.pool.begin().await?;
         let now = self.clock.now();
+        store::webhook_endpoint::lock(&mut tx, merchant_id).await?;
         let disabled = store::webhook_endpoint::disable(&mut tx, merchant_id, id, reason, now).await?;
-        let endpoint = match disabled {
-            Some(endpoint) => endpoint,
-            None => self.endpoint(&mut tx, merchant_id, id).await?,
-        };
+        let Some(endpoint) = disabled else { return self.endpoint(&mut tx, merchant_id, id).await };
+        let others = store::webhook_endpoint::active(&mut tx, &[merchant_id.uuid()]).await?;
+        let (event_id, body) = (EventId::new(), body::endpoint_disabled(&endpoint, reason, now));
+        let told: Vec<_> = others
+            .iter()
+            .filter(|other| wants(&other.event_types, ENDPOINT_DISABLED))
+            .map(|other| NewDelivery {
+                merchant_id,
+                endpoint_id: other.id,
+                event_id,
+                event_type: ENDPOINT_DISABLED,
+                body: body.clone(),
+                traceparent: tael_telemetry::current_traceparent().unwrap_or_default(),
+            })
+            .collect();
+        if !told.is_empty() {
+            store::outbox::insert(&mut tx, told, now).await?;
+        }
         tx.commit().await?;
+        self.due.notify_one();
         Ok(endpoint)
     }
 

@@ -131,6 +131,30 @@ async fn an_endpoint_that_is_gone_is_disabled_until_it_is_enabled() {
     fixture.all_in(DeliveryState::Succeeded, 1).await;
 }
 
+#[tokio::test]
+async fn the_merchant_s_other_endpoints_are_told_that_one_was_disabled() {
+    let fixture = Fixture::start().await;
+    let (gone, watching, other) = (Receiver::start().await, Receiver::start().await, Receiver::start().await);
+    gone.usually(Answer::Status(410));
+    let (gone_id, _) = fixture.endpoint(&gone, &["order.paid"]).await;
+    let (_, secret) = fixture.endpoint(&watching, &["webhook_endpoint.disabled"]).await;
+    fixture.endpoint(&other, &["payment.succeeded"]).await;
+    fixture.order_paid();
+    let told = eventually("the other endpoint to be told", || async { watching.told().pop() }).await;
+    assert!(told.is_signed_with(&secret));
+    assert_eq!(
+        told.body,
+        format!(
+            concat!(
+                r#"{{"type":"webhook_endpoint.disabled","timestamp":"2026-03-01T08:00:01Z","merchant_id":"{}","#,
+                r#""aggregate_id":"{}","data":{{"reason":"gone","webhook_endpoint_id":"{}"}}}}"#
+            ),
+            fixture.merchant_id, gone_id, gone_id
+        )
+    );
+    assert_eq!((gone.told().len(), other.told().len()), (1, 0));
+}
+
 /// A COMMIT was made and its answer lost: the same results are recorded again.
 #[tokio::test]
 async fn a_try_is_recorded_once_though_the_answer_to_its_commit_was_lost() {
