@@ -170,7 +170,8 @@ fn faults_of_ports_and_services() {
             &[
                 "Service/order: spec.ports[grpc].targetPort: Deployment/order has no such port",
                 "Deployment/order: ingress from ",
-                "Deployment/notification: egress to Deployment/order at 50051/TCP: allowed by NetworkPolicy/notification, and nothing",
+                "Deployment/audit: egress to Deployment/order at 50051/TCP: allowed by NetworkPolicy/audit, and nothing",
+                "Deployment/notification: egress to Deployment/order at 50051/TCP: allowed by",
                 "Deployment/payment: egress to Deployment/order at 50051/TCP: allowed by",
                 "Deployment/refund: egress to Deployment/order at 50051/TCP: allowed by",
                 "Deployment/settlement: egress to Deployment/order at 50051/TCP: allowed by",

@@ -277,7 +277,8 @@ fn faults_of_network() {
             "dev",
             |o| without(o, "NetworkPolicy/telemetry"),
             &[
-                "Deployment/gateway: egress to Deployment/otel-collector at 4317/TCP: needed (OTEL_EXPORTER_OTLP_ENDPOINT)",
+                "Deployment/audit: egress to Deployment/otel-collector at 4317/TCP: needed (OTEL_EXPORTER_OTLP_ENDPOINT)",
+                "Deployment/gateway: egress to Deployment/otel-collector at 4317/TCP: needed",
                 "Deployment/merchant: egress to Deployment/otel-collector at 4317/TCP: needed",
                 "Deployment/notification: egress to Deployment/otel-collector at 4317/TCP: needed",
                 "Deployment/order: egress to Deployment/otel-collector at 4317/TCP: needed",

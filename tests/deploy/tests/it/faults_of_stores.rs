@@ -7,12 +7,12 @@ use crate::faults::{ORDER, assert_found, fault, object, order, remove, set, with
 #[test]
 fn faults_of_databases() {
     assert_found(&[
-        // 6 services, 2 * 6 + 1 replicas, 8 connections each, and 40 others.
+        // 6 services, 2 * 6 + 1 replicas, 8 connections each; audit, 2 * 4 + 1 replicas, 4 each; and 40 others.
         fault(
             "production",
-            |o| set(o, "Cluster/postgres", "/spec/postgresql/parameters/max_connections", json!("663")),
+            |o| set(o, "Cluster/postgres", "/spec/postgresql/parameters/max_connections", json!("699")),
             &[
-                "Cluster/postgres: spec.postgresql.parameters.max_connections: 663 are too few: at the worst moment of a rollout there are 664",
+                "Cluster/postgres: spec.postgresql.parameters.max_connections: 699 are too few: at the worst moment of a rollout there are 700",
             ],
         ),
         fault(

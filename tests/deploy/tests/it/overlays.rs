@@ -149,8 +149,8 @@ fn a_node_of_two_cores_takes_the_development_overlay_at_its_worst_moment() {
             *surge = 1.into();
         }
     }
-    // Eight of ours and two collectors.
-    assert_eq!(requested_cpu(&with_surge) - asked, 10 * 20_000_000);
+    // Nine of ours and two collectors.
+    assert_eq!(requested_cpu(&with_surge) - asked, 11 * 20_000_000);
 }
 
 #[test]

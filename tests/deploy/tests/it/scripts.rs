@@ -125,7 +125,7 @@ fn to_forget_everything_the_services_make_room_for_the_migrations() {
     assert!(output.status.success(), "{}", said(&output));
     let calls = stage.read("calls");
     let at = |what: &str| calls.find(what).unwrap_or_else(|| panic!("no {what:?} in\n{calls}"));
-    for service in ["merchant", "order", "payment", "refund", "settlement", "notification"] {
+    for service in ["audit", "merchant", "order", "payment", "refund", "settlement", "notification"] {
         let triggered = at(&format!("tilt trigger migrate-{service}\n"));
         assert!(
             at("scale --replicas 0") < at("wait --for delete pod") && at("wait --for") < at("exec --stdin")
@@ -143,7 +143,7 @@ fn services_come_back_when_a_migration_is_never_done() {
     fs::write(stage.0.join("failing"), "").unwrap();
     let output = forget(&stage);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("migrate-merchant is not done"), "{}", said(&output));
+    assert!(said(&output).contains("migrate-audit is not done"), "{}", said(&output));
     assert!(stage.0.join("services").exists());
 }
 
@@ -226,7 +226,7 @@ fn tilt_ci_audits_the_merchants_of_its_own_journey() {
     fs::write(stage.0.join(".tael/tilt/merchants"), "mer_a\nmer_b\n").unwrap();
     assert!(audit("").status.success());
     let expected =
-        ["mer_a", "mer_b"].map(|id| format!("audit --settlement http://s --merchant {id} --bills-so-far\n"));
+        ["mer_a", "mer_b"].map(|id| format!("audit --audit http://s --merchant {id} --statements-so-far\n"));
     assert_eq!(stage.read("calls"), expected.concat());
     assert!(!audit("mer_a").status.success() && !audit("mer_b").status.success());
     fs::write(stage.0.join(".tael/tilt/merchants"), "").unwrap();
