@@ -28,6 +28,7 @@ pub const RPC_ACCESS: RpcAccess = &[
     ("tael.order.v1.VoucherService", &[
         ("GetVoucher", &[Backend, Operator]),
         ("RedeemVoucher", &[Backend]),
+        ("VoidVoucher", &[Backend]),
         ("ReserveVoucherUses", &[Refund]),
         ("ReleaseVoucherUses", &[Refund]),
     ]),

@@ -49,6 +49,16 @@ pub(crate) fn paid(payment: &PaymentReceived, now: Timestamp) -> NewEvent {
     NewEvent { traceparent: payment.traceparent.clone(), ..event }
 }
 
+/// An order was made of which nothing is to be paid.
+pub(crate) fn paid_without_money(order: &Order) -> NewEvent {
+    let kind = Kind::OrderPaid(OrderPaid {
+        order_id: order.id.to_string(),
+        payment_id: String::new(),
+        amount: Some(convert::money(order.price.total)),
+    });
+    of_order(order.merchant_id, order.id, kind, order.create_time)
+}
+
 /// Money came that an order could not take.
 pub(crate) fn held(payment: &PaymentReceived, now: Timestamp) -> NewEvent {
     let kind = Kind::OrderPaymentHeld(OrderPaymentHeld {

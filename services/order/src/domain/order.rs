@@ -37,8 +37,9 @@ pub(crate) struct Order {
 pub(crate) enum State {
     /// Waits for its payment until it expires.
     PendingPayment,
-    /// Paid in full by this payment, at this time by the channel's clock.
-    Paid { payment_id: PaymentId, at: Timestamp },
+    /// Paid in full by this payment, at this time by the channel's clock; by none and by our clock when there was nothing to
+    /// pay.
+    Paid { payment_id: Option<PaymentId>, at: Timestamp },
     /// Given up by request before it was paid.
     Cancelled,
     /// Not paid in time.
@@ -122,7 +123,7 @@ impl State {
     pub(crate) fn allocate(self, total: Money, payment: PaymentId, amount: Money) -> Allocation {
         match self {
             Self::PendingPayment if amount == total => Allocation::Pays,
-            Self::Paid { payment_id, .. } if payment_id == payment => Allocation::AlreadyApplied,
+            Self::Paid { payment_id, .. } if payment_id == Some(payment) => Allocation::AlreadyApplied,
             Self::PendingPayment => Allocation::Unapplied(UnappliedReason::Amount),
             // A wrong amount stays wrong whatever the order does, and so the reason can be told afterwards, too.
             Self::Paid { .. } | Self::Cancelled | Self::Expired if amount != total => {
@@ -222,7 +223,7 @@ pub(crate) struct NewLine {
 }
 
 impl NewOrder {
-    /// The order as it begins, at this price.
+    /// The order as it begins, at this price: paid when there is nothing to pay.
     pub(crate) fn place(self, price: Price, lines: Vec<LinePrice>, now: Timestamp) -> Order {
         let lines = self.lines.into_iter().zip(lines).map(|(line, price)| Line {
             id: LineId::new(),
@@ -236,7 +237,11 @@ impl NewOrder {
             id: OrderId::new(),
             merchant_id: self.merchant_id,
             merchant_reference: self.merchant_reference,
-            state: State::PendingPayment,
+            state: if price.total.is_zero() {
+                State::Paid { payment_id: None, at: now }
+            } else {
+                State::PendingPayment
+            },
             lines: lines.collect(),
             price,
             refunded: Money::zero(price.total.currency()),
@@ -254,7 +259,7 @@ mod tests {
 
     #[test]
     fn every_state_and_way_of_giving_up() {
-        let paid = State::Paid { payment_id: PaymentId::new(), at: Timestamp::UNIX_EPOCH };
+        let paid = State::Paid { payment_id: Some(PaymentId::new()), at: Timestamp::UNIX_EPOCH };
         let table = [
             (State::PendingPayment, GiveUp::Cancel, Decision::Move),
             (State::PendingPayment, GiveUp::Expire, Decision::Move),
@@ -276,7 +281,8 @@ mod tests {
         let less = Money::new(999, Currency::CNY);
         let foreign = Money::new(1_000, Currency::USD);
         let (ours, other) = (PaymentId::new(), PaymentId::new());
-        let paid = State::Paid { payment_id: ours, at: Timestamp::UNIX_EPOCH };
+        let paid = State::Paid { payment_id: Some(ours), at: Timestamp::UNIX_EPOCH };
+        let free = State::Paid { payment_id: None, at: Timestamp::UNIX_EPOCH };
         let table = [
             (State::PendingPayment, ours, total, Allocation::Pays),
             (State::PendingPayment, ours, less, Allocation::Unapplied(UnappliedReason::Amount)),
@@ -285,6 +291,7 @@ mod tests {
             (paid, ours, less, Allocation::AlreadyApplied),
             (paid, other, total, Allocation::Unapplied(UnappliedReason::AlreadyPaid)),
             (paid, other, less, Allocation::Unapplied(UnappliedReason::Amount)),
+            (free, ours, less, Allocation::Unapplied(UnappliedReason::Amount)),
             (State::Cancelled, ours, total, Allocation::Unapplied(UnappliedReason::ClosedOrder)),
             (State::Cancelled, ours, less, Allocation::Unapplied(UnappliedReason::Amount)),
             (State::Expired, ours, total, Allocation::Unapplied(UnappliedReason::ClosedOrder)),

@@ -89,14 +89,14 @@ impl OrderBalance {
     pub(crate) fn pay(&mut self, payment: &PaymentReceived) -> State {
         std::mem::replace(
             &mut self.state,
-            State::Paid { payment_id: payment.payment_id, at: payment.pay_time },
+            State::Paid { payment_id: Some(payment.payment_id), at: payment.pay_time },
         )
     }
 
     /// Says whether this payment paid the order.
     pub(crate) fn is_paid_by(&self, payment: PaymentId) -> bool {
         match self.state {
-            State::Paid { payment_id, .. } => payment_id == payment,
+            State::Paid { payment_id, .. } => payment_id == Some(payment),
             State::PendingPayment | State::Cancelled | State::Expired => false,
         }
     }

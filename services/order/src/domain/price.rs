@@ -7,16 +7,20 @@ use tael_money::{Currency, Money, allocate};
 
 use super::promotion::Offer;
 
+/// The largest amount that an order may come to, in minor units: twelve digits are what channels have for an amount (ISO
+/// 8583, field 4), so more could never be paid.
+pub(crate) const MAX_AMOUNT_MINOR: i64 = 999_999_999_999;
+
 /// Units of one thing at one price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     /// Above zero.
     pub(crate) quantity: u32,
-    /// The price of one unit before discounts; above zero.
+    /// The price of one unit before discounts; zero for what is free of charge.
     pub(crate) unit_price: Money,
 }
 
-/// What is to be priced: all of it in one currency, and no sum of it overflows.
+/// What is to be priced: all of it in one currency, and in sum no more than can be paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Basket {
     subtotals: Vec<Money>,
@@ -37,10 +41,10 @@ pub(crate) enum Part {
 pub(crate) enum Problem {
     /// Its currency is not that of the first line.
     Currency { part: Part, expected: Currency },
-    /// With it the sum no longer fits into 64 bits of minor units.
-    Overflow { part: Part },
-    /// There are no lines, or one whose quantity or price is not above zero, or shipping is below zero.
-    NotPositive { part: Part },
+    /// With it the sum is more than [`MAX_AMOUNT_MINOR`].
+    TooLarge { part: Part },
+    /// There are no lines, or one whose quantity is zero or whose price is below zero, or shipping is below zero.
+    OutOfRange { part: Part },
 }
 
 /// How an order's total came about: `items` − `discount` + `shipping` = `total`.
@@ -62,15 +66,16 @@ pub(crate) struct LinePrice {
     pub(crate) total: Money,
 }
 
-/// The discount takes everything off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NothingToPay;
+/// Adds an amount to a sum; none when that is more than an order may come to.
+fn add(sum: Money, amount: Money) -> Option<Money> {
+    sum.checked_add(amount).ok().filter(|sum| sum.minor() <= MAX_AMOUNT_MINOR)
+}
 
 impl Basket {
     /// Puts items and shipping (none for free) together; all that is wrong with them is returned at once.
     pub(crate) fn new(items: &[Item], shipping: Option<Money>) -> Result<Self, Vec<Problem>> {
         let Some(first) = items.first() else {
-            return Err(vec![Problem::NotPositive { part: Part::Line(0) }]);
+            return Err(vec![Problem::OutOfRange { part: Part::Line(0) }]);
         };
         let currency = first.unit_price.currency();
         let mut problems = Vec::new();
@@ -82,20 +87,17 @@ impl Basket {
                 problems.push(Problem::Currency { part, expected: currency });
                 continue;
             }
-            if item.quantity == 0 || !item.unit_price.is_positive() {
-                problems.push(Problem::NotPositive { part });
+            if item.quantity == 0 || item.unit_price.is_negative() {
+                problems.push(Problem::OutOfRange { part });
                 continue;
             }
-            let added = item
-                .unit_price
-                .checked_mul(i64::from(item.quantity))
-                .and_then(|subtotal| Ok((subtotal, sum.checked_add(subtotal)?)));
-            match added {
-                Ok((subtotal, new_sum)) => {
+            let subtotal = item.unit_price.checked_mul(i64::from(item.quantity)).ok();
+            match subtotal.and_then(|subtotal| Some((subtotal, add(sum, subtotal)?))) {
+                Some((subtotal, new_sum)) => {
                     subtotals.push(subtotal);
                     sum = new_sum;
                 }
-                Err(_) => problems.push(Problem::Overflow { part }),
+                None => problems.push(Problem::TooLarge { part }),
             }
         }
         let shipping = shipping.unwrap_or(Money::zero(currency));
@@ -103,9 +105,9 @@ impl Basket {
         if shipping.currency() != currency {
             problems.push(Problem::Currency { part, expected: currency });
         } else if shipping.is_negative() {
-            problems.push(Problem::NotPositive { part });
-        } else if sum.checked_add(shipping).is_err() {
-            problems.push(Problem::Overflow { part });
+            problems.push(Problem::OutOfRange { part });
+        } else if add(sum, shipping).is_none() {
+            problems.push(Problem::TooLarge { part });
         }
         if problems.is_empty() { Ok(Self { subtotals, items: sum, shipping }) } else { Err(problems) }
     }
@@ -117,8 +119,8 @@ impl Basket {
 
     /// Prices the basket with the best of the offers: the largest saving whose threshold the items reach; of equal
     /// ones the oldest. The saving is divided among the lines in proportion to their subtotals, none of which gets
-    /// more than its subtotal. The line prices are in the order of the items.
-    pub(crate) fn price(&self, offers: &[Offer]) -> Result<(Price, Vec<LinePrice>), NothingToPay> {
+    /// more than its subtotal. The line prices are in the order of the items. Nothing may be left to pay.
+    pub(crate) fn price(&self, offers: &[Offer]) -> (Price, Vec<LinePrice>) {
         let best = offers
             .iter()
             .filter(|offer| offer.applies_to(self.items))
@@ -129,11 +131,12 @@ impl Basket {
             .checked_sub(discount)
             .and_then(|rest| rest.checked_add(self.shipping))
             .expect("a saving is at most its threshold, and items and shipping were added up before");
-        if !total.is_positive() {
-            return Err(NothingToPay);
-        }
-        let weights: Vec<i64> = self.subtotals.iter().map(|subtotal| subtotal.minor()).collect();
-        let shares = allocate(discount, &weights).expect("every subtotal is above zero");
+        let shares = if discount.is_zero() {
+            vec![discount; self.subtotals.len()]
+        } else {
+            let weights: Vec<i64> = self.subtotals.iter().map(|subtotal| subtotal.minor()).collect();
+            allocate(discount, &weights).expect("items that reach a threshold are above zero")
+        };
         let lines = self.subtotals.iter().zip(shares).map(|(&subtotal, discount)| LinePrice {
             subtotal,
             discount,
@@ -147,7 +150,7 @@ impl Basket {
             total,
             promotion_id: best.map(|offer| offer.id),
         };
-        Ok((price, lines.collect()))
+        (price, lines.collect())
     }
 }
 

@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn every_state_and_resolution() {
         let refund_id = RefundId::new();
-        let paid = OrderState::Paid { payment_id: PaymentId::new(), at: NOW };
+        let paid = OrderState::Paid { payment_id: Some(PaymentId::new()), at: NOW };
         let orders = [OrderState::PendingPayment, paid, OrderState::Cancelled, OrderState::Expired];
         let reasons = [UnappliedReason::ClosedOrder, UnappliedReason::AlreadyPaid, UnappliedReason::Amount];
         let refused = RefusedRefund { refund_id, reason: "DECLINED".to_owned() };

@@ -159,6 +159,16 @@ pub(crate) struct NewRedemption {
     pub(crate) operator: String,
 }
 
+/// Uses to be taken back without a refund.
+#[derive(Clone, Debug)]
+pub(crate) struct NewVoid {
+    pub(crate) voucher_id: VoucherId,
+    /// Above zero; all that are left when none.
+    pub(crate) count: Option<u32>,
+    pub(crate) reason: String,
+    pub(crate) operator: String,
+}
+
 /// A redemption that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Redemption {

@@ -16,7 +16,7 @@ pub(super) fn order(details: OrderDetails) -> wire::Order {
     let OrderDetails { order, vouchers, unapplied_payments } = details;
     let (state, payment_id, pay_time) = match order.state {
         State::PendingPayment => (wire::OrderState::PendingPayment, None, None),
-        State::Paid { payment_id, at } => (wire::OrderState::Paid, Some(payment_id), Some(at)),
+        State::Paid { payment_id, at } => (wire::OrderState::Paid, payment_id, Some(at)),
         State::Cancelled => (wire::OrderState::Cancelled, None, None),
         State::Expired => (wire::OrderState::Expired, None, None),
     };

@@ -37,9 +37,12 @@ impl From<OrderError> for Status {
             OrderError::PaymentInDoubt(id) => {
                 error(Code::Aborted, ErrorReason::PaymentInDoubt, &e, [("order_id", id.to_string())])
             }
-            OrderError::NothingToPay => {
-                status::invalid_field("lines", "leave nothing to pay after the discount")
-            }
+            OrderError::ReferenceReused { order_id, merchant_reference } => error(
+                Code::AlreadyExists,
+                ErrorReason::MerchantReferenceReused,
+                &e,
+                [("order_id", order_id.to_string()), ("merchant_reference", merchant_reference.clone())],
+            ),
             OrderError::Payment(cause) => status::unavailable("payment", &cause.0),
             OrderError::Failure(failure) => failed(failure),
         }

@@ -70,8 +70,8 @@ impl OrderService for Rpc {
         &self,
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersResponse>, Status> {
-        let (merchant_id, state, page) = parse::list_orders(&request.into_inner())?;
-        let rows = self.orders.list(merchant_id, state, page.after, page.limit()).await?;
+        let (filter, page) = parse::list_orders(&request.into_inner())?;
+        let rows = self.orders.list(&filter, page.after, page.limit()).await?;
         let (rows, next_page_token) = page.cut(rows, |details| details.order.id.uuid());
         let orders = rows.into_iter().map(convert::order).collect();
         Ok(Response::new(ListOrdersResponse { orders, next_page_token }))

@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use tael_grpc::fields::Fields;
 use tael_grpc::page::Page;
-use tael_ids::{LineId, MerchantId, OrderId, PaymentId, PromotionId, RefundId};
+use tael_ids::{LineId, MerchantId, OrderId, PaymentId, PromotionId, RefundId, VoucherId};
 use tael_money::Money;
 use tael_proto::order::v1 as wire;
+use tael_proto::r#type::v1::Money as WireMoney;
 use tonic::Status;
 
 use crate::domain::code::VoucherCode;
 use crate::domain::order::{Contact, Fulfilment, NewLine, NewOrder};
-use crate::domain::price::{Basket, Item, Part, Problem};
+use crate::domain::price::{Basket, Item, MAX_AMOUNT_MINOR, Part, Problem};
 use crate::domain::unapplied_payment::{Action, LatePaymentPolicy, OverpaymentAction, Resolution};
-use crate::domain::voucher::{NewRedemption, RefundScope};
+use crate::domain::voucher::{NewRedemption, NewVoid, RefundScope};
+use crate::usecase::order::OrderFilter;
 use crate::usecase::unapplied_payment::Resolve;
 
 const MAX_LINES: usize = 100;
@@ -30,7 +32,7 @@ pub(super) fn create_order(request: &wire::CreateOrderRequest) -> Result<NewOrde
     let lines = lines(&mut fields, &request.lines);
     let shipping = match &request.shipping {
         None => Some(None),
-        given => fields.money_not_negative("shipping", given.as_ref()).map(Some),
+        given => price(&mut fields, "shipping", given.as_ref()).map(Some),
     };
     let basket =
         lines.as_ref().zip(shipping).and_then(|(lines, shipping)| basket(&mut fields, lines, shipping));
@@ -64,7 +66,7 @@ fn line(fields: &mut Fields, at: usize, new: &wire::NewLine) -> Option<NewLine> 
     let sku = fields.text(&format!("lines[{at}].sku"), &new.sku, 1..=64);
     let name = fields.text(&format!("lines[{at}].name"), &new.name, 1..=256);
     let quantity = fields.number(&format!("lines[{at}].quantity"), new.quantity, 1..=MAX_QUANTITY);
-    let unit_price = fields.positive_money(&format!("lines[{at}].unit_price"), new.unit_price.as_ref());
+    let unit_price = price(fields, &format!("lines[{at}].unit_price"), new.unit_price.as_ref());
     let fulfilment = match wire::Fulfilment::try_from(new.fulfilment) {
         Ok(wire::Fulfilment::Unspecified | wire::Fulfilment::Shipped) => Some(Fulfilment::Shipped),
         Ok(wire::Fulfilment::Voucher) => Some(Fulfilment::Voucher),
@@ -76,6 +78,19 @@ fn line(fields: &mut Fields, at: usize, new: &wire::NewLine) -> Option<NewLine> 
         item: Item { quantity: quantity?, unit_price: unit_price? },
         fulfilment: fulfilment?,
     })
+}
+
+/// Reads an amount that can be a part of a total: zero to the most that can be paid.
+fn price(fields: &mut Fields, field: &str, money: Option<&WireMoney>) -> Option<Money> {
+    let money = fields.money_not_negative(field, money)?;
+    payable(fields, field, money)
+}
+
+fn payable(fields: &mut Fields, field: &str, money: Money) -> Option<Money> {
+    if money.minor() > MAX_AMOUNT_MINOR {
+        return fields.bad(format!("{field}.minor"), format!("must be at most {MAX_AMOUNT_MINOR}"));
+    }
+    Some(money)
 }
 
 fn basket(fields: &mut Fields, lines: &[NewLine], shipping: Option<Money>) -> Option<Basket> {
@@ -92,8 +107,12 @@ fn basket(fields: &mut Fields, lines: &[NewLine], shipping: Option<Money>) -> Op
             Problem::Currency { part: Part::Shipping, expected } => {
                 ("shipping.currency".to_owned(), format!("must be {expected} as in lines[0]"))
             }
-            Problem::Overflow { part } => (part_name(part), "makes the total too large".to_owned()),
-            Problem::NotPositive { part } => (part_name(part), "must be above zero".to_owned()),
+            Problem::TooLarge { part } => {
+                (part_name(part), format!("makes the total more than {MAX_AMOUNT_MINOR}"))
+            }
+            Problem::OutOfRange { part } => {
+                (part_name(part), "must not be below zero, nor a quantity zero".to_owned())
+            }
         };
         fields.bad::<Basket>(field, description);
     }
@@ -140,9 +159,7 @@ pub(super) fn order(merchant_id: &str, order_id: &str) -> Result<(MerchantId, Or
     fields.finish(|| Some((merchant_id?, order_id?)))
 }
 
-pub(super) fn list_orders(
-    request: &wire::ListOrdersRequest,
-) -> Result<(MerchantId, Option<&'static str>, Page), Status> {
+pub(super) fn list_orders(request: &wire::ListOrdersRequest) -> Result<(OrderFilter, Page), Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let state = match wire::OrderState::try_from(request.state) {
@@ -153,9 +170,18 @@ pub(super) fn list_orders(
         Ok(wire::OrderState::Expired) => Some(Some("expired")),
         Err(_) => fields.bad("state", "is not a known value"),
     };
-    let scope = ["ListOrders", &request.merchant_id, state.flatten().unwrap_or_default()];
+    let reference = fields.text("merchant_reference", &request.merchant_reference, 0..=64);
+    let scope = [
+        "ListOrders",
+        &request.merchant_id,
+        state.flatten().unwrap_or_default(),
+        &request.merchant_reference,
+    ];
     let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
-    fields.finish(|| Some((merchant_id?, state?, page?)))
+    fields.finish(|| {
+        let merchant_reference = reference.map(|text| Some(text).filter(|text| !text.is_empty()))?;
+        Some((OrderFilter { merchant_id: merchant_id?, state: state?, merchant_reference }, page?))
+    })
 }
 
 /// Reads a request that holds nothing but a merchant.
@@ -234,7 +260,9 @@ pub(super) fn create_promotion(
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let name = fields.text("name", &request.name, 1..=128);
-    let threshold = fields.positive_money("threshold", request.threshold.as_ref());
+    let threshold = fields
+        .positive_money("threshold", request.threshold.as_ref())
+        .and_then(|threshold| payable(&mut fields, "threshold", threshold));
     let saving = fields.positive_money("saving", request.saving.as_ref());
     if let Some((threshold, saving)) = threshold.zip(saving) {
         match saving.try_cmp(threshold) {
@@ -288,6 +316,22 @@ pub(super) fn redeem_voucher(
     let operator = fields.text("operator", &request.operator, 1..=64);
     fields.finish(|| {
         let new = NewRedemption { code: code?, count: count?, terminal: terminal?, operator: operator? };
+        Some((merchant_id?, new))
+    })
+}
+
+pub(super) fn void_voucher(request: &wire::VoidVoucherRequest) -> Result<(MerchantId, NewVoid), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
+    let voucher_id = fields.id::<VoucherId>("voucher_id", &request.voucher_id);
+    let count = match request.count {
+        0 => Some(None),
+        given => fields.number("count", given, 1..=MAX_QUANTITY).map(Some),
+    };
+    let reason = fields.text("reason", &request.reason, 1..=256);
+    let operator = fields.text("operator", &request.operator, 1..=64);
+    fields.finish(|| {
+        let new = NewVoid { voucher_id: voucher_id?, count: count?, reason: reason?, operator: operator? };
         Some((merchant_id?, new))
     })
 }

@@ -5,7 +5,7 @@ use tael_proto::order::v1::voucher_service_server::VoucherService;
 use tael_proto::order::v1::{
     GetVoucherRequest, GetVoucherResponse, RedeemVoucherRequest, RedeemVoucherResponse,
     ReleaseVoucherUsesRequest, ReleaseVoucherUsesResponse, ReserveVoucherUsesRequest,
-    ReserveVoucherUsesResponse,
+    ReserveVoucherUsesResponse, VoidVoucherRequest, VoidVoucherResponse, Voucher,
 };
 use tonic::{Request, Response, Status};
 
@@ -39,6 +39,25 @@ impl VoucherService for Rpc {
                     redemption_id: made.id.to_string(),
                     voucher: Some(convert::voucher(&made.voucher)),
                 })
+            })
+            .await
+    }
+
+    async fn void_voucher(
+        &self,
+        request: Request<VoidVoucherRequest>,
+    ) -> Result<Response<VoidVoucherResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let (merchant_id, new) = parse::void_voucher(&request)?;
+        let call = Call::new(&merchant_id, "VoidVoucher", &metadata, &request)?;
+        let orders = self.orders.clone();
+        self.idempotency
+            .run(call, move |key| async move {
+                let voucher = orders.void_voucher(merchant_id, new, key).await?;
+                tael_telemetry::record("tael.order_id", voucher.order_id);
+                // A code is worth money: who takes uses back has no need of it.
+                let voucher = Voucher { code: String::new(), ..convert::voucher(&voucher) };
+                Ok(VoidVoucherResponse { voucher: Some(voucher) })
             })
             .await
     }

@@ -17,7 +17,7 @@ use crate::domain::details::OrderDetails;
 use crate::domain::order::{Contact, Fulfilment, Line, Order, State};
 use crate::domain::price::{Item, LinePrice, Price};
 
-/// Inserts an order unless its idempotency key was used; says whether it did. The lines are inserted apart.
+/// Inserts an order unless its idempotency key or its number was used; says whether it did. The lines are inserted apart.
 #[tracing::instrument(name = "db.order.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
@@ -27,12 +27,19 @@ pub(crate) async fn insert(
     key: &IdempotencyKey,
 ) -> Result<bool, sqlx::Error> {
     let contact = contact.map(|contact| contact::seal(keyring, order.id, contact));
+    let pay_time = match order.state {
+        State::Paid { at, .. } => Some(at.to_sqlx()),
+        State::PendingPayment | State::Cancelled | State::Expired => None,
+    };
+    // The index holds off what is made at the same moment; the number of an order that is older than the index, or was
+    // made by a build before it, is looked for.
     let inserted = sqlx::query!(
-        "insert into orders (merchant_id, order_id, merchant_reference, state, currency, items_minor, discount_minor,
-                             shipping_minor, total_minor, promotion_id, contact, create_time, expire_time,
-                             next_expiry_try, idempotency_key, fingerprint)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, $15)
-         on conflict (merchant_id, idempotency_key) do nothing",
+        "insert into orders (merchant_id, order_id, merchant_reference, reference_is_unique, state, currency,
+                             items_minor, discount_minor, shipping_minor, total_minor, promotion_id, contact, pay_time,
+                             create_time, expire_time, next_expiry_try, idempotency_key, fingerprint)
+         select $1, $2, $3, $3 <> '', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14, $15, $16
+         where $3 = '' or not exists (select from orders where merchant_id = $1 and merchant_reference = $3)
+         on conflict do nothing",
         order.merchant_id.uuid(),
         order.id.uuid(),
         order.merchant_reference,
@@ -44,6 +51,7 @@ pub(crate) async fn insert(
         order.price.total.minor(),
         order.price.promotion_id.map(PromotionId::uuid),
         contact,
+        pay_time as _,
         order.create_time.to_sqlx() as _,
         order.expire_time.to_sqlx() as _,
         key.key,
@@ -52,6 +60,24 @@ pub(crate) async fn insert(
     .execute(conn)
     .await?;
     Ok(inserted.rows_affected() == 1)
+}
+
+/// Returns a merchant's first order with this number, and the fingerprint of the request that made it.
+#[tracing::instrument(name = "db.order.id_by_reference", skip_all)]
+pub(crate) async fn id_by_reference(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    reference: &str,
+) -> Result<Option<(OrderId, Vec<u8>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select order_id, fingerprint from orders where merchant_id = $1 and merchant_reference = $2 and $2 <> ''
+         order by order_id limit 1",
+        merchant_id.uuid(),
+        reference,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (OrderId::from_uuid(row.order_id), row.fingerprint)))
 }
 
 /// Inserts the lines of an order that was just inserted.
@@ -137,6 +163,31 @@ pub(crate) async fn ids_in_state(
         merchant_id.uuid(),
         state,
         after.unwrap_or(Uuid::max()),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// As [`ids`], of the orders with one number of the merchant's, in one state or in all.
+#[tracing::instrument(name = "db.order.ids_by_reference", skip_all)]
+pub(crate) async fn ids_by_reference(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    reference: &str,
+    state: Option<&str>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select order_id from orders
+         where merchant_id = $1 and merchant_reference = $2 and $2 <> '' and order_id < $3
+         and ($4::text is null or state = $4)
+         order by order_id desc limit $5",
+        merchant_id.uuid(),
+        reference,
+        after.unwrap_or(Uuid::max()),
+        state,
         limit,
     )
     .fetch_all(conn)
@@ -266,7 +317,7 @@ pub(super) fn state(
 ) -> Result<State, sqlx::Error> {
     match (name, payment_id.map(PaymentId::from_uuid), pay_time) {
         ("pending_payment", None, None) => Ok(State::PendingPayment),
-        ("paid", Some(payment_id), Some(at)) => Ok(State::Paid { payment_id, at }),
+        ("paid", payment_id, Some(at)) => Ok(State::Paid { payment_id, at }),
         ("cancelled", None, None) => Ok(State::Cancelled),
         ("expired", None, None) => Ok(State::Expired),
         (other, ..) => {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{columns, count, expect_rows, inconsistent};
 use crate::domain::code::VoucherCode;
-use crate::domain::voucher::{NewRedemption, Redemption, Voucher};
+use crate::domain::voucher::{NewRedemption, NewVoid, Redemption, Voucher};
 
 struct VoucherRow {
     merchant_id: Uuid,
@@ -206,6 +206,86 @@ pub(crate) async fn redemption_by_key(
     };
     let id = RedemptionId::from_uuid(row.redemption_id);
     Ok(Some((Redemption { id, voucher: voucher.try_into()? }, row.fingerprint)))
+}
+
+/// Returns a voucher and keeps others from changing it until the transaction ends.
+#[tracing::instrument(name = "db.voucher.lock_one", skip_all)]
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    id: VoucherId,
+) -> Result<Option<Voucher>, sqlx::Error> {
+    rows!(
+        "select",
+        "from voucher where merchant_id = $1 and voucher_id = $2 for no key update",
+        merchant_id.uuid(),
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(Voucher::try_from)
+    .transpose()
+}
+
+/// Inserts that uses were taken back, unless the idempotency key was used; says whether it did.
+#[tracing::instrument(name = "db.voucher_void.insert", skip_all)]
+pub(crate) async fn insert_void(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    new: &NewVoid,
+    count: u32,
+    voucher: &Voucher,
+    now: Timestamp,
+    key: &IdempotencyKey,
+) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query!(
+        "insert into voucher_void (merchant_id, voucher_id, count, reason, operator, redeemed_after, reserved_after,
+                                   voided_after, void_time, idempotency_key, fingerprint)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict (merchant_id, idempotency_key) do nothing",
+        merchant_id.uuid(),
+        voucher.id.uuid(),
+        count.cast_signed(),
+        new.reason,
+        new.operator,
+        voucher.redeemed.cast_signed(),
+        voucher.reserved.cast_signed(),
+        voucher.voided.cast_signed(),
+        now.to_sqlx() as _,
+        key.key,
+        key.fingerprint,
+    )
+    .execute(conn)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Returns the voucher as it was after uses were taken back under an idempotency key, and that request's fingerprint.
+#[tracing::instrument(name = "db.voucher_void.by_key", skip_all)]
+pub(crate) async fn void_by_key(
+    conn: &mut PgConnection,
+    merchant_id: MerchantId,
+    key: &str,
+) -> Result<Option<(Voucher, Vec<u8>)>, sqlx::Error> {
+    let done = sqlx::query!(
+        "select voucher_id, redeemed_after, reserved_after, voided_after, fingerprint from voucher_void
+         where merchant_id = $1 and idempotency_key = $2",
+        merchant_id.uuid(),
+        key,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(done) = done else { return Ok(None) };
+    let row = rows!(
+        "select",
+        "from voucher where merchant_id = $1 and voucher_id = $2",
+        merchant_id.uuid(),
+        done.voucher_id,
+    )
+    .fetch_one(conn)
+    .await?;
+    let (redeemed, reserved, voided) = (done.redeemed_after, done.reserved_after, done.voided_after);
+    Ok(Some((VoucherRow { redeemed, reserved, voided, ..row }.try_into()?, done.fingerprint)))
 }
 
 /// Returns the vouchers of these orders and keeps others from redeeming them until the transaction ends.

@@ -6,10 +6,11 @@ use tael_idempotency::IdempotencyKey;
 use tael_ids::{MerchantId, OrderId};
 use uuid::Uuid;
 
+use super::voucher::{self, IssueError};
 use super::{Failure, Orders, check_key, from_failures};
 use crate::clients::{Closing, PaymentUnavailable};
 use crate::domain::details::OrderDetails;
-use crate::domain::order::{Contact, Decision, GiveUp, NewOrder, Order};
+use crate::domain::order::{Contact, Decision, GiveUp, NewOrder, Order, State};
 use crate::{events, store};
 
 /// Why something was not done with an order.
@@ -21,18 +22,28 @@ pub(crate) enum OrderError {
     State { order_id: OrderId, state: &'static str },
     #[error("order {0} may be paid at this moment, call again")]
     PaymentInDoubt(OrderId),
-    #[error("nothing is left to pay after the discount")]
-    NothingToPay,
+    #[error("the merchant's own order number is that of order {order_id}, which is another one")]
+    ReferenceReused { order_id: OrderId, merchant_reference: String },
     #[error(transparent)]
     Payment(#[from] PaymentUnavailable),
     #[error(transparent)]
     Failure(#[from] Failure),
 }
 
-from_failures!(OrderError: sqlx::Error);
+from_failures!(OrderError: sqlx::Error, IssueError);
+
+/// Which orders are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct OrderFilter {
+    pub(crate) merchant_id: MerchantId,
+    /// In this state, by its name; in all when none.
+    pub(crate) state: Option<&'static str>,
+    /// With this number of the merchant's; with any when none.
+    pub(crate) merchant_reference: Option<String>,
+}
 
 impl Orders {
-    /// Prices and stores an order.
+    /// Prices and stores an order; it is paid at once when nothing is left to pay.
     pub(crate) async fn create(
         &self,
         new: NewOrder,
@@ -41,35 +52,53 @@ impl Orders {
         let merchant_id = new.merchant_id;
         let mut tx = self.pool.begin().await?;
         let offers = store::promotion::offers(&mut tx, merchant_id, new.basket.currency()).await?;
-        let Ok((price, lines)) = new.basket.price(&offers) else {
-            // An equal call before may have been priced when this promotion had not begun: it is answered alike.
-            return self.made_before(&mut tx, merchant_id, key).await?.ok_or(OrderError::NothingToPay);
-        };
+        let (price, lines) = new.basket.price(&offers);
         let contact = new.contact.clone();
-        let order = new.place(price, lines, self.clock.now());
+        let now = self.clock.now();
+        let order = new.place(price, lines, now);
         if !store::order::insert(&mut tx, &self.keyring, &order, contact.as_ref(), &key).await? {
-            let before = self.made_before(&mut tx, merchant_id, key).await?;
-            return Ok(before.ok_or(Failure::RowVanished)?);
+            return self.made_before(&mut tx, order, key).await;
         }
         store::order::insert_lines(&mut tx, &order).await?;
-        self.log.append(&mut tx, &[events::created(&order)]).await?;
+        let mut events = vec![events::created(&order)];
+        let mut details = OrderDetails::from(order);
+        if let State::Paid { .. } = details.order.state {
+            events.push(events::paid_without_money(&details.order));
+            let order_key = (merchant_id, details.order.id);
+            for (_, voucher) in voucher::issue(&mut tx, &[order_key], now).await? {
+                events.push(events::issued(merchant_id, &voucher, None));
+                details.vouchers.push(voucher);
+            }
+        }
+        self.log.append(&mut tx, &events).await?;
         tx.commit().await?;
         crash_point("order.create.committed");
         self.log.wake();
-        Ok(order.into())
+        Ok(details)
     }
 
+    /// Returns the order that was made under this key, or the first one with the same number if it was asked for alike.
     async fn made_before(
         &self,
         conn: &mut PgConnection,
-        merchant_id: MerchantId,
+        order: Order,
         key: IdempotencyKey,
-    ) -> Result<Option<OrderDetails>, Failure> {
-        let Some((id, fingerprint)) = store::order::id_by_key(conn, merchant_id, &key.key).await? else {
-            return Ok(None);
+    ) -> Result<OrderDetails, OrderError> {
+        let Order { merchant_id, merchant_reference, .. } = order;
+        let id = match store::order::id_by_key(conn, merchant_id, &key.key).await? {
+            Some((id, fingerprint)) => {
+                check_key(key, &fingerprint)?;
+                id
+            }
+            None => match store::order::id_by_reference(conn, merchant_id, &merchant_reference).await? {
+                Some((id, fingerprint)) if fingerprint == key.fingerprint => id,
+                Some((order_id, _)) => {
+                    return Err(OrderError::ReferenceReused { order_id, merchant_reference });
+                }
+                None => return Err(Failure::RowVanished.into()),
+            },
         };
-        check_key(key, &fingerprint)?;
-        Ok(store::order::load(conn, merchant_id, &[id.uuid()]).await?.pop())
+        Ok(store::order::load(conn, merchant_id, &[id.uuid()]).await?.pop().ok_or(Failure::RowVanished)?)
     }
 
     /// Returns an order.
@@ -89,18 +118,23 @@ impl Orders {
         Ok(store::order::contact(&mut conn, &self.keyring, merchant_id, id).await?)
     }
 
-    /// Returns at most `limit` orders, newest first, after the one given; those in one state, or all.
+    /// Returns at most `limit` orders that pass the filter, newest first, after the one given.
     pub(crate) async fn list(
         &self,
-        merchant_id: MerchantId,
-        state: Option<&'static str>,
+        filter: &OrderFilter,
         after: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<OrderDetails>, OrderError> {
+        let merchant_id = filter.merchant_id;
         let mut conn = self.pool.acquire().await?;
-        let ids = match state {
-            Some(state) => store::order::ids_in_state(&mut conn, merchant_id, state, after, limit).await?,
-            None => store::order::ids(&mut conn, merchant_id, after, limit).await?,
+        let ids = match (&filter.merchant_reference, filter.state) {
+            (Some(reference), state) => {
+                store::order::ids_by_reference(&mut conn, merchant_id, reference, state, after, limit).await?
+            }
+            (None, Some(state)) => {
+                store::order::ids_in_state(&mut conn, merchant_id, state, after, limit).await?
+            }
+            (None, None) => store::order::ids(&mut conn, merchant_id, after, limit).await?,
         };
         if ids.is_empty() {
             return Ok(Vec::new());

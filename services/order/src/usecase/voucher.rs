@@ -9,7 +9,7 @@ use tael_ids::{MerchantId, OrderId, RedemptionId, RefundId, VoucherId};
 
 use super::{Failure, Orders, check_key, from_failures};
 use crate::domain::code::{NoRandomness, VoucherCode};
-use crate::domain::voucher::{NewRedemption, Redemption, ReservedUses, Voucher};
+use crate::domain::voucher::{NewRedemption, NewVoid, Redemption, Refunded, ReservedUses, Voucher};
 use crate::store::locked_order::VoucherLine;
 use crate::{events, store};
 
@@ -76,6 +76,42 @@ impl Orders {
         crash_point("order.redeem.committed");
         self.log.wake();
         Ok(made)
+    }
+}
+
+impl Orders {
+    /// Takes uses of a voucher back without a refund.
+    pub(crate) async fn void_voucher(
+        &self,
+        merchant_id: MerchantId,
+        new: NewVoid,
+        key: IdempotencyKey,
+    ) -> Result<Voucher, VoucherError> {
+        let mut tx = self.pool.begin().await?;
+        let mut voucher = store::voucher::lock(&mut tx, merchant_id, new.voucher_id)
+            .await?
+            .ok_or(VoucherError::NotFound)?;
+        // Under the lock, so that an equal call at the same moment is seen here.
+        if let Some((before, fingerprint)) =
+            store::voucher::void_by_key(&mut tx, merchant_id, &key.key).await?
+        {
+            check_key(key, &fingerprint)?;
+            return Ok(before);
+        }
+        let uses_left = voucher.uses_left();
+        let count = new.count.unwrap_or(uses_left);
+        if count == 0 || count > uses_left {
+            return Err(VoucherError::UsedUp { voucher_id: voucher.id, uses_left });
+        }
+        voucher.void(Refunded::Units(count));
+        let now = self.clock.now();
+        if !store::voucher::insert_void(&mut tx, merchant_id, &new, count, &voucher, now, &key).await? {
+            // The key was taken at the same moment by a call for another voucher, which our lock did not hold off.
+            return Err(Failure::KeyReused(key).into());
+        }
+        store::voucher::write_uses(&mut tx, &[(merchant_id, voucher.clone())]).await?;
+        tx.commit().await?;
+        Ok(voucher)
     }
 }
 

@@ -56,6 +56,7 @@ async fn every_bad_field_is_named() {
         (CreatePromotionRequest::default(), &["merchant_id", "name", "threshold", "saving"]),
         (CreatePromotionRequest { name: "x".repeat(129), ..good() }, &["name"]),
         (CreatePromotionRequest { threshold: Some(cny(0)), ..good() }, &["threshold.minor"]),
+        (CreatePromotionRequest { threshold: Some(cny(1_000_000_000_000)), ..good() }, &["threshold.minor"]),
         (CreatePromotionRequest { saving: Some(cny(-1)), ..good() }, &["saving.minor"]),
         (CreatePromotionRequest { saving: Some(cny(101)), ..good() }, &["saving.minor"]),
         (CreatePromotionRequest { saving: Some(money(1, "USD")), ..good() }, &["saving.currency"]),

@@ -84,7 +84,8 @@ async fn bad_fields_of_a_list_are_named() {
         state: 99,
         page_size: 101,
         page_token: "elsewhere".into(),
+        merchant_reference: "x".repeat(65),
     };
     let status = fixture.orders.clone().list_orders(request).await.unwrap_err();
-    assert_bad_fields(&status, &["merchant_id", "state", "page_size", "page_token"]);
+    assert_bad_fields(&status, &["merchant_id", "state", "merchant_reference", "page_size", "page_token"]);
 }

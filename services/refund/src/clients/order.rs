@@ -123,6 +123,10 @@ fn read_order(
     order: &PayableOrder,
 ) -> Result<PaidOrder, OrderError> {
     match order.state() {
+        // An order with nothing to pay is paid by no payment: no money of it can go back.
+        OrderState::Paid if order.payment_id.is_empty() => {
+            return Err(OrderError::NotPaid { state: "free_of_charge".to_owned() });
+        }
         OrderState::Paid => {}
         state @ (OrderState::Unspecified
         | OrderState::PendingPayment

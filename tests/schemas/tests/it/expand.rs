@@ -7,7 +7,7 @@ use crate::catalogue::Catalogue;
 use crate::{migrate_to, services};
 
 /// What a migration demands anew of tables that were there before, each with why the build before fulfils it.
-const JUDGED: [(&str, i64, &[&str]); 5] = [
+const JUDGED: [(&str, i64, &[&str]); 6] = [
     // Only on columns that are new, whose defaults fulfil them.
     ("refund", 2, &["refund.refund_force_reason_check"]),
     (
@@ -39,6 +39,21 @@ const JUDGED: [(&str, i64, &[&str]); 5] = [
             // Rows that no build removes.
             "voucher_reservation.voucher_reservation_merchant_id_order_id_fkey",
             "voucher_reservation_use.voucher_reservation_use_merchant_id_voucher_id_fkey",
+        ],
+    ),
+    (
+        "order",
+        4,
+        &[
+            // Wider than what they replace.
+            "orders.orders_items_minor_check",
+            "orders.orders_total_minor_check",
+            "orders.orders_paid_by_payment",
+            "order_line.order_line_unit_price_minor_check",
+            // Of rows that only a build of this level makes.
+            "orders.btree (merchant_id, merchant_reference) WHERE reference_is_unique",
+            // Rows that no build removes.
+            "voucher_void.voucher_void_merchant_id_voucher_id_fkey",
         ],
     ),
     (

@@ -367,6 +367,8 @@ fn channel_number(id: &str) -> String {
 /// What an event is the only one for, with its kind, if it is about money.
 fn key(event: &EventFact) -> &str {
     match event.kind.as_str() {
+        // An order with nothing to pay is paid by no payment.
+        "order.paid" if event.payment_id.is_empty() => &event.aggregate_id,
         "order.paid" | "order.payment_held" | "order.payment_released" | "payment.succeeded" => {
             &event.payment_id
         }

@@ -13,8 +13,8 @@ pub(super) const CHECKS: &[Check] = &[
 select w.merchant_id, array_remove(w.ids, null), w.kind || ' is not in the log of ' || w.service, null, null::bigint,
        null::bigint
 from (
-    select 'order' as service, 'order.paid' as kind, merchant_id, payment_id as key, array[order_id, payment_id] as ids,
-           pay_time as since from audit_order where state = 'paid'
+    select 'order' as service, 'order.paid' as kind, merchant_id, coalesce(payment_id, order_id) as key,
+           array[order_id, payment_id] as ids, pay_time as since from audit_order where state = 'paid'
     union all
     select 'order', 'order.payment_held', merchant_id, payment_id, array[payment_id, order_id], hold_time
     from audit_held
@@ -65,7 +65,7 @@ select e.merchant_id, array_remove(array[e.event_id, e.refund_id, e.payment_id],
        'the event ' || e.kind || ' tells what the service''s own state does not', e.currency, s.amount, e.amount
 from audit_event e
 left join (
-    select 'order.paid' as kind, merchant_id, payment_id as key, currency, total as amount
+    select 'order.paid' as kind, merchant_id, coalesce(payment_id, order_id) as key, currency, total as amount
     from audit_order where state = 'paid'
     union all
     select 'order.payment_held', merchant_id, payment_id, currency, amount from audit_held

@@ -17,6 +17,8 @@ select o.merchant_id, array_remove(array[o.order_id, o.payment_id], null),
 from audit_order o
 left join audit_payment p on p.merchant_id = o.merchant_id and p.payment_id = o.payment_id
 where o.state = 'paid'
+  -- Of an order with nothing to pay there is no payment.
+  and (o.total <> 0 or o.payment_id is not null)
   and (p.state, p.order_id, p.currency, p.amount) is distinct from ('succeeded', o.order_id, o.currency, o.total)",
     },
     // What the channel gave back at once paid nothing and is held nowhere.
