@@ -1,6 +1,9 @@
 //! What makes two calls the same.
 
 use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use prost::Message;
 use sha2::{Digest as _, Sha256};
@@ -16,20 +19,34 @@ const MAX_LEN: usize = 128;
 #[derive(Clone, Debug)]
 pub struct Call {
     pub(crate) redis_key: String,
+    /// Under which what its caller has recorded is counted.
+    pub(crate) usage_key: String,
     pub(crate) method: &'static str,
     guard: IdempotencyKey,
     /// Reasons as on the wire, for example "ORDER_NOT_PAID".
     retryable_reasons: Vec<&'static str>,
+    /// How long its work takes to an answer, at the least.
+    needed: Duration,
 }
 
 /// What the database remembers of a call beside its effect: columns `idempotency_key` and `fingerprint`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct IdempotencyKey {
     /// The caller's key.
     pub key: String,
     /// SHA-256 of the method and the request.
     pub fingerprint: Vec<u8>,
+    /// Whether the effect of an earlier call was found; clones know it as well.
+    found: Arc<AtomicBool>,
 }
+
+impl PartialEq for IdempotencyKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for IdempotencyKey {}
 
 impl Call {
     /// Reads the key of a request. `caller` is the merchant, or "operator"; `method` names the rpc. The key must be
@@ -58,8 +75,14 @@ impl Call {
         hash.update(request.encode_to_vec());
         Self {
             redis_key: format!("tael:idempotency:{caller}:{method}:{key}"),
+            usage_key: format!("tael:idempotency:{caller}:bytes"),
             method,
-            guard: IdempotencyKey { key: key.to_owned(), fingerprint: hash.finalize().to_vec() },
+            guard: IdempotencyKey {
+                key: key.to_owned(),
+                fingerprint: hash.finalize().to_vec(),
+                found: Arc::default(),
+            },
+            needed: Duration::ZERO,
             retryable_reasons: Vec::new(),
         }
     }
@@ -73,6 +96,19 @@ impl Call {
     pub fn retryable_reasons(mut self, reasons: impl IntoIterator<Item = &'static str>) -> Self {
         self.retryable_reasons.extend(reasons.into_iter().map(reason_on_the_wire));
         self
+    }
+
+    /// Says how long the work takes to an answer at the least. A call with less time left is refused before its work
+    /// begins (`DEADLINE_TOO_SHORT`): it would be cut off in the middle, as while a channel is asked for a payment, and leave
+    /// its effect in doubt. A recorded answer is given however little time there is.
+    #[must_use]
+    pub fn needs(mut self, least: Duration) -> Self {
+        self.needed = least;
+        self
+    }
+
+    pub(crate) fn needed(&self) -> Duration {
+        self.needed
     }
 
     /// Returns what the database is to remember.
@@ -121,9 +157,19 @@ fn reason_on_the_wire(name: &'static str) -> &'static str {
 }
 
 impl IdempotencyKey {
-    /// Compares with the fingerprint stored under the same key: an error if it was another request.
-    pub fn check(&self, stored: &[u8]) -> Result<(), Status> {
-        if stored == self.fingerprint { Ok(()) } else { Err(self.conflict()) }
+    /// Says whether the effect that was found under the key is this request's, by the fingerprint stored with it. If so, an
+    /// earlier call made it, and this one's answer is marked as replayed.
+    pub fn matches(&self, stored: &[u8]) -> bool {
+        let matches = stored == self.fingerprint;
+        if matches {
+            self.found.store(true, Ordering::Relaxed);
+        }
+        matches
+    }
+
+    /// Whether the effect of an earlier call was found.
+    pub(crate) fn was_found(&self) -> bool {
+        self.found.load(Ordering::Relaxed)
     }
 
     /// The error for a key that was used with another request.

@@ -26,10 +26,12 @@ mod breaker;
 mod call;
 mod connection;
 mod count;
+mod pack;
 mod store;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use call::{Call, IdempotencyKey};
@@ -40,6 +42,7 @@ use secrecy::SecretString;
 use store::{Begin, End, Store};
 use tael_grpc::{deadline, status};
 use tael_proto::r#type::v1::ErrorReason;
+use tael_sealed::Keyring;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,7 +50,8 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Response, Status};
 use tracing::Instrument as _;
 
-/// Set to "true" in the metadata of an answer or an error that was recorded by an earlier call.
+/// Set to "true" in the metadata of an answer to a call whose effect an earlier call with its key made, and of an error
+/// that answered one: whether it was recorded or found in the database ([`IdempotencyKey::matches`]).
 pub const REPLAYED: &str = "idempotency-replayed";
 
 /// How long a call waits at most for the answer of another one with its key, when its caller set no deadline.
@@ -82,6 +86,20 @@ impl Idempotency {
     #[must_use]
     pub fn with_lease(self, lease: Duration) -> Self {
         Self { store: self.store.with_lease(lease), ..self }
+    }
+
+    /// Seals recorded answers with these keys, for services whose answers hold secrets or somebody's data: Redis, and who can
+    /// read it or a dump of it, knows nothing of them. Answers that were recorded before are still read.
+    #[must_use]
+    pub fn sealed_by(self, keyring: Arc<Keyring>) -> Self {
+        Self { store: self.store.sealed_by(keyring), ..self }
+    }
+
+    /// Sets how many bytes of answers one caller may have recorded in a day, instead of 128 MiB. Calls beyond that are
+    /// answered all the same, and a repetition of one by the database guard.
+    #[must_use]
+    pub fn with_quota(self, bytes: u64) -> Self {
+        Self { store: self.store.with_quota(bytes), ..self }
     }
 
     /// Says whether Redis answers, for readiness.
@@ -144,7 +162,12 @@ impl Idempotency {
                 Claim::InProgress => return Err(in_progress()),
             };
             let guard = call.guard();
-            let work = AssertUnwindSafe(deadline::scope(at, async { work(guard).await })).catch_unwind();
+            let needed = call.needed();
+            let timely = async {
+                deadline::require(needed)?;
+                work(guard).await
+            };
+            let work = AssertUnwindSafe(deadline::scope(at, timely)).catch_unwind();
             let result = match &hold {
                 Hold::Owner(owner) => tokio::select! {
                     biased;
@@ -153,6 +176,7 @@ impl Idempotency {
                 },
                 Hold::Unknown(_) | Hold::None => work.await,
             };
+            let found = call.guard().was_found();
             let end = match (hold, &result) {
                 (Hold::Owner(owner), Ok(Ok(answer))) if is_final(answer) => {
                     Some((owner, End::Answer(answer.encode_to_vec())))
@@ -173,7 +197,8 @@ impl Idempotency {
                     ending.await;
                 }
             }
-            result.unwrap_or_else(|panic| resume_unwind(panic)).map(Response::new)
+            let answer = result.unwrap_or_else(|panic| resume_unwind(panic))?;
+            Ok(if found { replayed_answer(answer) } else { Response::new(answer) })
         };
         // The work keeps the call's place at the server, also when its caller has gone.
         match self.running.spawn(deadline::detach_with_permit(task).in_current_span()).await {

@@ -1,9 +1,14 @@
 //! The fast guard in Redis. Every step is one atomic script; every failure means "go on without".
 //!
-//! A key is a hash. Held by a call in progress it has `fingerprint` and `owner`; answered, `fingerprint` and `answer`;
-//! refused for good, `refused` (the fingerprint), `code`, `message` and `details`. A refusal has no `fingerprint` lest
-//! a binary from before there were refusals wait for its answer: to that one the key is free, and it asks the database
-//! again. What it then writes beside the refusal counts, as `fingerprint` is looked at first.
+//! A key is a hash. Held by a call in progress it has `fingerprint` and `owner`; answered, `packed_for` (the fingerprint)
+//! and `packed`, see [`Packing`]; refused for good, `refused` (the fingerprint), `code`, `message` and `details`. Neither
+//! has a `fingerprint` lest a binary that does not know it wait for its answer: to that one the key is free, and it asks
+//! the database again. What it then writes beside it counts, as `fingerprint` is looked at first. Such a binary records an
+//! answer as `fingerprint` and `answer`, plain; it is still read.
+//!
+//! Redis is shared by all merchants. What one of them has recorded is counted under `tael:idempotency:<caller>:bytes`; over
+//! its quota, as over the bound of one answer, nothing is recorded and the key is given back: a repetition runs the
+//! work again, which finds the effect by the unique constraint and makes the answer anew.
 
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
@@ -13,29 +18,41 @@ use std::vec;
 use redis::{FromRedisValue, Script, Value};
 use secrecy::{ExposeSecret as _, SecretString};
 use tael_ids::EventId;
+use tael_sealed::Keyring;
 use tonic::{Code, Status};
 
 use crate::address::Address;
 use crate::breaker::{Breaker, TIMEOUT};
 use crate::call::Call;
 use crate::connection::Connection;
+use crate::pack::Packing;
 
 /// For how long a call in progress holds its key without renewing the lease. An owner that crashed blocks it no longer.
 const LEASE: Duration = Duration::from_secs(10);
 /// How long an answer is remembered.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// Takes the key, or says why not: 0 ours, 1 another request, 2 answered (with the answer), 3 in progress, 4 refused
-/// (with code, message and details).
+/// The most bytes that one packed answer may take. An order of 100 lines, 25 KB, has about 2 KB when it is packed.
+const MAX_PACKED: usize = 32 << 10;
+/// The most bytes of answers that a caller may have recorded in a day.
+const QUOTA: u64 = 128 << 20;
+
+/// Takes the key, or says why not: 0 ours, 1 another request, 2 answered (with the plain answer), 3 in progress, 4 refused
+/// (with code, message and details), 5 answered (with the packed answer).
 static BEGIN: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local seen = redis.call(
-            'HMGET', KEYS[1], 'fingerprint', 'answer', 'refused', 'code', 'message', 'details')
+            'HMGET', KEYS[1], 'fingerprint', 'answer', 'refused', 'code', 'message', 'details',
+            'packed_for', 'packed')
         if seen[1] then
             if seen[1] ~= ARGV[1] then return {1} end
             if seen[2] then return {2, seen[2]} end
             return {3}
+        end
+        if seen[7] then
+            if seen[7] ~= ARGV[1] then return {1} end
+            return {5, seen[8]}
         end
         if seen[3] then
             if seen[3] ~= ARGV[1] then return {1} end
@@ -56,14 +73,22 @@ static RENEW: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Records the answer, if the key is still ours, or nobody's because Redis lost it. It is true in either case.
+/// Records the answer, if the key is still ours, or nobody's because Redis lost it (it is true in either case), and if its
+/// caller has not used up the quota; otherwise gives the key back.
 static ANSWER: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local owner = redis.call('HGET', KEYS[1], 'owner')
         if owner ~= ARGV[1] and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-        redis.call('HSET', KEYS[1], 'fingerprint', ARGV[2], 'answer', ARGV[3])
-        redis.call('HDEL', KEYS[1], 'owner')
+        local used = redis.call('INCRBY', KEYS[2], #ARGV[3])
+        if used == #ARGV[3] then redis.call('PEXPIRE', KEYS[2], ARGV[4]) end
+        if used > tonumber(ARGV[5]) then
+            redis.call('DECRBY', KEYS[2], #ARGV[3])
+            redis.call('DEL', KEYS[1])
+            return 0
+        end
+        redis.call('HDEL', KEYS[1], 'fingerprint', 'owner', 'answer')
+        redis.call('HSET', KEYS[1], 'packed_for', ARGV[2], 'packed', ARGV[3])
         redis.call('PEXPIRE', KEYS[1], ARGV[4])
         return 1",
     )
@@ -125,16 +150,32 @@ pub(crate) struct Store {
     connection: Connection,
     breaker: Arc<Breaker>,
     lease: Duration,
+    packing: Packing,
+    quota: u64,
 }
 
 impl Store {
     pub(crate) fn connect(url: &SecretString) -> Result<Self, redis::RedisError> {
         let connection = Connection::new(Address::parse(url.expose_secret())?);
-        Ok(Self { connection, breaker: Arc::new(Breaker::new()), lease: LEASE })
+        Ok(Self {
+            connection,
+            breaker: Arc::new(Breaker::new()),
+            lease: LEASE,
+            packing: Packing::default(),
+            quota: QUOTA,
+        })
     }
 
     pub(crate) fn with_lease(self, lease: Duration) -> Self {
         Self { lease, ..self }
+    }
+
+    pub(crate) fn sealed_by(self, keyring: Arc<Keyring>) -> Self {
+        Self { packing: Packing { keyring: Some(keyring) }, ..self }
+    }
+
+    pub(crate) fn with_quota(self, quota: u64) -> Self {
+        Self { quota, ..self }
     }
 
     pub(crate) async fn ping(&self) -> bool {
@@ -159,7 +200,7 @@ impl Store {
         script.arg(call.fingerprint()).arg(&owner).arg(millis(self.lease));
         let found = self.breaker.wait(script.invoke_async::<Vec<Value>>(&mut self.connection.clone())).await;
         match found {
-            Some(values) => read(values, owner).unwrap_or(Begin::Degraded),
+            Some(values) => self.read(call, values, owner).unwrap_or(Begin::Degraded),
             None => Begin::Unknown(owner),
         }
     }
@@ -178,7 +219,12 @@ impl Store {
     /// left alone: trouble that another call had would otherwise keep this key "in progress" until the lease ends.
     #[tracing::instrument(name = "redis.idempotency.end", skip_all)]
     pub(crate) async fn end(&self, call: &Call, owner: &str, end: End) {
+        let packed = match &end {
+            End::Answer(answer) => Some(self.packing.pack(&call.redis_key, answer)),
+            End::Refusal(_) | End::Nothing => None,
+        };
         let script = match &end {
+            End::Answer(_) if packed.as_ref().is_some_and(|packed| packed.len() > MAX_PACKED) => &ABANDON,
             End::Answer(_) => &ANSWER,
             End::Refusal(_) => &REFUSE,
             End::Nothing => &ABANDON,
@@ -186,8 +232,9 @@ impl Store {
         let mut script = script.key(&call.redis_key);
         script.arg(owner);
         match end {
-            End::Answer(answer) => {
-                script.arg(call.fingerprint()).arg(answer).arg(millis(REMEMBERED));
+            End::Answer(_) => {
+                script.key(&call.usage_key).arg(call.fingerprint()).arg(packed).arg(millis(REMEMBERED));
+                script.arg(self.quota);
             }
             End::Refusal(refusal) => {
                 script.arg(call.fingerprint()).arg(i32::from(refusal.code())).arg(refusal.message());
@@ -197,23 +244,25 @@ impl Store {
         }
         self.breaker.wait(script.invoke_async::<i64>(&mut self.connection.clone())).await;
     }
-}
 
-/// `None` for what [`BEGIN`] can't have said of a record of ours.
-fn read(values: Vec<Value>, owner: String) -> Option<Begin> {
-    let mut values = values.into_iter();
-    match next::<u8>(&mut values)? {
-        0 => Some(Begin::Ours(owner)),
-        1 => Some(Begin::Conflict),
-        2 => Some(Begin::Answered(next(&mut values)?)),
-        3 => Some(Begin::InProgress),
-        4 => {
-            let code = Code::from_i32(next(&mut values)?);
-            let message: String = next(&mut values)?;
-            let details: Vec<u8> = next(&mut values)?;
-            (code != Code::Ok).then(|| Begin::Refused(Status::with_details(code, message, details.into())))
+    /// `None` for what [`BEGIN`] can't have said of a record of ours.
+    fn read(&self, call: &Call, values: Vec<Value>, owner: String) -> Option<Begin> {
+        let mut values = values.into_iter();
+        match next::<u8>(&mut values)? {
+            0 => Some(Begin::Ours(owner)),
+            1 => Some(Begin::Conflict),
+            2 => Some(Begin::Answered(next(&mut values)?)),
+            3 => Some(Begin::InProgress),
+            4 => {
+                let code = Code::from_i32(next(&mut values)?);
+                let message: String = next(&mut values)?;
+                let details: Vec<u8> = next(&mut values)?;
+                let refusal = || Begin::Refused(Status::with_details(code, message, details.into()));
+                (code != Code::Ok).then(refusal)
+            }
+            5 => self.packing.unpack(&call.redis_key, &next::<Vec<u8>>(&mut values)?).map(Begin::Answered),
+            _ => None,
         }
-        _ => None,
     }
 }
 

@@ -62,7 +62,7 @@ impl Service for App {
         let Config { base, webhooks, .. } = &config;
         let keyring = config.keyring.clone();
         let pool = base.database::<Self>(&clock).await?;
-        let idempotency = base.idempotency()?;
+        let idempotency = base.idempotency()?.sealed_by(config.keyring.clone());
         let identity = base.identity().await?;
         let peers = Connector::new(identity.clone());
         let logs = [

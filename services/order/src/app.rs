@@ -65,7 +65,7 @@ impl Service for App {
         let payment = peers.connect(&config.payment_url)?;
         let refund = peers.connect(&config.refund_url)?;
         let pool = config.base.database::<Self>(&clock).await?;
-        let idempotency = config.base.idempotency()?;
+        let idempotency = config.base.idempotency()?.sealed_by(config.keyring.clone());
         let draining = CancellationToken::new();
         let log =
             EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);

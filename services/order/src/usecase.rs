@@ -53,7 +53,7 @@ pub(crate) enum Failure {
 
 /// Makes sure that what is stored under a key was made by an equal request.
 fn check_key(key: IdempotencyKey, stored: &[u8]) -> Result<(), Failure> {
-    if key.fingerprint == stored { Ok(()) } else { Err(Failure::KeyReused(key)) }
+    if key.matches(stored) { Ok(()) } else { Err(Failure::KeyReused(key)) }
 }
 
 /// Lets `?` take a use case's error from whatever a [`Failure`] is made of.

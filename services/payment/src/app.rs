@@ -51,7 +51,7 @@ impl Service for App {
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let keyring = config.keyring.clone();
         let pool = config.base.database::<Self>(&clock).await?;
-        let idempotency = config.base.idempotency()?;
+        let idempotency = config.base.idempotency()?.sealed_by(config.keyring.clone());
         let draining = CancellationToken::new();
         let log =
             EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);

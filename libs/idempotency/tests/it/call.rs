@@ -31,9 +31,10 @@ fn a_key_is_1_to_128_visible_characters() {
 fn a_fingerprint_is_of_the_method_and_the_request() {
     let guard = |method, request| Call::with_key(&"tester", method, "k", &message(request)).guard();
     let stored = guard("Do", 7).fingerprint;
-    assert!(guard("Do", 7).check(&stored).is_ok());
+    assert!(guard("Do", 7).matches(&stored));
     for other in [guard("Do", 8), guard("Undo", 7)] {
-        let conflict = other.check(&stored).unwrap_err();
+        assert!(!other.matches(&stored));
+        let conflict = other.conflict();
         assert_eq!(conflict.code(), Code::AlreadyExists);
         assert_eq!(reason(&conflict).as_deref(), Some("IDEMPOTENCY_KEY_REUSED"));
     }

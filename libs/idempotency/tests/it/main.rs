@@ -12,6 +12,7 @@ mod metrics;
 mod open;
 mod refusal;
 mod run;
+mod sealed;
 mod storm;
 mod trouble;
 

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tael_grpc::{deadline, status};
-use tael_idempotency::{Call, Idempotency};
+use tael_idempotency::{Call, Idempotency, IdempotencyKey};
 use tael_proto::r#type::v1::Money;
+use tael_testkit::{TestDatabase, no_redis_url};
 use tokio::sync::{Barrier, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
+use crate::storm::{effects, once};
 use crate::{Effect, call, idempotency, is_replayed, message, new_key};
 
 /// Begins a call whose work goes on until a permit is given; returns when the work has begun.
@@ -202,4 +204,45 @@ async fn many_keys_at_once_do_not_mix() {
         assert_eq!(*answer, n % 100);
     }
     assert_eq!(answers.iter().collect::<HashSet<_>>().len(), 100);
+}
+
+#[tokio::test]
+async fn what_the_database_finds_is_marked_as_replayed() {
+    let database = TestDatabase::create().await;
+    let pool = effects(&database).await;
+    // Redis tells nothing: the unique constraint alone recovers the first effect.
+    let idempotency = Idempotency::connect(&no_redis_url()).unwrap();
+    let key = new_key();
+    let run = async |request| {
+        let pool = pool.clone();
+        let work = |guard: IdempotencyKey| async move { once(&pool, &guard).await.map(message) };
+        idempotency.run(call(&key, request), work).await
+    };
+    let first = run(7).await.unwrap();
+    assert!(!is_replayed(&first));
+    let again = run(7).await.unwrap();
+    assert!(is_replayed(&again));
+    assert_eq!(again.get_ref(), first.get_ref());
+    let other = run(8).await.unwrap_err();
+    assert_eq!(status::reason(&other).as_deref(), Some("IDEMPOTENCY_KEY_REUSED"));
+}
+
+/// The deadlines are those with which a payment was left in doubt: enough to begin, and not to hear the channel.
+#[tokio::test]
+async fn work_that_has_no_time_for_its_answer_is_not_begun() {
+    let (idempotency, effect, key) = (idempotency(), Effect::default(), new_key());
+    let hurried = |left| {
+        let run = effect.run(&idempotency, call(&key, 7).needs(Duration::from_millis(200)));
+        deadline::scope(Instant::now() + Duration::from_millis(left), run)
+    };
+    for left in [16, 30, 52] {
+        let refused = hurried(left).await.unwrap_err();
+        assert_eq!(refused.code(), Code::DeadlineExceeded);
+        assert_eq!(status::reason(&refused).as_deref(), Some("DEADLINE_TOO_SHORT"));
+    }
+    assert_eq!(effect.count(), 0);
+    // The key is free, and what was recorded is told however little time there is.
+    assert!(!is_replayed(&hurried(5000).await.unwrap()));
+    assert!(is_replayed(&hurried(100).await.unwrap()));
+    assert_eq!(effect.count(), 1);
 }

@@ -83,7 +83,9 @@ pub(crate) async fn once(pool: &PgPool, guard: &IdempotencyKey) -> Result<i64, S
             .fetch_one(pool)
             .await
             .map_err(|error| tael_postgres::status(&error))?;
-    guard.check(&fingerprint)?;
+    if !guard.matches(&fingerprint) {
+        return Err(guard.conflict());
+    }
     Ok(number)
 }
 

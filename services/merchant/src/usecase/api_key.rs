@@ -63,7 +63,7 @@ impl ApiKeys {
         if !store::api_key::insert(&mut tx, &key, &secret.hash(), &idempotency_key).await? {
             let issued = store::api_key::by_key(&mut tx, merchant_id, &idempotency_key.key).await?;
             let (key, fingerprint) = issued.ok_or(ApiKeyError::RowVanished)?;
-            if fingerprint != idempotency_key.fingerprint {
+            if !idempotency_key.matches(&fingerprint) {
                 return Err(ApiKeyError::KeyReused(idempotency_key));
             }
             return Ok((key, None));

@@ -50,7 +50,7 @@ impl Merchants {
         if !store::merchant::insert(&mut tx, &merchant, &key).await? {
             let (merchant, fingerprint) =
                 store::merchant::by_key(&mut tx, &key.key).await?.ok_or(MerchantError::RowVanished)?;
-            if fingerprint != key.fingerprint {
+            if !key.matches(&fingerprint) {
                 return Err(MerchantError::KeyReused(key));
             }
             return Ok(merchant);

@@ -61,7 +61,7 @@ impl Notifications {
                 let fingerprint = store::delivery::replay_by_key(&mut tx, merchant_id, &key.key)
                     .await?
                     .ok_or(DeliveryError::RowVanished)?;
-                if fingerprint != key.fingerprint {
+                if !key.matches(&fingerprint) {
                     return Err(DeliveryError::KeyReused(key));
                 }
             }

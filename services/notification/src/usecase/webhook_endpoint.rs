@@ -66,7 +66,7 @@ impl Notifications {
         let created = store::webhook_endpoint::by_key(&self.pool, merchant_id, &key.key)
             .await?
             .ok_or(WebhookEndpointError::RowVanished)?;
-        if created.fingerprint != key.fingerprint {
+        if !key.matches(&created.fingerprint) {
             return Err(WebhookEndpointError::KeyReused(key));
         }
         let secret = open_secret(&self.keyring, created.endpoint.id, &created.sealed_secret)?;

@@ -1,5 +1,7 @@
 //! Payments.
 
+use std::time::Duration;
+
 use tael_idempotency::Call;
 use tael_proto::payment::v1::payment_service_server::PaymentService;
 use tael_proto::payment::v1::{
@@ -11,6 +13,10 @@ use tonic::{Request, Response, Status};
 
 use super::{Rpc, convert, parse};
 use crate::domain::payment::Payment;
+
+/// How long a new payment takes to its answer at the least: the order and the merchant are asked, the intent is committed, and
+/// a channel far away answers. Begun with less, it would be cut off while the channel is asked and left in doubt.
+const CREATION_TAKES: Duration = Duration::from_millis(250);
 
 #[tonic::async_trait]
 impl PaymentService for Rpc {
@@ -26,6 +32,7 @@ impl PaymentService for Rpc {
             ErrorReason::MerchantNotApproved.as_str_name(),
             ErrorReason::NoChannelAccount.as_str_name(),
         ]);
+        let call = call.needs(CREATION_TAKES);
         let payments = self.payments.clone();
         let response = self
             .idempotency

@@ -50,11 +50,7 @@ impl Payments {
             store::channel_account::by_key(&self.pool, account.merchant_id, &guard.key)
                 .await?
                 .ok_or(Internal::RowVanished)?;
-        if fingerprint == guard.fingerprint {
-            Ok(existing)
-        } else {
-            Err(ChannelAccountError::KeyReused(guard))
-        }
+        if guard.matches(&fingerprint) { Ok(existing) } else { Err(ChannelAccountError::KeyReused(guard)) }
     }
 
     pub(crate) async fn account(

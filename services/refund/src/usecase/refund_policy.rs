@@ -43,7 +43,7 @@ impl RefundPolicies {
         }
         let stored = store::refund_policy::by_key(&self.pool, merchant_id, &key.key).await?;
         let (policy, fingerprint) = stored.ok_or(RefundPolicyError::RowVanished)?;
-        if fingerprint != key.fingerprint {
+        if !key.matches(&fingerprint) {
             return Err(RefundPolicyError::KeyReused(key));
         }
         Ok(policy)

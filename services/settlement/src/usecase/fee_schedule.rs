@@ -41,7 +41,7 @@ impl Settlement {
             let (schedule, fingerprint) = store::fee_schedule::by_key(&mut tx, merchant_id, &guard.key)
                 .await?
                 .ok_or(FeeScheduleError::RowVanished)?;
-            if fingerprint != guard.fingerprint {
+            if !guard.matches(&fingerprint) {
                 return Err(FeeScheduleError::KeyReused(guard));
             }
             return Ok(schedule);

@@ -143,7 +143,7 @@ impl Settlement {
     ) -> Result<Option<Reconciliation>, ReconciliationError> {
         let found = store::reconciliation::by_key(&self.pool, merchant_id, &guard.key, MAX_BREAKS).await?;
         let Some((reconciliation, fingerprint)) = found else { return Ok(None) };
-        if fingerprint != guard.fingerprint {
+        if !guard.matches(&fingerprint) {
             return Err(ReconciliationError::KeyReused(guard.clone()));
         }
         Ok(Some(reconciliation))

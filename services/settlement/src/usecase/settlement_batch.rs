@@ -155,7 +155,7 @@ async fn closed_before(
     else {
         return Ok(None);
     };
-    if fingerprint != guard.fingerprint {
+    if !guard.matches(&fingerprint) {
         return Err(SettlementBatchError::KeyReused(guard.clone()));
     }
     Ok(Some(batch))

@@ -51,7 +51,7 @@ impl Payments {
         );
         // First of all, for the order may be paid by now, with this very payment.
         if let Some((id, fingerprint)) = existing? {
-            if fingerprint != guard.fingerprint {
+            if !guard.matches(&fingerprint) {
                 return Err(PaymentError::KeyReused(guard));
             }
             return self.await_answer(new.merchant_id, id).await;
@@ -76,7 +76,7 @@ impl Payments {
             let (id, fingerprint) = store::payment::by_key(&self.pool, new.merchant_id, &guard.key)
                 .await?
                 .ok_or(Internal::RowVanished)?;
-            if fingerprint != guard.fingerprint {
+            if !guard.matches(&fingerprint) {
                 return Err(PaymentError::KeyReused(guard));
             }
             return self.await_answer(new.merchant_id, id).await;

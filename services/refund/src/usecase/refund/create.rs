@@ -155,5 +155,5 @@ impl Refunds {
 
 /// Compares a call with the one that used its key first.
 fn check_key(key: &IdempotencyKey, fingerprint: &[u8]) -> Result<(), RefundError> {
-    if key.fingerprint == fingerprint { Ok(()) } else { Err(RefundError::KeyReused(key.clone())) }
+    if key.matches(fingerprint) { Ok(()) } else { Err(RefundError::KeyReused(key.clone())) }
 }
