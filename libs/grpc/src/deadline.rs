@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
+use tael_proto::r#type::v1::ErrorReason;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use crate::status;
 
 tokio::task_local! {
     static CALL: Call;
@@ -58,6 +62,23 @@ pub fn remaining(limit: Duration) -> Duration {
     current().map_or(limit, |d| d.saturating_duration_since(Instant::now()).min(limit))
 }
 
+/// Refuses the running call when it has less time left than the answer needs, with the reason `DEADLINE_TOO_SHORT`: to
+/// be asked right before something is done whose answer must be heard, as a channel is called. Outside of a call there is
+/// time.
+pub fn require(needed: Duration) -> Result<(), Status> {
+    if remaining(needed) >= needed {
+        return Ok(());
+    }
+    let needed_ms = needed.as_millis().to_string();
+    Err(status::error(
+        Code::DeadlineExceeded,
+        status::SHARED_DOMAIN,
+        ErrorReason::DeadlineTooShort.as_str_name(),
+        format!("the call has less than the {needed_ms} ms left that its answer takes; nothing was done"),
+        [("needed_ms", needed_ms)],
+    ))
+}
+
 /// The header that says how long a call has (gRPC over HTTP/2: at most eight digits and a unit).
 pub(crate) const HEADER: &str = "grpc-timeout";
 
@@ -97,6 +118,20 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("grpc-timeout", HeaderValue::from_static(text));
         from_headers(&headers)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_the_time_for_an_answer_is_refused() {
+        let needed = Duration::from_millis(100);
+        assert!(require(needed).is_ok(), "outside of a call");
+        for (left, enough) in [(16, false), (52, false), (99, false), (100, true), (5000, true)] {
+            let deadline = Instant::now() + Duration::from_millis(left);
+            let answer = scope(deadline, async { require(needed) }).await;
+            assert_eq!(answer.is_ok(), enough, "{left} ms");
+            let Err(refused) = answer else { continue };
+            assert_eq!(refused.code(), Code::DeadlineExceeded);
+            assert_eq!(status::reason(&refused).as_deref(), Some("DEADLINE_TOO_SHORT"));
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Requests become domain values; every bad field is named, all in one answer.
+//! Requests become domain values; bad fields are named, as many as an error has room for in one answer.
 //!
 //! ```
 //! # use tael_grpc::fields::Fields;
@@ -9,7 +9,7 @@
 //! let payment_id = fields.id::<PaymentId>("payment_id", &request.payment_id);
 //! let amount = fields.positive_money("amount", request.amount.as_ref());
 //! let refused = fields.finish(|| Some((payment_id?, amount?))).unwrap_err();
-//! assert_eq!(refused.message(), "payment_id must begin with \"pay_\"; amount is missing");
+//! assert_eq!(refused.message(), "payment_id must begin with \"pay_\", and 1 more field is bad");
 //! ```
 
 use std::ops::RangeInclusive;
@@ -34,7 +34,7 @@ impl Fields {
         None
     }
 
-    /// Ends the reading: the built value, or an `INVALID_ARGUMENT` that names every bad field. `build` returns none
+    /// Ends the reading: the built value, or an `INVALID_ARGUMENT` that names the bad fields. `build` returns none
     /// only when a field was noted as bad.
     pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, Status> {
         if !self.violations.is_empty() {

@@ -12,17 +12,16 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use authorization::AuthorizationLayer;
+use authorization::{AuthorizationLayer, EVERYWHERE};
 pub use authorization::{RpcAccess, unlike_contracts};
 pub use health::{Check, LIVE, Readiness};
 pub(crate) use incoming::Peer;
-use incoming::incoming;
+use incoming::{incoming, probes};
 use principal::PrincipalLayer;
 use tael_principal::Verifier;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 
@@ -39,11 +38,20 @@ pub struct Limits {
     pub max_log_readers: usize,
     /// A call whose caller set no deadline, or a later one, has this long.
     pub max_duration: Duration,
+    /// So many connections may be open at once; further ones are closed as they come. A peer needs one for all its calls.
+    /// It is well below the 1024 open files that a process has where nobody gave it more, so that databases, peers and
+    /// health have theirs whoever connects.
+    pub max_connections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_in_flight: 256, max_log_readers: 64, max_duration: Duration::from_secs(35) }
+        Self {
+            max_in_flight: 256,
+            max_log_readers: 64,
+            max_duration: Duration::from_secs(35),
+            max_connections: 512,
+        }
     }
 }
 
@@ -58,14 +66,23 @@ pub struct Bound {
     addr: SocketAddr,
     limits: Limits,
     health: Option<TcpListener>,
-    secured: Option<(Identity, RpcAccess)>,
+    identity: Option<Identity>,
+    access: Option<RpcAccess>,
     verifier: Option<Verifier>,
 }
 
 /// Binds an address; port 0 takes a free one.
 pub async fn bind(addr: SocketAddr, limits: Limits) -> io::Result<Bound> {
     let listener = TcpListener::bind(addr).await?;
-    Ok(Bound { addr: listener.local_addr()?, listener, limits, health: None, secured: None, verifier: None })
+    Ok(Bound {
+        addr: listener.local_addr()?,
+        listener,
+        limits,
+        health: None,
+        identity: None,
+        access: None,
+        verifier: None,
+    })
 }
 
 impl Bound {
@@ -85,8 +102,14 @@ impl Bound {
 
     /// Demands mutual TLS of every connection, and lets callers make only the calls that the table allows them.
     #[must_use]
-    pub fn secured(mut self, identity: Identity, callers: RpcAccess) -> Self {
-        self.secured = Some((identity, callers));
+    pub fn secured(self, identity: Identity, callers: RpcAccess) -> Self {
+        Self { identity: Some(identity), ..self.serving(callers) }
+    }
+
+    /// Lists by reflection only the services of this table, and those that every server has. Otherwise all contracts are.
+    #[must_use]
+    pub fn serving(mut self, access: RpcAccess) -> Self {
+        self.access = Some(access);
         self
     }
 
@@ -110,14 +133,16 @@ impl Bound {
         readiness: Readiness,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(tael_proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .expect("the descriptors come from the compiler");
         let mut health = readiness.watch().await;
-        let routes = routes.add_service(health.server()).add_service(reflection);
-        let (identity, callers) = self.secured.unzip();
+        // Some clients know only the older of the two, as grpcurl before 1.8.8.
+        let known = "the descriptors come from the compiler";
+        let routes = routes
+            .add_service(health.server())
+            .add_service(reflection(self.access).build_v1().expect(known))
+            .add_service(reflection(self.access).build_v1alpha().expect(known));
+        let identity = self.identity;
+        // Without TLS nobody can be told from anybody.
+        let callers = self.access.filter(|_| identity.is_some());
         let mut server =
             tonic::transport::Server::builder().http2_keepalive_interval(Some(Duration::from_secs(20)));
         if identity.is_some() {
@@ -136,7 +161,7 @@ impl Bound {
             .add_routes(routes)
             // The end of the connections is what makes it drain.
             .serve_with_incoming_shutdown(
-                incoming(self.listener, identity, stop.clone()),
+                incoming(self.listener, self.limits.max_connections, identity, stop.clone()),
                 std::future::pending(),
             );
         let mut serving = pin!(serving);
@@ -154,13 +179,24 @@ impl Bound {
     }
 }
 
-/// Serves health alone until the guard is dropped.
+/// The contracts, and by name those of this table that are served.
+fn reflection(access: Option<RpcAccess>) -> tonic_reflection::server::Builder<'static> {
+    let contracts = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tael_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET);
+    let served = access.into_iter().flat_map(|access| access.iter().chain(EVERYWHERE));
+    served.fold(contracts, |contracts, (service, _)| contracts.with_service_name(*service))
+}
+
+/// Serves health alone until the guard is dropped. Its connections have a budget of their own.
 fn serve_health(listener: TcpListener, health: HealthServer<HealthService>) -> DropGuard {
     let stop = CancellationToken::new();
-    let (stopped, incoming) = (stop.clone().cancelled_owned(), TcpIncoming::from(listener));
+    let stopped = stop.clone().cancelled_owned();
     tokio::spawn(async move {
         let server = tonic::transport::Server::builder().add_service(health);
-        if let Err(error) = server.serve_with_incoming_shutdown(incoming, stopped).await {
+        if let Err(error) = server.serve_with_incoming_shutdown(probes(listener), stopped).await {
             tracing::error!(%error, "health is no longer served");
         }
     });

@@ -12,6 +12,18 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 /// The domain of the reasons that any service may give.
 pub const SHARED_DOMAIN: &str = "tael";
 
+// An error travels in HTTP/2 headers: its message percent-encoded, up to three bytes for one, and its details, which
+// repeat the message, in base64. Clients on gRPC's C core (grpcio and others) take 8 KiB of headers and turn an answer
+// with more into RESOURCE_EXHAUSTED. With these bounds an error has less than 7 KiB.
+/// The most bytes of bad fields in an error's details.
+const MAX_DETAILS: usize = 2560;
+/// The most bytes of an error's message.
+const MAX_MESSAGE: usize = 512;
+/// The most bytes of a value that an error repeats, and of what is wrong with a field.
+const MAX_VALUE: usize = 256;
+/// The most bytes of a field's name.
+const MAX_NAME: usize = 128;
+
 /// Makes an error with a reason of an `ErrorReason` enum: `name` is the value's `as_str_name()`, `domain` the one
 /// that the enum's comment states, the metadata those that the value's comment lists.
 pub fn error(
@@ -22,8 +34,10 @@ pub fn error(
     metadata: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Status {
     let reason = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
-    let metadata: HashMap<String, String> = metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, domain, metadata))
+    let metadata: HashMap<String, String> =
+        metadata.into_iter().map(|(name, value)| (name.to_owned(), clipped(value, MAX_VALUE))).collect();
+    let details = ErrorDetails::with_error_info(reason, domain, metadata);
+    Status::with_error_details(code, clipped(message.into(), MAX_MESSAGE), details)
 }
 
 /// Returns a code's name as the gRPC specification writes it, for example `NOT_FOUND`.
@@ -75,11 +89,41 @@ pub(crate) fn is_fault(code: Code) -> bool {
     }
 }
 
-/// Makes an `INVALID_ARGUMENT` that names each bad field.
+/// Makes an `INVALID_ARGUMENT` for bad fields. Each is said once: the first in the message, with the number of the others,
+/// and as many as there is room for in the details, the first ones first.
 pub fn invalid(violations: Vec<FieldViolation>) -> Status {
-    let message =
-        violations.iter().map(|v| format!("{} {}", v.field, v.description)).collect::<Vec<_>>().join("; ");
-    Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(violations))
+    let count = violations.len();
+    let first = violations.first().map(|v| format!("{} {}", v.field, v.description)).unwrap_or_default();
+    let mut room = MAX_DETAILS;
+    let told: Vec<_> = violations
+        .into_iter()
+        .map(|v| FieldViolation::new(clipped(v.field, MAX_NAME), clipped(v.description, MAX_VALUE)))
+        .take_while(|v| {
+            // As Protobuf writes it, at most: two strings with tag and length, in a message with both.
+            let size = v.field.len() + v.description.len() + 12;
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        })
+        .collect();
+    let first = clipped(first, MAX_VALUE);
+    let message = match (count.saturating_sub(1), told.len()) {
+        (0, _) => first,
+        (1, _) => format!("{first}, and 1 more field is bad"),
+        (others, told) if told == count => format!("{first}, and {others} more fields are bad"),
+        (others, told) => {
+            format!("{first}, and {others} more fields are bad; the details name the first {told}")
+        }
+    };
+    Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(told))
+}
+
+/// Shortens a text that came from outside, so that the error which repeats it stays small.
+fn clipped(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    format!("{}…", &text[..text.floor_char_boundary(most - '…'.len_utf8())])
 }
 
 /// Makes an `INVALID_ARGUMENT` that names one bad field.

@@ -121,7 +121,7 @@ impl ServiceConfig {
         }
         Ok(match identity {
             Some(identity) => bound.secured(identity, callers),
-            None => bound,
+            None => bound.serving(callers),
         })
     }
 

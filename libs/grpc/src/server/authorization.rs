@@ -26,9 +26,10 @@ use crate::status;
 pub type RpcAccess = &'static [(&'static str, &'static [(&'static str, &'static [Caller])])];
 
 /// What every server serves beside its own: anybody may ask how it is, and operators what it serves.
-const EVERYWHERE: RpcAccess = &[
+pub(super) const EVERYWHERE: RpcAccess = &[
     ("grpc.health.v1.Health", &[("Check", &Caller::ALL), ("Watch", &Caller::ALL)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", &[Caller::Operator])]),
+    ("grpc.reflection.v1alpha.ServerReflection", &[("ServerReflectionInfo", &[Caller::Operator])]),
 ];
 
 /// Compares the tables of all services with the contracts: names each method of a table's services that is missing from

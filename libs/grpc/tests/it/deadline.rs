@@ -84,10 +84,10 @@ async fn nothing_is_begun_for_a_caller_whose_deadline_has_passed() {
 async fn a_caller_s_nearer_deadline_is_kept() {
     let (server, mut seen) = noting(Limits::default(), false).await;
     let mut request = message();
-    request.set_timeout(Duration::from_millis(80));
+    request.set_timeout(Duration::from_secs(1));
     let late = server.client().list_consumers(request).await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
-    assert!(seen.recv().await.unwrap() <= Duration::from_millis(80));
+    assert!(seen.recv().await.unwrap() <= Duration::from_secs(1));
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 use tael_grpc::fields::Fields;
-use tael_grpc::status::bad_fields;
+use tael_grpc::status::{bad_fields, error, invalid_field};
 use tael_ids::{MerchantId, OrderId};
 use tael_money::{Currency, Money};
 use tael_proto::payment::v1::PaymentState;
 use tael_proto::r#type::v1 as wire;
-use tonic::Code;
+use tonic::{Code, Status};
 
 /// Reads one field and returns the fields that were found bad.
 fn bad<T>(read: impl FnOnce(&mut Fields) -> Option<T>) -> Vec<String> {
@@ -32,7 +32,39 @@ fn every_bad_field_is_named_in_one_answer() {
     let text = fields.text("name", " x", 1..=5);
     let status = fields.finish(|| Some((id?, text?))).unwrap_err();
     assert_eq!(bad_fields(&status), ["merchant_id", "name"]);
-    assert_eq!(status.message(), "merchant_id is missing; name must not begin or end with white space");
+    assert_eq!(status.message(), "merchant_id is missing, and 1 more field is bad");
+}
+
+/// How many bytes the headers have that bring an error: names, values, and the 32 that HTTP/2 counts for each.
+fn header_bytes(status: &Status) -> usize {
+    let answer = status.clone().into_http::<String>();
+    let headers = answer.headers();
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
+/// Clients on gRPC's C core, as Python's grpcio, take no more than 8 KiB of headers.
+#[test]
+fn an_error_fits_into_the_headers_of_every_client() {
+    let mut fields = Fields::default();
+    for line in 0..1000 {
+        let field = format!("lines[{line}].unit_price.currency");
+        let _: Option<()> = fields.bad(field, "is not a currency: 「龙井茶叶礼盒」");
+    }
+    let status = fields.finish(|| Some(())).unwrap_err();
+    let named = bad_fields(&status);
+    assert!((20..1000).contains(&named.len()), "{}", named.len());
+    assert_eq!(named[0], "lines[0].unit_price.currency");
+    assert_eq!(named[19], "lines[19].unit_price.currency");
+    let told = format!("and 999 more fields are bad; the details name the first {}", named.len());
+    assert!(status.message().ends_with(&told), "{}", status.message());
+    assert!(header_bytes(&status) < 8 << 10, "{} bytes", header_bytes(&status));
+
+    let long = "龙".repeat(10_000);
+    let one = invalid_field(long.clone(), long.clone());
+    assert_eq!(bad_fields(&one).len(), 1);
+    assert!(header_bytes(&one) < 8 << 10, "{} bytes", header_bytes(&one));
+    let refusal = error(Code::NotFound, "tael.test", "SOME", long.clone(), [("merchant_id", long)]);
+    assert!(header_bytes(&refusal) < 8 << 10, "{} bytes", header_bytes(&refusal));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod balance;
 mod client_trace;
+mod connections;
 mod deadline;
 mod fields;
 mod health;
