@@ -8,7 +8,7 @@ use tael_proto::event::v1::Event;
 use tael_proto::event::v1::payload::Kind;
 use tracing::Span;
 
-use crate::kind::{kind_name, subject};
+use crate::kind::described;
 
 /// An event to be applied.
 #[derive(Debug)]
@@ -35,17 +35,17 @@ impl Received {
         if !handler.handles(&kind) {
             return None;
         }
-        let subject = subject(&kind);
+        let (name, subject) = described(&kind);
         let span = tracing::info_span!(
             "event",
-            otel.name = format!("event.{}.{service}", kind_name(&kind).replace('.', "_")),
+            otel.name = format!("event.{}.{service}", name.replace('.', "_")),
             otel.kind = "consumer",
             tael.source = source,
             tael.event_id = event.event_id,
             tael.merchant_id = event.merchant_id,
-            tael.order_id = subject.order,
-            tael.payment_id = subject.payment,
-            tael.refund_id = subject.refund,
+            tael.order_id = subject.order.as_deref(),
+            tael.payment_id = subject.payment.as_deref(),
+            tael.refund_id = subject.refund.as_deref(),
         );
         tael_telemetry::follow(&span, &event.traceparent);
         Some(Self { event, kind, span })

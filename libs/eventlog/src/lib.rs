@@ -38,7 +38,7 @@ mod server;
 pub use consumer::{ConsumeError, Consumer};
 pub use dead_letter::DeadLetters;
 pub use handler::{ApplyError, Handler, Received};
-pub use kind::{KINDS, kind_name};
+pub use kind::{EventKind, event_kind, kind_name, kinds};
 pub use log::{EventLog, NewEvent};
 pub use read::{Page, ReadError};
 

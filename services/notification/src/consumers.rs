@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sqlx::PgConnection;
-use tael_eventlog::{ApplyError, Handler, Received, kind_name};
+use tael_eventlog::{ApplyError, Handler, Received, event_kind, kind_name};
 use tael_ids::{EventId, MerchantId, ParseIdError};
+use tael_proto::event::v1::Visibility;
 use tael_proto::event::v1::payload::Kind;
 
 use crate::body::body;
@@ -20,9 +21,9 @@ pub(crate) struct EventConsumer {
 }
 
 impl Handler for EventConsumer {
-    /// Merchants are told of everything.
-    fn handles(&self, _: &Kind) -> bool {
-        true
+    /// Merchants are told of what is public.
+    fn handles(&self, kind: &Kind) -> bool {
+        event_kind(kind).visibility == Visibility::Public
     }
 
     async fn apply(&self, tx: &mut PgConnection, events: &[Received]) -> Result<(), ApplyError> {

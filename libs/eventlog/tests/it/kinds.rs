@@ -2,9 +2,10 @@ use std::collections::HashSet;
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use tael_eventlog::{KINDS, kind_name};
+use prost_types::field_descriptor_proto::Type;
+use tael_eventlog::{event_kind, kind_name, kinds};
 use tael_proto::FILE_DESCRIPTOR_SET;
-use tael_proto::event::v1::Payload;
+use tael_proto::event::v1::{Payload, Visibility};
 
 /// Makes an empty event of the kind with this field number: the key of a message field, and the length zero.
 fn empty(number: u32) -> Payload {
@@ -15,23 +16,29 @@ fn empty(number: u32) -> Payload {
 }
 
 #[test]
-fn every_kind_of_the_contract_has_a_name_of_its_own_and_every_name_a_kind() {
+fn every_event_states_its_name_its_subject_and_who_may_be_told() {
     let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
-    let payload = files
+    let messages: Vec<_> = files
         .file
         .iter()
         .filter(|file| file.package() == "tael.event.v1")
         .flat_map(|file| &file.message_type)
-        .find(|message| message.name() == "Payload")
-        .unwrap();
+        .collect();
+    let named = |name: &str| messages.iter().find(|message| message.name() == name).unwrap();
+    let payload = named("Payload");
     assert!(!payload.field.is_empty());
-    let mut named = HashSet::new();
+    let mut names = HashSet::new();
     for field in &payload.field {
         let kind = empty(field.number().unsigned_abs()).kind.unwrap();
-        let name = kind_name(&kind);
-        assert!(named.insert(name), "{name} names two kinds");
-        assert_eq!(name.replace('.', "_"), field.name(), "the name is the field's, with a point");
+        let stated = event_kind(&kind);
+        let (domain, rest) = stated.name.split_once('.').expect("a name is <domain>.<what became true>");
+        assert!(!domain.is_empty() && !rest.is_empty(), "{}", stated.name);
+        assert!(names.insert(kind_name(&kind)), "{} names two kinds", stated.name);
+        assert_ne!(stated.visibility, Visibility::Unspecified, "{}", stated.name);
+        let message = named(field.type_name().rsplit('.').next().unwrap());
+        let subject = message.field.iter().find(|field| field.name() == stated.subject);
+        let subject = subject.unwrap_or_else(|| panic!("{} has no field {:?}", stated.name, stated.subject));
+        assert_eq!(subject.r#type(), Type::String, "{}", stated.name);
     }
-    assert_eq!(named, KINDS.iter().copied().collect());
-    assert_eq!(named.len(), KINDS.len());
+    assert_eq!(names, kinds().map(|kind| kind.name.as_str()).collect());
 }

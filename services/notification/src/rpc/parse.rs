@@ -6,6 +6,7 @@ use tael_egress::Policy;
 use tael_grpc::fields::Fields;
 use tael_grpc::page::Page;
 use tael_ids::{DeliveryId, MerchantId, WebhookEndpointId};
+use tael_proto::event::v1::Visibility;
 use tael_proto::notification::v1::{
     CreateWebhookEndpointRequest, DeliveryState, ListDeliveriesRequest, ListWebhookEndpointsRequest,
 };
@@ -75,7 +76,9 @@ pub(super) fn list_deliveries(request: &ListDeliveriesRequest) -> Result<Deliver
 fn event_types(fields: &mut Fields, wanted: &[String]) -> Option<Vec<String>> {
     let mut seen = HashSet::new();
     for (index, event_type) in wanted.iter().enumerate() {
-        if event_type != ENDPOINT_DISABLED && !tael_eventlog::KINDS.contains(&event_type.as_str()) {
+        let is_public = tael_eventlog::kinds()
+            .any(|kind| kind.visibility == Visibility::Public && kind.name == *event_type);
+        if event_type != ENDPOINT_DISABLED && !is_public {
             return fields.bad(format!("event_types[{index}]"), "is not a known event type");
         }
         if !seen.insert(event_type) {
