@@ -91,7 +91,12 @@ fn subject(kind: &EventKind, mut message: &[u8]) -> Result<Subject, prost::Decod
             }
         };
         let id = place.insert(String::new());
-        prost::encoding::string::merge(WireType::LengthDelimited, id, &mut message, DecodeContext::default())?;
+        prost::encoding::string::merge(
+            WireType::LengthDelimited,
+            id,
+            &mut message,
+            DecodeContext::default(),
+        )?;
     }
     Ok(subject)
 }
@@ -186,11 +191,8 @@ mod tests {
         };
         let (name, subject) = described(&Kind::OrderRefunded(refunded));
         assert_eq!(name, "order.refunded");
-        let expected = Subject {
-            order: Some("ord_1".to_owned()),
-            payment: None,
-            refund: Some("ref_1".to_owned()),
-        };
+        let expected =
+            Subject { order: Some("ord_1".to_owned()), payment: None, refund: Some("ref_1".to_owned()) };
         assert_eq!(subject, expected);
         let nothing = described(&Kind::BatchClosed(BatchClosed::default()));
         assert_eq!(nothing, ("batch.closed", Subject::default()));

@@ -24,8 +24,8 @@ fn every_event_states_its_name_its_subject_and_who_may_be_told() {
         .filter(|file| file.package() == "tael.event.v1")
         .flat_map(|file| &file.message_type)
         .collect();
-    let named = |name: &str| messages.iter().find(|message| message.name() == name).unwrap();
-    let payload = named("Payload");
+    let message_of = |name: &str| messages.iter().find(|message| message.name() == name).unwrap();
+    let payload = message_of("Payload");
     assert!(!payload.field.is_empty());
     let mut names = HashSet::new();
     for field in &payload.field {
@@ -35,7 +35,7 @@ fn every_event_states_its_name_its_subject_and_who_may_be_told() {
         assert!(!domain.is_empty() && !rest.is_empty(), "{}", stated.name);
         assert!(names.insert(kind_name(&kind)), "{} names two kinds", stated.name);
         assert_ne!(stated.visibility, Visibility::Unspecified, "{}", stated.name);
-        let message = named(field.type_name().rsplit('.').next().unwrap());
+        let message = message_of(field.type_name().rsplit('.').next().unwrap());
         let subject = message.field.iter().find(|field| field.name() == stated.subject);
         let subject = subject.unwrap_or_else(|| panic!("{} has no field {:?}", stated.name, stated.subject));
         assert_eq!(subject.r#type(), Type::String, "{}", stated.name);

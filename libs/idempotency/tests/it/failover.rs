@@ -61,7 +61,8 @@ async fn under_load(strike: impl AsyncFnOnce(&mut RedisSentinels)) {
     let (remembered, effect) = (new_key(), Effect::default());
     effect.run(&replicas[0], call(&remembered, 7)).await.unwrap();
     assert!(is_replayed(&effect.run(&replicas[1], call(&remembered, 7)).await.unwrap()));
-    eventually("the replica to have heard", async || (redis.replica.keys().await == 1).then_some(())).await;
+    // Of the answer, and of how much its caller has recorded.
+    eventually("the replica to have heard", async || (redis.replica.keys().await == 2).then_some(())).await;
 
     let stop = CancellationToken::new();
     let callers: Vec<_> =
