@@ -9,7 +9,14 @@ scripts/claims.sh
 scripts/sqlx.sh check
 
 results=$(mktemp "${TMPDIR:-/tmp}/tael-test.XXXXXXXX")
-trap 'rm -f "$results"' EXIT
+# The templates that tests copy their databases from would stay on a server that is not thrown away.
+finish() {
+  rm -f "$results"
+  command -v psql >/dev/null || return 0
+  psql -AtqX "$TAEL_DATABASE_URL" -c "select format('drop database if exists %I', datname) from pg_database
+    where datname like 'tael\_template\_%'" | psql -qX "$TAEL_DATABASE_URL" || true
+}
+trap finish EXIT
 status=0
 cargo test --workspace --no-fail-fast 2>&1 | tee "$results" || status=$?
 
