@@ -89,7 +89,7 @@ async fn journeys_are_clean_and_what_is_planted_in_each_database_is_named() {
     assert_eq!(found.iter().map(audit::in_words).collect::<Vec<_>>(), Vec::<String>::new());
     let count = |kind: &str| summary.facts.iter().find(|fact| fact.kind == kind).unwrap().count;
     assert_eq!((count("order"), count("payment"), count("transfer")), (7, 7, 9));
-    assert_eq!((count("payment_refund"), count("refund"), count("bill_line")), (2, 2, 9));
+    assert_eq!((count("payment_refund"), count("refund"), count("statement_line")), (2, 2, 9));
     assert_eq!(summary.statement_days, 5);
 
     let id = |text: &str| -> Uuid { text.parse::<PaymentId>().unwrap().uuid() };
