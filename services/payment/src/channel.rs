@@ -6,7 +6,9 @@
 
 pub(crate) mod alipay;
 mod call;
+mod download;
 mod health;
+mod statement;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -14,6 +16,9 @@ use std::sync::Arc;
 pub(crate) use health::Health;
 use jiff::Timestamp;
 use jiff::civil::Date;
+pub(crate) use statement::{
+    ChannelStatement, StatementEntry, StatementFailure, StatementLine, StatementLineKind, UnreadableLine,
+};
 use tael_clock::Clock;
 use tael_money::Money;
 
@@ -90,49 +95,6 @@ pub(crate) struct Acknowledgement {
     pub(crate) status: u32,
     pub(crate) content_type: &'static str,
     pub(crate) body: &'static str,
-}
-
-/// Why there is no statement.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StatementFailure {
-    /// The channel has none for that day, or not yet.
-    #[error("the channel has no statement for that day")]
-    NotAvailable,
-    /// The channel did not answer, or not with a statement.
-    #[error("the statement could not be had: {0}")]
-    Unavailable(String),
-    /// The statement is not what was asked for, or contradicts itself.
-    #[error("the statement can't be trusted: {0}")]
-    Broken(String),
-}
-
-/// A downloaded statement, to be read line by line.
-pub(crate) trait ChannelStatement: Send {
-    /// Reads the lines in the order of the file and gives them on; stops when `line` returns false. The last check,
-    /// of the statement's own sums, is made after the last line: until this returns without an error, nothing is sure.
-    fn read(self: Box<Self>, line: &mut dyn FnMut(StatementLine) -> bool) -> Result<(), StatementFailure>;
-}
-
-/// One line of a statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StatementLine {
-    /// The line's number in the file, from 1.
-    pub(crate) line: u32,
-    pub(crate) kind: StatementLineKind,
-    pub(crate) channel_transaction_id: String,
-    pub(crate) merchant_number: String,
-    /// Positive for both kinds.
-    pub(crate) amount: Money,
-    /// Positive when charged, negative when given back.
-    pub(crate) fee: Money,
-    pub(crate) finish_time: Timestamp,
-}
-
-/// What a line of a statement tells of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StatementLineKind {
-    Payment,
-    Refund { refund_number: String },
 }
 
 /// One merchant's account at one channel. Calls have an end of their own and always have an outcome.

@@ -45,7 +45,7 @@ pub(crate) fn succeeded(
         method: method(attempt.method).into(),
         pay_time: Some(convert::timestamp(paid.pay_time)),
         reversed,
-        received: None,
+        received: paid.plausible_received().map(convert::money),
     });
     event(payment, kind, now)
 }

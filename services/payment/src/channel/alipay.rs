@@ -4,6 +4,8 @@
 //! this module says what the answers mean.
 
 mod callback;
+mod charset;
+mod form;
 mod sign;
 mod statement;
 mod wire;
@@ -197,8 +199,10 @@ impl Adapter for Alipay {
                     );
                     RefundEvidence::Unknown
                 }
-                None | Some("") => RefundEvidence::Absent,
-                Some(_) => RefundEvidence::Unknown,
+                // Nothing is said of a refund that it does not know. An answer that says something, and not that it
+                // succeeded, is of one that is under way or failed.
+                None | Some("") if wire::text(&node, "refund_amount").is_none() => RefundEvidence::Absent,
+                None | Some(_) => RefundEvidence::Unknown,
             },
             Reply::Refused(_) | Reply::Unknown => RefundEvidence::Unknown,
         }
@@ -224,12 +228,15 @@ impl Adapter for Alipay {
             Reply::Refused(refusal) if refusal.is_no_statement() => {
                 return Err(StatementFailure::NotAvailable);
             }
+            Reply::Refused(refusal) if refusal.is_for_good() => {
+                return Err(StatementFailure::Refused(refusal.to_string()));
+            }
             Reply::Refused(refusal) => return Err(StatementFailure::Unavailable(refusal.to_string())),
             Reply::Unknown => {
                 return Err(StatementFailure::Unavailable("the channel did not answer clearly".to_owned()));
             }
         };
-        let zip = self.gateway.download(&link).await.map_err(StatementFailure::Unavailable)?;
+        let zip = self.gateway.download(&link).await?;
         Ok(Box::new(statement::AlipayStatement::new(zip, self.identity.seller_id.clone(), day)))
     }
 }
@@ -246,6 +253,7 @@ fn read_paid(node: &Map<String, Value>) -> Option<Paid> {
     Some(Paid {
         channel_transaction_id: wire::text(node, "trade_no").filter(|no| !no.is_empty())?.to_owned(),
         amount: wire::yuan(node, "total_amount")?,
+        received: wire::yuan(node, "receipt_amount"),
         pay_time: wire::time(node, "send_pay_date")?,
     })
 }

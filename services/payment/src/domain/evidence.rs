@@ -31,8 +31,21 @@ pub(crate) enum Evidence {
 pub(crate) struct Paid {
     pub(crate) channel_transaction_id: String,
     pub(crate) amount: Money,
+    /// What the channel pays out of it, before its own fee: less where the merchant funds a coupon. None: it did not say.
+    pub(crate) received: Option<Money>,
     /// By the channel's clock.
     pub(crate) pay_time: Timestamp,
+}
+
+impl Paid {
+    /// What the channel said that it pays out, if it can be true: no more than was paid.
+    pub(crate) fn plausible_received(&self) -> Option<Money> {
+        let received = self.received?;
+        let plausible = received.currency() == self.amount.currency()
+            && !received.is_negative()
+            && received.minor() <= self.amount.minor();
+        plausible.then_some(received)
+    }
 }
 
 /// What follows from evidence.
@@ -95,6 +108,7 @@ mod tests {
         Paid {
             channel_transaction_id: "2026".to_owned(),
             amount: Money::new(1, Currency::CNY),
+            received: None,
             pay_time: Timestamp::UNIX_EPOCH,
         }
     }

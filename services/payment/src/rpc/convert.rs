@@ -3,7 +3,7 @@
 use tael_grpc::convert::{money, timestamp};
 use tael_proto::payment::v1 as wire;
 
-use crate::channel::{StatementLine, StatementLineKind};
+use crate::channel::{StatementEntry, StatementLineKind, UnreadableLine};
 use crate::domain::channel_account::{ChannelAccount, Identity};
 use crate::domain::integrity_alert::IntegrityAlert;
 use crate::domain::payment::{Attempt, AttemptState, Failure, Payment, PaymentState};
@@ -151,7 +151,11 @@ pub(super) fn integrity_alert(alert: IntegrityAlert) -> wire::IntegrityAlert {
     }
 }
 
-pub(super) fn statement_line(line: StatementLine) -> wire::StatementLine {
+pub(super) fn statement_entry(entry: StatementEntry) -> wire::StatementLine {
+    let line = match entry {
+        StatementEntry::Line(line) => line,
+        StatementEntry::Unreadable(unreadable) => return unreadable_line(unreadable),
+    };
     let (kind, refund_number) = match line.kind {
         StatementLineKind::Payment => (wire::StatementLineKind::Payment, String::new()),
         StatementLineKind::Refund { refund_number } => (wire::StatementLineKind::Refund, refund_number),
@@ -165,7 +169,19 @@ pub(super) fn statement_line(line: StatementLine) -> wire::StatementLine {
         amount: Some(money(line.amount)),
         fee: Some(money(line.fee)),
         finish_time: Some(timestamp(line.finish_time)),
-        received: None,
+        received: Some(money(line.received)),
         problem: String::new(),
+    }
+}
+
+fn unreadable_line(line: UnreadableLine) -> wire::StatementLine {
+    wire::StatementLine {
+        line: line.line,
+        kind: wire::StatementLineKind::Unreadable.into(),
+        channel_transaction_id: line.channel_transaction_id,
+        merchant_number: line.merchant_number,
+        refund_number: line.refund_number,
+        problem: line.problem,
+        ..wire::StatementLine::default()
     }
 }

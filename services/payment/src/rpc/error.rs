@@ -124,7 +124,19 @@ impl From<StatementError> for Status {
                 StatementFailure::NotAvailable | StatementFailure::Unavailable(_) => {
                     status::unavailable("channel", &failure)
                 }
-                StatementFailure::Broken(_) => status::broken_invariant(&failure),
+                // The channel's doing and no fault of ours; what is asked again will be answered the same.
+                StatementFailure::Refused(_) => refuse(
+                    Code::FailedPrecondition,
+                    ErrorReason::StatementRefused,
+                    &failure,
+                    [("problem", failure.to_string())],
+                ),
+                StatementFailure::Broken(_) => refuse(
+                    Code::FailedPrecondition,
+                    ErrorReason::StatementUnusable,
+                    &failure,
+                    [("problem", failure.to_string())],
+                ),
             },
             StatementError::Internal(internal) => internal_status(&internal),
         }

@@ -21,7 +21,7 @@ impl StatementService for Rpc {
         let parts = self.payments.read_statement(merchant_id, account_id, day).await?;
         let stream = ReceiverStream::new(parts).map(|part| match part {
             Ok(lines) => {
-                Ok(ReadStatementResponse { lines: lines.into_iter().map(convert::statement_line).collect() })
+                Ok(ReadStatementResponse { lines: lines.into_iter().map(convert::statement_entry).collect() })
             }
             Err(error) => Err(error.into()),
         });

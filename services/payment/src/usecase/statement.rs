@@ -5,7 +5,7 @@ use tael_ids::{ChannelAccountId, MerchantId};
 use tokio::sync::mpsc;
 
 use super::{ChannelAccountError, Internal, Payments};
-use crate::channel::{StatementFailure, StatementLine};
+use crate::channel::{StatementEntry, StatementFailure};
 
 /// The most lines of one part of a statement (ReadStatementResponse).
 const PART: usize = 1000;
@@ -34,12 +34,14 @@ impl Payments {
         merchant_id: MerchantId,
         account_id: ChannelAccountId,
         day: Date,
-    ) -> Result<mpsc::Receiver<Result<Vec<StatementLine>, StatementError>>, StatementError> {
+    ) -> Result<mpsc::Receiver<Result<Vec<StatementEntry>, StatementError>>, StatementError> {
         let account = self.account(merchant_id, account_id).await?;
         let open = self.accounts.open(account.id).await?;
         let statement = open.adapter.download_statement(day).await.map_err(|error| match error {
             StatementFailure::NotAvailable => StatementError::NotAvailable(day),
-            StatementFailure::Unavailable(_) | StatementFailure::Broken(_) => StatementError::Channel(error),
+            StatementFailure::Unavailable(_) | StatementFailure::Refused(_) | StatementFailure::Broken(_) => {
+                StatementError::Channel(error)
+            }
         })?;
         let (parts, receiver) = mpsc::channel(AHEAD);
         // Unpacking and decoding is work, not waiting.

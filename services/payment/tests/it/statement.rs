@@ -7,7 +7,7 @@ use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{AttemptId, MerchantId, RefundId};
 use tael_proto::payment::v1::{ReadStatementRequest, StatementLine, StatementLineKind};
 use tael_sandbox::alipay::{AppView, RegisterApp};
-use tael_sandbox::control::Fault;
+use tael_sandbox::control::{AddFault, Fault, StatementVariant};
 use tonic::{Code, Status};
 
 use crate::fixture::{APP_KEY, Fixture, account_request, cny, create_account, number, refund_request};
@@ -111,7 +111,65 @@ async fn another_sellers_bill_is_refused() {
     let request =
         ReadStatementRequest { channel_account_id: wrong.channel_account_id, ..request(&fixture, &day(-1)) };
     let status = read(&fixture, request).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status).as_deref()), (Code::Internal, Some("BROKEN_INVARIANT")));
+    assert_eq!(
+        (status.code(), reason(&status).as_deref()),
+        (Code::FailedPrecondition, Some("STATEMENT_UNUSABLE"))
+    );
+}
+
+/// Spoils the next statement that is made for the fixture's application.
+async fn spoil(fixture: &Fixture, variants: Vec<StatementVariant>) {
+    let rule = AddFault::new(Fault::Statement { variants }).account(&fixture.app.app_id).times(1);
+    fixture.sandbox.add_fault(&rule).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_comma_an_unknown_kind_and_missing_sums_end_no_day() {
+    let fixture = Fixture::start().await;
+    let today = day(0);
+    let payment = fixture.paid().await;
+    fixture.refund(&refund_request(&payment, 1_700)).await.unwrap();
+    let expected = read(&fixture, request(&fixture, &today)).await.unwrap();
+    if day(0) != today {
+        return; // midnight in Beijing came in between
+    }
+    assert_eq!(expected[0].received, cny(6_800));
+    for column in ["商品名称", "门店名称", "券名称", "备注"] {
+        spoil(&fixture, vec![StatementVariant::Commas { column: column.to_owned() }]).await;
+        assert_eq!(read(&fixture, request(&fixture, &today)).await.unwrap(), expected, "{column}");
+    }
+    spoil(&fixture, vec![StatementVariant::TrailingComma, StatementVariant::NoSums]).await;
+    assert_eq!(read(&fixture, request(&fixture, &today)).await.unwrap(), expected);
+
+    spoil(&fixture, vec![StatementVariant::UnknownKind]).await;
+    let lines = read(&fixture, request(&fixture, &today)).await.unwrap();
+    assert_eq!(lines[..2], expected[..]);
+    let unknown = &lines[2];
+    assert_eq!((unknown.kind(), unknown.line), (StatementLineKind::Unreadable, 8));
+    assert_eq!(unknown.problem, "业务类型 花呗贴息 is not known");
+    assert_eq!(unknown.channel_transaction_id, "2026000022001000000000000000");
+    assert!(unknown.amount.is_none());
+}
+
+#[tokio::test]
+async fn what_is_no_statement_is_told_apart_from_a_channel_that_does_not_answer() {
+    let fixture = Fixture::start().await;
+    for (variant, code, expected) in [
+        (StatementVariant::NotAnArchive, Code::FailedPrecondition, "STATEMENT_UNUSABLE"),
+        (StatementVariant::Broken, Code::Unavailable, "DEPENDENCY_UNAVAILABLE"),
+    ] {
+        spoil(&fixture, vec![variant.clone()]).await;
+        let status = read(&fixture, request(&fixture, &day(-1))).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_deref()), (code, Some(expected)), "{variant:?}");
+    }
+    let refusal = Fault::refusal("40006", "isv.insufficient-isv-permissions");
+    fixture.fault("alipay.data.dataservice.bill.downloadurl.query", 1, refusal).await;
+    let status = read(&fixture, request(&fixture, &day(-1))).await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_deref()),
+        (Code::FailedPrecondition, Some("STATEMENT_REFUSED"))
+    );
+    assert!(status.message().contains("isv.insufficient-isv-permissions"), "{}", status.message());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! RSA2: RSA PKCS#1 v1.5 with SHA-256 (<https://opendocs.alipay.com/common/02mse3>).
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::rsa::{KeySize, PublicEncryptingKey};
 use aws_lc_rs::signature::{
     KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
 };
@@ -61,8 +61,7 @@ impl Keys {
             return Err(KeysError::AppPrivateKey);
         }
         let public = decode(alipay_public_key).ok_or(KeysError::AlipayPublicKey)?;
-        let theirs = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &public)
-            .map_err(|_| KeysError::AlipayPublicKey)?;
+        let theirs = public_key(&public).ok_or(KeysError::AlipayPublicKey)?;
         // SubjectPublicKeyInfo ends with the PKCS#1 key that the pair shows as its own.
         if public.ends_with(ours.public_key().as_ref()) {
             return Err(KeysError::SameKey);
@@ -72,7 +71,7 @@ impl Keys {
 
     /// Says whether a text is a public key that [`Keys::parse`] takes.
     pub(crate) fn is_public_key(text: &str) -> bool {
-        decode(text).is_some_and(|key| ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &key).is_ok())
+        decode(text).is_some_and(|key| public_key(&key).is_some())
     }
 
     /// Writes keys that were parsed for storing. The text is secret.
@@ -88,11 +87,11 @@ impl Keys {
         Self::parse(&stored.app_private_key, &stored.alipay_public_key)
     }
 
-    /// Signs a text with our key.
-    pub(crate) fn sign(&self, text: &str) -> String {
+    /// Signs a text with our key, in the charset that it is in.
+    pub(crate) fn sign(&self, text: impl AsRef<[u8]>) -> String {
         let mut signature = vec![0; self.ours.public_modulus_len()];
         self.ours
-            .sign(&RSA_PKCS1_SHA256, &self.random, text.as_bytes(), &mut signature)
+            .sign(&RSA_PKCS1_SHA256, &self.random, text.as_ref(), &mut signature)
             .expect("PKCS#1 v1.5 signs any text when the buffer has the modulus's length");
         STANDARD.encode(signature)
     }
@@ -101,6 +100,15 @@ impl Keys {
     pub(crate) fn verifies(&self, text: &[u8], signature: &str) -> bool {
         STANDARD.decode(signature).is_ok_and(|signature| self.theirs.verify_sig(text, &signature).is_ok())
     }
+}
+
+/// Reads a public key of at least 2048 bits. A shorter one would be taken, and only then verify nothing.
+fn public_key(der: &[u8]) -> Option<ParsedPublicKey> {
+    let bits = PublicEncryptingKey::from_der(der).ok()?.key_size_bits();
+    if bits < 8 * KeySize::Rsa2048.len() {
+        return None;
+    }
+    ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).ok()
 }
 
 /// Reads PEM or bare base64, with or without line breaks.
@@ -167,6 +175,17 @@ mod tests {
             assert_eq!(error(&ours, bad), KeysError::AlipayPublicKey, "{bad}");
         }
         assert_eq!(error(&ours, &our_public), KeysError::SameKey);
+    }
+
+    #[test]
+    fn a_public_key_of_1024_bits_is_refused_by_name() {
+        const SHORT: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDpEbqEKQNDlMt2pnmwW36k21D6\
+            KO3PZSdu6LbbQMExV9ydvie1nOayoxyS5jFcFl+bO/CBt/u7MA4XY4v/h0hktrSL\
+            McZ/HxBCGEAZdXj1Jhvl7yRLUCk5qNMnKsqmHaK3k/its1rI1558iLVpcWiNBAAo\
+            8o79ywHr8gWLM8IXuwIDAQAB";
+        let (ours, theirs) = pair();
+        assert_eq!(Keys::parse(&ours, SHORT).unwrap_err(), KeysError::AlipayPublicKey);
+        assert!(Keys::is_public_key(&theirs) && !Keys::is_public_key(SHORT));
     }
 
     #[test]

@@ -10,22 +10,21 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use tael_clock::Clock;
-use tael_egress::Failure;
 use tael_money::{Currency, Money};
 use tracing::{Instrument as _, Span, field};
 use url::Url;
 
+use super::charset::Answer;
 use super::sign::{Keys, text_to_sign};
 use crate::channel::Health;
 use crate::channel::call::{Call, Outcome};
+use crate::channel::download::{DownloadError, Downloaded, download};
 use crate::domain::channel_account::AlipayIdentity;
 
 /// The channel's name in spans and metrics.
 const NAME: &str = "alipay";
 /// Answers are a few kilobytes; what is larger is none.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
-/// A day's statement, compressed: about ten million lines.
-const MAX_STATEMENT_BYTES: usize = 256 << 20;
 /// Alipay's clock (common parameters: `timestamp`).
 const BEIJING: Offset = jiff::tz::offset(8);
 const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
@@ -80,6 +79,19 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// Whether asking again will bring nothing else, for it is the call or the account that is refused: sub codes of the
+    /// caller's faults begin with isv, those of Alipay's with isp (common error codes, business error codes).
+    pub(super) fn is_for_good(&self) -> bool {
+        match self.code.as_str() {
+            "20001" | "40001" | "40002" | "40003" | "40006" => true,
+            "40004" => {
+                self.sub_code.to_ascii_lowercase().starts_with("isv.")
+                    || matches!(self.sub_code.as_str(), "ACQ.INVALID_PARAMETER" | "ACQ.ACCESS_FORBIDDEN")
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it says that there is no such statement (downloadurl.query: `isp.bill_not_exist`).
     pub(super) fn is_no_statement(&self) -> bool {
         self.sub_code.eq_ignore_ascii_case("isp.bill_not_exist")
@@ -222,8 +234,7 @@ impl Gateway {
     }
 
     /// Gets the file behind a link: a plain GET without signature.
-    pub(super) async fn download(&self, link: &str) -> Result<Vec<u8>, String> {
-        let url = Url::parse(link).map_err(|_| "the link is no URL".to_owned())?;
+    pub(super) async fn download(&self, link: &str) -> Result<Downloaded, DownloadError> {
         let operation = "bill_download";
         let span = tracing::info_span!(
             "channel",
@@ -239,21 +250,12 @@ impl Gateway {
         async {
             // Without the trace: the file may lie with somebody else than the channel.
             let get = async {
-                let response =
-                    self.http.request(Method::GET, self.http.policy().upgrade(url))?.send().await?;
-                Span::current().record("http.response.status_code", response.status().as_u16());
-                if response.status() != reqwest::StatusCode::OK {
-                    return Err(CallError::Status(response.status()));
-                }
-                read_body(response, MAX_STATEMENT_BYTES).await?.ok_or(CallError::TooLarge)
+                let url = Url::parse(link).map_err(|_| tael_egress::Refusal::Malformed)?;
+                download(self.http.request(Method::GET, self.http.policy().upgrade(url))?).await
             };
             let got = get.await;
-            told.end(got.as_ref().map_or_else(CallError::outcome, |_| Outcome::Ok));
-            got.map_err(|error| match error {
-                // The link is a capability: it must not reach logs.
-                CallError::Http(error) => Failure::of(&error).as_str().to_owned(),
-                other => other.to_string(),
-            })
+            told.end(got.as_ref().map_or_else(DownloadError::outcome, |_| Outcome::Ok));
+            got
         }
         .instrument(span)
         .await
@@ -295,14 +297,17 @@ async fn read_body(mut response: reqwest::Response, max: usize) -> Result<Option
 
 /// Verifies an answer over the very bytes of its node, and only then reads the node.
 fn open_answer(body: &[u8], method: &str, keys: &Keys) -> Result<Map<String, Value>, CallError> {
+    let body = Answer::decode(body).ok_or(CallError::Lacks("a charset that is known"))?;
     // Raw values: the text between the outermost names is left as it came.
-    let answer: HashMap<String, &RawValue> = serde_json::from_slice(body).map_err(CallError::Malformed)?;
+    let answer: HashMap<String, &RawValue> =
+        serde_json::from_str(body.text()).map_err(CallError::Malformed)?;
     let name = format!("{}_response", method.replace('.', "_"));
     let node =
         answer.get(&name).or_else(|| answer.get("error_response")).ok_or(CallError::Lacks("its node"))?;
     let sign = answer.get("sign").ok_or(CallError::Lacks("a signature"))?;
     let sign: String = serde_json::from_str(sign.get()).map_err(CallError::Malformed)?;
-    if !keys.verifies(node.get().as_bytes(), &sign) {
+    let signed = body.bytes_of(node.get()).ok_or(CallError::Lacks("its node"))?;
+    if !keys.verifies(signed, &sign) {
         return Err(CallError::Forged);
     }
     serde_json::from_str(node.get()).map_err(CallError::Malformed)
@@ -394,7 +399,7 @@ mod tests {
             let reply = gateway.call("alipay.trade.query", serde_json::json!({}), None).await;
             assert!(matches!(reply, Reply::Unknown), "{url}");
             let told = gateway.download(&url).await.unwrap_err();
-            assert!(told.starts_with("the address must "), "{url}: {told}");
+            assert!(told.to_string().starts_with("the address must "), "{url}: {told}");
         }
         assert!(tokio::time::timeout(std::time::Duration::ZERO, listener.accept()).await.is_err());
     }
@@ -423,6 +428,25 @@ mod tests {
         for bad in ["", "<html>", "[]", "{}", r#"{"alipay_trade_query_response":"#] {
             assert!(open(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_answer_in_gbk_is_verified_over_its_bytes() {
+        let (ours, theirs) = ends();
+        // The second bytes of its text are a backslash and a brace.
+        let node = b"{\"code\":\"40004\",\"sub_msg\":\"\x81\x5c\x81\x7b\",\"sub_code\":\"ACQ.SYSTEM_ERROR\"}";
+        let sign = theirs.sign(node);
+        let mut answer = b"{\"alipay_trade_query_response\":".to_vec();
+        answer.extend(node);
+        answer.extend(format!(",\"sign\":\"{sign}\"}}").as_bytes());
+        let opened = open_answer(&answer, "alipay.trade.query", &ours).unwrap();
+        assert_eq!(
+            (text(&opened, "sub_msg"), text(&opened, "sub_code")),
+            (Some("乗亄"), Some("ACQ.SYSTEM_ERROR"))
+        );
+        let last = answer.iter().rposition(|b| *b == 0x81).unwrap();
+        answer[last + 1] = 0x7c;
+        assert!(matches!(open_answer(&answer, "alipay.trade.query", &ours), Err(CallError::Forged)));
     }
 
     #[test]
