@@ -32,7 +32,7 @@ const LEASE: Duration = Duration::from_secs(10);
 /// How long an answer is remembered.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// The most bytes that one packed answer may take. An order of 100 lines, 25 KB, has about 2 KB when it is packed.
+/// The most bytes that one packed answer may take. An order of 100 lines is well below it.
 const MAX_PACKED: usize = 32 << 10;
 /// The most bytes of answers that a caller may have recorded in a day.
 const QUOTA: u64 = 128 << 20;
