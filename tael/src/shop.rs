@@ -12,7 +12,7 @@ use tael_proto::merchant::v1::{ApproveMerchantRequest, Merchant, RegisterMerchan
 use tael_proto::payment::v1::{
     AlipayAccount, AlipayKeys, ChannelAccount, CreateChannelAccountRequest, create_channel_account_request,
 };
-use tael_proto::settlement::v1::{FeeSchedule, SetFeeScheduleRequest};
+use tael_proto::settlement::v1::{FeeSchedule, FeeTerms, SetFeeScheduleRequest};
 use tael_proto::r#type::v1::Channel;
 use tael_sandbox::alipay::{AppView, RegisterApp};
 
@@ -74,8 +74,8 @@ impl Shop {
             merchant_id: merchant.merchant_id.clone(),
             fee_schedule: Some(FeeSchedule {
                 channel: Channel::Alipay.into(),
-                rate: MERCHANT_RATE.to_owned(),
-                channel_rate: CHANNEL_RATE.to_owned(),
+                fee: Some(FeeTerms { rate: MERCHANT_RATE.to_owned(), ..FeeTerms::default() }),
+                channel_fee: Some(FeeTerms { rate: CHANNEL_RATE.to_owned(), ..FeeTerms::default() }),
             }),
         };
         clients.fee_schedules.set_fee_schedule(keyed(fees)).await?;

@@ -21,8 +21,8 @@ pub const RPC_ACCESS: RpcAccess = &[
     ]),
     ("tael.payment.v1.ChannelAccountService", &[
         ("CreateChannelAccount", &[Backend, Operator]),
-        ("GetChannelAccount", &[Settlement, Backend, Operator]),
-        ("ListChannelAccounts", &[Backend, Operator]),
+        ("GetChannelAccount", &[Backend, Operator]),
+        ("ListChannelAccounts", &[Settlement, Backend, Operator]),
     ]),
     ("tael.payment.v1.StatementService", &[("ReadStatement", &[Audit, Settlement])]),
     ("tael.payment.v1.CallbackService", &[("HandleCallback", &[Gateway])]),

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::consumers::{OrderLog, PaymentLog};
 use crate::facts::LedgerFacts;
 use crate::rpc::{FeeScheduleRpc, LedgerRpc, ReconciliationRpc, SettlementBatchRpc};
+use crate::store::ledger::rules::StoredRules;
 use crate::usecase::{Settlement, metrics};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -67,6 +68,7 @@ impl Service for App {
     async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let pool = config.base.database::<Self>(&clock).await?;
         let idempotency = config.base.idempotency()?;
+        let rules = StoredRules::default();
         let draining = CancellationToken::new();
         let log =
             EventLog::new(pool.clone(), draining.clone()).with_retention(config.base.event_retention_days);
@@ -80,15 +82,20 @@ impl Service for App {
             PAYMENT_LOG,
             payment.clone(),
             pool.clone(),
-            PaymentLog::new(clock.clone()),
+            PaymentLog::new(clock.clone(), rules.clone()),
         );
-        let orders =
-            Consumer::new(Self::NAME, ORDER_LOG, order.clone(), pool.clone(), OrderLog::new(clock.clone()));
+        let orders = Consumer::new(
+            Self::NAME,
+            ORDER_LOG,
+            order.clone(),
+            pool.clone(),
+            OrderLog::new(clock.clone(), rules.clone()),
+        );
         let facts = Auditable::new(pool.clone(), LedgerFacts { pool: pool.clone() });
         let clients = Clients::new(merchant, payment);
         let news = Arc::new(Notify::new());
         let settlement =
-            Settlement::new(pool.clone(), log.clone(), clock.clone(), clients, Arc::clone(&news));
+            Settlement::new(pool.clone(), log.clone(), clock.clone(), clients, rules, Arc::clone(&news));
         let bound = config.base.bind(identity, RPC_ACCESS, &clock).await?;
         Ok(Self { bound, pool, idempotency, log, settlement, clock, facts, payments, orders, news, draining })
     }

@@ -3,25 +3,29 @@
 use sqlx::PgConnection;
 use tael_clock::Clock;
 use tael_eventlog::{ApplyError, Handler, Received};
+use tael_money::Money;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{Event, PaymentRefunded, PaymentSucceeded};
 use tael_proto::r#type::v1::Money as WireMoney;
 
 use crate::clients::{channel, money, timestamp};
 use crate::domain::ledger::posting::{PaymentCaptured, RefundCompleted, Suspension};
-use crate::domain::ledger::transfer::ChannelRef;
+use crate::domain::ledger::transfer::{ChannelRef, RefundOrigin};
+use crate::store::ledger::rules::StoredRules;
 use crate::usecase::ledger::posting::{PostError, post_movements, post_suspensions};
 
 /// Posts what the payment service's log says. Everything else in it is skipped.
 #[derive(Clone, Debug)]
 pub(crate) struct PaymentLog {
     clock: Clock,
+    rules: StoredRules,
 }
 
 /// Posts what the order service's log says of money that an order could not take. Everything else in it is skipped.
 #[derive(Clone, Debug)]
 pub(crate) struct OrderLog {
     clock: Clock,
+    rules: StoredRules,
 }
 
 /// An event that lacks a field or has an unusable one.
@@ -33,8 +37,8 @@ struct Malformed {
 }
 
 impl PaymentLog {
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock }
+    pub(crate) fn new(clock: Clock, rules: StoredRules) -> Self {
+        Self { clock, rules }
     }
 }
 
@@ -59,14 +63,15 @@ impl Handler for PaymentLog {
                 _ => {}
             }
         }
-        post_movements(tx, &payments, &refunds, self.clock.now()).await?;
+        let rules = self.rules.get(tx).await?;
+        post_movements(tx, rules, &payments, &refunds, self.clock.now()).await?;
         Ok(())
     }
 }
 
 impl OrderLog {
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock }
+    pub(crate) fn new(clock: Clock, rules: StoredRules) -> Self {
+        Self { clock, rules }
     }
 }
 
@@ -93,7 +98,8 @@ impl Handler for OrderLog {
                 _ => {}
             }
         }
-        post_suspensions(tx, &holds, &releases, self.clock.now()).await?;
+        let rules = self.rules.get(tx).await?;
+        post_suspensions(tx, rules, &holds, &releases, self.clock.now()).await?;
         Ok(())
     }
 }
@@ -114,30 +120,52 @@ impl From<PostError> for ApplyError {
 
 fn payment_captured(event: &Event, fact: &PaymentSucceeded) -> Result<PaymentCaptured, &'static str> {
     let time = fact.pay_time.as_ref().or(event.occur_time.as_ref());
+    let amount = money(fact.amount.as_ref()).ok_or("amount")?;
     Ok(PaymentCaptured {
         merchant_id: event.merchant_id.parse().map_err(|_| "merchant_id")?,
         payment_id: fact.payment_id.parse().map_err(|_| "payment_id")?,
         attempt_id: fact.attempt_id.parse().map_err(|_| "attempt_id")?,
-        amount: money(fact.amount.as_ref()).ok_or("amount")?,
-        channel_ref: channel_ref(event, fact.channel, &fact.channel_account_id)?,
+        amount,
+        received: received(fact.received.as_ref())?.unwrap_or(amount),
+        channel_ref: channel_ref(
+            event,
+            fact.channel,
+            &fact.channel_account_id,
+            &fact.channel_transaction_id,
+        )?,
         occur_time: timestamp(time).ok_or("pay_time")?,
     })
 }
 
 fn refund_completed(event: &Event, fact: &PaymentRefunded) -> Result<RefundCompleted, &'static str> {
     let time = fact.refund_time.as_ref().or(event.occur_time.as_ref());
-    let reversed_attempt =
-        fact.reversal.then(|| fact.attempt_id.parse()).transpose().map_err(|_| "attempt_id")?;
+    let origin = match (fact.made_at_channel, fact.reversal) {
+        (true, _) if fact.refund_number.is_empty() => return Err("refund_number"),
+        (true, _) => RefundOrigin::MadeAtChannel { number: fact.refund_number.clone() },
+        (false, true) => RefundOrigin::Reversal(fact.attempt_id.parse().map_err(|_| "attempt_id")?),
+        (false, false) => RefundOrigin::Requested,
+    };
     Ok(RefundCompleted {
         merchant_id: event.merchant_id.parse().map_err(|_| "merchant_id")?,
         payment_id: fact.payment_id.parse().map_err(|_| "payment_id")?,
         refund_id: fact.refund_id.parse().map_err(|_| "refund_id")?,
-        reversed_attempt,
+        origin,
         amount: money(fact.amount.as_ref()).ok_or("amount")?,
+        received: received(fact.received.as_ref())?,
         refunded_total: money(fact.refunded_total.as_ref()).ok_or("refunded_total")?,
-        channel_ref: channel_ref(event, fact.channel, &fact.channel_account_id)?,
+        channel_ref: channel_ref(
+            event,
+            fact.channel,
+            &fact.channel_account_id,
+            &fact.channel_transaction_id,
+        )?,
         occur_time: timestamp(time).ok_or("refund_time")?,
     })
+}
+
+/// What was received, where it is said.
+fn received(wire: Option<&WireMoney>) -> Result<Option<Money>, &'static str> {
+    wire.map(|wire| money(Some(wire)).ok_or("received")).transpose()
 }
 
 fn suspension(
@@ -158,10 +186,12 @@ fn channel_ref(
     event: &Event,
     wire_channel: i32,
     channel_account_id: &str,
+    transaction_id: &str,
 ) -> Result<ChannelRef, &'static str> {
     Ok(ChannelRef {
         channel: channel(wire_channel).ok_or("channel")?,
         channel_account_id: channel_account_id.parse().map_err(|_| "channel_account_id")?,
+        transaction_id: Some(transaction_id).filter(|id| !id.is_empty()).map(str::to_owned),
         event_id: event.event_id.parse().map_err(|_| "event_id")?,
     })
 }

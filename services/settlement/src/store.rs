@@ -3,6 +3,7 @@
 //! Pages are cut by `id < coalesce(after, the last id of all)` and not by `after is null or …`, because the index can be
 //! entered at the former under any plan.
 
+pub(crate) mod channel;
 pub(crate) mod facts;
 pub(crate) mod fee_schedule;
 pub(crate) mod ledger;

@@ -15,6 +15,7 @@ use tael_eventlog::EventLog;
 use tokio::sync::Notify;
 
 use crate::clients::Clients;
+use crate::store::ledger::rules::StoredRules;
 
 /// The use cases and what they need. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Settlement {
     log: EventLog,
     clock: Clock,
     clients: Clients,
+    rules: StoredRules,
     /// Is told when a comparison ended.
     news: Arc<Notify>,
 }
@@ -33,9 +35,10 @@ impl Settlement {
         log: EventLog,
         clock: Clock,
         clients: Clients,
+        rules: StoredRules,
         news: Arc<Notify>,
     ) -> Self {
-        Self { pool, log, clock, clients, news }
+        Self { pool, log, clock, clients, rules, news }
     }
 
     /// The present by the service's clock.

@@ -13,7 +13,7 @@ use tael_proto::order::v1::{LatePaymentAction, LatePaymentPolicy, SetLatePayment
 use tael_proto::payment::v1::{
     AlipayAccount, AlipayKeys, CreateChannelAccountRequest, create_channel_account_request,
 };
-use tael_proto::settlement::v1::{FeeSchedule, SetFeeScheduleRequest};
+use tael_proto::settlement::v1::{FeeSchedule, FeeTerms, SetFeeScheduleRequest};
 use tael_proto::r#type::v1::Channel;
 use tael_sandbox::alipay::{AppView, RegisterApp};
 
@@ -102,8 +102,8 @@ impl Shop {
             merchant_id: merchant_id.clone(),
             fee_schedule: Some(FeeSchedule {
                 channel: Channel::Alipay.into(),
-                rate: "0.006".to_owned(),
-                channel_rate: app.fee_rate,
+                fee: Some(FeeTerms { rate: "0.006".to_owned(), ..FeeTerms::default() }),
+                channel_fee: Some(FeeTerms { rate: app.fee_rate, ..FeeTerms::default() }),
             }),
         };
         caller

@@ -1,6 +1,8 @@
 //! The channels that take money.
 
-use jiff::tz::{self, TimeZone};
+use jiff::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
 
 /// An outside party that moves money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,12 +27,45 @@ impl Channel {
             _ => None,
         }
     }
+}
 
-    /// The zone in which the channel cuts the days of its bills.
-    pub(crate) fn calendar(self) -> TimeZone {
-        match self {
-            // Alipay's times are Beijing time, UTC+8 all year round.
-            Self::Alipay => TimeZone::fixed(tz::offset(8)),
-        }
+/// How a channel cuts the days of its statements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Calendar {
+    pub(crate) zone: TimeZone,
+    /// When, by that zone's clock, a day begins.
+    pub(crate) cut_over: Time,
+}
+
+impl Calendar {
+    /// Of a channel of which nothing is known.
+    pub(crate) const UTC: Self = Self { zone: TimeZone::UTC, cut_over: Time::midnight() };
+
+    /// The day of statements in which a moment lies.
+    pub(crate) fn date_of(&self, moment: Timestamp) -> Result<Date, jiff::Error> {
+        let local = moment.to_zoned(self.zone.clone());
+        if local.time() < self.cut_over { local.date().yesterday() } else { Ok(local.date()) }
+    }
+
+    /// When a day of statements begins.
+    pub(crate) fn begin_of(&self, date: Date) -> Result<Timestamp, jiff::Error> {
+        Ok(date.to_datetime(self.cut_over).to_zoned(self.zone.clone())?.timestamp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_at_its_cut_over() {
+        let early =
+            Calendar { zone: TimeZone::get("Asia/Shanghai").unwrap(), cut_over: Time::constant(23, 0, 0, 0) };
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let date = |text: &str| text.parse::<Date>().unwrap();
+        assert_eq!(early.begin_of(date("2026-11-20")).unwrap(), at("2026-11-20T15:00:00Z"));
+        assert_eq!(early.date_of(at("2026-11-20T14:59:59Z")).unwrap(), date("2026-11-19"));
+        assert_eq!(early.date_of(at("2026-11-20T15:00:00Z")).unwrap(), date("2026-11-20"));
+        assert_eq!(Calendar::UTC.date_of(at("2026-11-20T23:59:59Z")).unwrap(), date("2026-11-20"));
     }
 }

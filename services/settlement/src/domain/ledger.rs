@@ -2,4 +2,5 @@
 
 pub(crate) mod account;
 pub(crate) mod posting;
+pub(crate) mod rules;
 pub(crate) mod transfer;

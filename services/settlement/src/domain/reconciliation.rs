@@ -1,10 +1,11 @@
 //! Comparisons of a channel's statement with the ledger.
 
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use tael_ids::{ChannelAccountId, MerchantId, ReconciliationId};
 use tael_money::Money;
+
+use crate::domain::channel::Calendar;
 
 /// One line of a channel's statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +16,27 @@ pub(crate) struct ChannelStatementLine {
     pub(crate) channel_transaction_id: String,
     /// Positive for both kinds.
     pub(crate) amount: Money,
+    /// What the channel pays out of the amount, or takes back, before its fee; in the amount's currency.
+    pub(crate) received: Money,
     /// Positive when charged, negative when given back; in the amount's currency.
     pub(crate) fee: Money,
     pub(crate) finish_time: Option<Timestamp>,
+}
+
+/// A line of a channel's statement that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnreadableLine {
+    /// The number in it, if that much could be read.
+    pub(crate) number: String,
+    /// Which line, and why.
+    pub(crate) problem: String,
+}
+
+/// Some of a statement's lines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StatementPart {
+    pub(crate) lines: Vec<ChannelStatementLine>,
+    pub(crate) unreadable: Vec<UnreadableLine>,
 }
 
 /// What a line of a statement tells of.
@@ -50,9 +69,9 @@ pub(crate) struct StatementDay {
 
 impl StatementDay {
     /// Cuts the day. Fails at the ends of the calendar only.
-    pub(crate) fn new(date: Date, zone: &TimeZone) -> Result<Self, jiff::Error> {
+    pub(crate) fn new(date: Date, calendar: &Calendar) -> Result<Self, jiff::Error> {
         let begin_of = |days: i32| -> Result<Timestamp, jiff::Error> {
-            Ok(date.checked_add(days.days())?.to_zoned(zone.clone())?.timestamp())
+            calendar.begin_of(date.checked_add(days.days())?)
         };
         Ok(Self {
             date,
@@ -93,7 +112,7 @@ pub(crate) struct Break {
 }
 
 /// How they differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
     /// The statement has it, the ledger has not.
     MissingInLedger { statement: Side },
@@ -101,26 +120,33 @@ pub(crate) enum Difference {
     MissingInStatement { ledger: Side },
     /// Other amounts.
     Amount { ledger: Side, statement: Side },
+    /// One amount, of which the channel pays out, or takes back, another part.
+    Received { ledger: Side, statement: Side },
     /// One amount, another fee of the channel.
     Fee { ledger: Side, statement: Side },
+    /// The statement has a line that can\'t be read.
+    Unreadable { problem: String },
 }
 
 /// What one side says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Side {
     pub(crate) amount: Money,
+    pub(crate) received: Money,
     /// Positive when charged, negative when given back.
     pub(crate) fee: Money,
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
-    use crate::domain::channel::Channel;
 
     #[test]
     fn days_are_cut_by_the_channels_calendar() {
-        let day = StatementDay::new("2026-11-21".parse().unwrap(), &Channel::Alipay.calendar()).unwrap();
+        let calendar = Calendar { zone: TimeZone::get("Asia/Shanghai").unwrap(), ..Calendar::UTC };
+        let day = StatementDay::new("2026-11-21".parse().unwrap(), &calendar).unwrap();
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         assert_eq!(day.yesterday, at("2026-11-19T16:00:00Z"));
         assert_eq!(day.begin, at("2026-11-20T16:00:00Z"));
@@ -130,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_calendar_are_errors() {
-        assert!(StatementDay::new(Date::MAX, &TimeZone::UTC).is_err());
-        assert!(StatementDay::new(Date::MIN, &TimeZone::UTC).is_err());
+        assert!(StatementDay::new(Date::MAX, &Calendar::UTC).is_err());
+        assert!(StatementDay::new(Date::MIN, &Calendar::UTC).is_err());
     }
 }

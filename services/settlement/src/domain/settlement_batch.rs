@@ -7,7 +7,7 @@ use tael_money::{Money, MoneyError};
 
 use crate::domain::ledger::transfer::TransferKind;
 
-/// What one settlement owes a merchant: `gross` − `refunds` − `fees` + `fees_returned` − `held` + `released` = `net`.
+/// What one settlement owes a merchant, of the kinds of transfers that have sums of their own: `gross` − `refunds` − `fees` + `fees_returned` − `held` + `released` = `net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) id: BatchId,
@@ -26,6 +26,18 @@ pub(crate) struct Batch {
     /// Negative when what goes outweighs what comes.
     pub(crate) net: Money,
     pub(crate) close_time: Timestamp,
+    /// All that it takes.
+    pub(crate) lines: Vec<BatchLine>,
+}
+
+/// The sum of one component of one kind of transfer in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BatchLine {
+    pub(crate) kind: TransferKind,
+    /// By name: a newer build may know more of them.
+    pub(crate) component: String,
+    pub(crate) transfer_count: u32,
+    pub(crate) amount: Money,
 }
 
 /// One movement in a merchant's statement, with the signs that the merchant reads.
@@ -36,8 +48,10 @@ pub(crate) struct StatementLine {
     pub(crate) payment_id: PaymentId,
     /// For a refund only.
     pub(crate) refund_id: Option<RefundId>,
-    /// What the payer paid, or what was released: positive; what the payer got back, or what was held: negative.
+    /// What the channel pays out, or what was released: positive; what it takes back, or what was held: negative.
     pub(crate) amount: Money,
+    /// What a coupon of the merchant's own took off the price, which is not in the amount; none where there was none.
+    pub(crate) coupon: Option<Money>,
     /// Negative when charged, positive when given back.
     pub(crate) fee: Money,
     pub(crate) occur_time: Timestamp,

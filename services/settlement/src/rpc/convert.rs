@@ -7,11 +7,11 @@ use tael_proto::r#type::v1::Channel as WireChannel;
 use tonic::Status;
 
 use crate::domain::channel::Channel;
-use crate::domain::fee_schedule::FeeSchedule;
+use crate::domain::fee_schedule::{FeeSchedule, FeeTerms};
 use crate::domain::ledger::account::{Account, AccountKind, Direction};
 use crate::domain::ledger::transfer::{Entry, Transfer, TransferKind};
 use crate::domain::reconciliation::{Break, Difference, Reconciliation};
-use crate::domain::settlement_batch::{Batch, StatementLine};
+use crate::domain::settlement_batch::{Batch, BatchLine, StatementLine};
 use crate::store::ledger::check::{CurrencySum, LedgerCheck};
 
 fn to_channel(channel: Channel) -> WireChannel {
@@ -56,8 +56,18 @@ fn text<T: ToString>(id: Option<T>) -> String {
 pub(super) fn to_fee_schedule(schedule: &FeeSchedule) -> wire::FeeSchedule {
     wire::FeeSchedule {
         channel: to_channel(schedule.channel).into(),
-        rate: schedule.rates.fee.to_string(),
-        channel_rate: schedule.rates.channel.to_string(),
+        fee: Some(to_fee_terms(&schedule.terms.fee)),
+        channel_fee: Some(to_fee_terms(&schedule.terms.channel_fee)),
+    }
+}
+
+fn to_fee_terms(terms: &FeeTerms) -> wire::FeeTerms {
+    wire::FeeTerms {
+        rate: terms.rate.to_string(),
+        fixed: terms.fixed.map(money),
+        minimum: terms.minimum.map(money),
+        maximum: terms.maximum.map(money),
+        kept_on_refund: !terms.returned_on_refund,
     }
 }
 
@@ -82,6 +92,16 @@ pub(super) fn to_transfer(transfer: &Transfer) -> wire::Transfer {
         entries: transfer.entries.iter().map(to_entry).collect(),
         occur_time: Some(timestamp(transfer.occur_time)),
         post_time: Some(timestamp(transfer.post_time)),
+        components: transfer
+            .components
+            .iter()
+            .map(|(component, amount)| wire::TransferComponent {
+                component: component.clone(),
+                amount: Some(money(*amount)),
+            })
+            .collect(),
+        channel_transaction_id: transfer.channel_transaction_id.clone().unwrap_or_default(),
+        made_at_channel: transfer.made_at_channel,
     }
 }
 
@@ -109,6 +129,16 @@ pub(super) fn to_batch(batch: &Batch) -> wire::Batch {
         released: Some(money(batch.released)),
         net: Some(money(batch.net)),
         close_time: Some(timestamp(batch.close_time)),
+        lines: batch.lines.iter().map(to_batch_line).collect(),
+    }
+}
+
+fn to_batch_line(line: &BatchLine) -> wire::BatchLine {
+    wire::BatchLine {
+        kind: to_transfer_kind(line.kind).into(),
+        component: line.component.clone(),
+        transfer_count: line.transfer_count,
+        amount: Some(money(line.amount)),
     }
 }
 
@@ -123,6 +153,7 @@ pub(super) fn to_line(line: &StatementLine) -> Result<wire::StatementLine, Statu
         fee: Some(money(line.fee)),
         net: Some(money(net)),
         occur_time: Some(timestamp(line.occur_time)),
+        coupon: line.coupon.map(money),
     })
 }
 
@@ -141,15 +172,23 @@ pub(super) fn to_reconciliation(reconciliation: Reconciliation) -> wire::Reconci
 }
 
 fn to_break(found: Break) -> wire::Break {
-    let (kind, ledger, statement) = match found.difference {
+    let (kind, ledger, statement, problem) = match found.difference {
         Difference::MissingInLedger { statement } => {
-            (wire::BreakKind::MissingInLedger, None, Some(statement))
+            (wire::BreakKind::MissingInLedger, None, Some(statement), String::new())
         }
         Difference::MissingInStatement { ledger } => {
-            (wire::BreakKind::MissingInStatement, Some(ledger), None)
+            (wire::BreakKind::MissingInStatement, Some(ledger), None, String::new())
         }
-        Difference::Amount { ledger, statement } => (wire::BreakKind::Amount, Some(ledger), Some(statement)),
-        Difference::Fee { ledger, statement } => (wire::BreakKind::Fee, Some(ledger), Some(statement)),
+        Difference::Amount { ledger, statement } => {
+            (wire::BreakKind::Amount, Some(ledger), Some(statement), String::new())
+        }
+        Difference::Received { ledger, statement } => {
+            (wire::BreakKind::Received, Some(ledger), Some(statement), String::new())
+        }
+        Difference::Fee { ledger, statement } => {
+            (wire::BreakKind::Fee, Some(ledger), Some(statement), String::new())
+        }
+        Difference::Unreadable { problem } => (wire::BreakKind::Unreadable, None, None, problem),
     };
     wire::Break {
         kind: kind.into(),
@@ -158,6 +197,9 @@ fn to_break(found: Break) -> wire::Break {
         statement_amount: statement.map(|side| money(side.amount)),
         ledger_fee: ledger.map(|side| money(side.fee)),
         statement_fee: statement.map(|side| money(side.fee)),
+        ledger_received: ledger.map(|side| money(side.received)),
+        statement_received: statement.map(|side| money(side.received)),
+        problem,
     }
 }
 

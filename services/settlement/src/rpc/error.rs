@@ -33,7 +33,9 @@ fn peer(error: &dyn Error, cause: &ClientError) -> Status {
     match cause {
         ClientError::Failed { peer, .. } => status::unavailable(peer, error),
         // The rest has reasons of its own wherever it can happen.
-        ClientError::Malformed { .. }
+        ClientError::Refused { .. }
+        | ClientError::StatementRefused { .. }
+        | ClientError::Malformed { .. }
         | ClientError::MerchantNotFound
         | ClientError::ChannelAccountNotFound
         | ClientError::StatementNotAvailable => status::broken_invariant(error),
@@ -93,6 +95,12 @@ impl From<ReconciliationError> for Status {
                 &error,
                 ErrorReason::StatementNotAvailable,
                 Some(("statement_date", date.to_string())),
+            ),
+            E::StatementRefused { reason } => refusal(
+                Code::FailedPrecondition,
+                &error,
+                ErrorReason::StatementRefused,
+                Some(("reason", reason.to_lowercase())),
             ),
             E::KeyReused(key) => key.conflict(),
             E::Peer(cause) => peer(&error, cause),

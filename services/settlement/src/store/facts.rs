@@ -12,8 +12,29 @@ pub(crate) async fn transfers(pool: &PgPool, range: Range) -> Result<Vec<FactRow
         r#"select t.merchant_id, t.transfer_id, t.kind, t.currency, t.gross_minor, t.fee_minor, t.channel_fee_minor,
                   t.payment_id, t.refund_id, t.batch_id, t.event_id, t.fee_rate::text as fee_rate,
                   t.channel_rate::text as channel_rate, t.post_time, e.debits as "debits!",
-                  e.credits as "credits!", e.foreign_entries as "foreign_entries!"
+                  e.credits as "credits!", e.foreign_entries as "foreign_entries!",
+                  coalesce(f.returned_on_refund, true) as "fee_returned!",
+                  coalesce(f.channel_returned_on_refund, true) as "channel_fee_returned!",
+                  case t.kind when 'payment' then x.fee end as expected_fee,
+                  case t.kind when 'payment' then x.channel_fee end as expected_channel_fee
            from transfer t
+           cross join lateral (
+               select coalesce((coalesce(t.components, components_of(t)) -> 'received')::bigint, 0) as received
+           ) c
+           left join fee_schedule f
+               on f.merchant_id = t.merchant_id and f.channel = t.channel and f.version = t.fee_schedule_version
+           -- The terms' amounts count in their currency only.
+           cross join lateral (select f.currency is not distinct from t.currency as counts) k
+           -- Rounded half up, as PostgreSQL rounds what is not negative.
+           cross join lateral (
+               select least(c.received, case when k.counts then f.maximum_minor end, greatest(
+                          round(c.received * t.fee_rate) + case when k.counts then coalesce(f.fixed_minor, 0) else 0 end,
+                          case when k.counts then f.minimum_minor end))::bigint as fee,
+                      least(c.received, case when k.counts then f.channel_maximum_minor end, greatest(
+                          round(c.received * t.channel_rate)
+                              + case when k.counts then coalesce(f.channel_fixed_minor, 0) else 0 end,
+                          case when k.counts then f.channel_minimum_minor end))::bigint as channel_fee
+           ) x
            cross join lateral (
                select coalesce(sum(amount_minor) filter (where direction = 'debit' and currency = t.currency), 0)::bigint
                           as debits,
@@ -48,6 +69,10 @@ pub(crate) async fn transfers(pool: &PgPool, range: Range) -> Result<Vec<FactRow
             foreign_entries: u32::try_from(row.foreign_entries).unwrap_or(u32::MAX),
             batch_id: row.batch_id.map(|id| BatchId::from_uuid(id).to_string()).unwrap_or_default(),
             post_time: time(row.post_time),
+            expected_fee: row.expected_fee.and_then(|minor| money(minor, &row.currency)),
+            expected_channel_fee: row.expected_channel_fee.and_then(|minor| money(minor, &row.currency)),
+            fee_kept_on_refund: !row.fee_returned,
+            channel_fee_kept_on_refund: !row.channel_fee_returned,
         };
         FactRow { merchant_id: row.merchant_id, id: row.transfer_id, fact: Fact::Transfer(fact) }
     });

@@ -2,4 +2,5 @@
 
 pub(crate) mod accounts;
 pub(crate) mod check;
+pub(crate) mod rules;
 pub(crate) mod transfers;

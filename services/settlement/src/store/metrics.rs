@@ -40,7 +40,8 @@ pub(crate) async fn compared(pool: &PgPool, from: Date) -> Result<Vec<Compared>,
            select c.channel as "channel!", n.last_time as "last_time?", k.kind as "kind!",
                   coalesce(f.breaks, 0) as "breaks!"
            from unnest($2::text[]) as c (channel)
-                cross join unnest(array['missing_in_ledger', 'missing_in_bill', 'amount', 'fee']) as k (kind)
+                cross join unnest(array['missing_in_ledger', 'missing_in_bill', 'amount', 'received', 'fee',
+                                         'unreadable']) as k (kind)
                 left join newest n on n.channel = c.channel
                 left join found f on f.channel = c.channel and f.kind = k.kind"#,
         from.to_sqlx() as _,
@@ -126,7 +127,14 @@ mod tests {
     async fn of_each_bill_the_last_comparison_counts() {
         let (_database, pool) = database().await;
         let expected = |missing, last_time| {
-            let kinds = [("amount", 0), ("fee", 0), ("missing_in_bill", 0), ("missing_in_ledger", missing)];
+            let kinds = [
+                ("amount", 0),
+                ("fee", 0),
+                ("missing_in_bill", 0),
+                ("missing_in_ledger", missing),
+                ("received", 0),
+                ("unreadable", 0),
+            ];
             kinds.map(|(kind, breaks)| ("alipay".to_owned(), kind.to_owned(), breaks, last_time))
         };
         assert_eq!(told(&pool).await, expected(0, None));

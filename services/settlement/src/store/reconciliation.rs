@@ -11,15 +11,17 @@ use uuid::Uuid;
 use super::{count, inconsistent, parse_currency};
 use crate::domain::channel::Channel;
 use crate::domain::reconciliation::{
-    Break, ChannelStatementLine, Counts, Difference, Reconciliation, Side, StatementDay,
+    Break, Counts, Difference, Reconciliation, Side, StatementDay, StatementPart,
 };
 
 /// A comparison that was begun.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pub(crate) merchant_id: MerchantId,
     pub(crate) id: ReconciliationId,
     pub(crate) channel_account_id: ChannelAccountId,
+    /// All accounts of the same seller, this one included: the statement has the movements of all.
+    pub(crate) seller_accounts: Vec<ChannelAccountId>,
     pub(crate) channel: Channel,
     pub(crate) day: StatementDay,
     pub(crate) create_time: Timestamp,
@@ -44,29 +46,41 @@ pub(crate) async fn begin(pool: &PgPool, reading: &Reading) -> Result<(), sqlx::
     Ok(())
 }
 
-/// Stores the next lines of a statement; the first of them is its line number `first`.
-#[tracing::instrument(name = "db.bill_line.insert", skip_all, fields(tael.count = lines.len()))]
+/// Stores the next lines of a statement; the first of them is its line number `first`. Those that can't be read come last.
+#[tracing::instrument(name = "db.bill_line.insert", skip_all, fields(tael.count = part.lines.len()))]
 pub(crate) async fn insert_lines(
     pool: &PgPool,
     reading: &Reading,
     first: i64,
-    lines: &[ChannelStatementLine],
+    part: &StatementPart,
 ) -> Result<(), sqlx::Error> {
+    let lines = &part.lines;
     let kinds: Vec<&str> = lines.iter().map(|line| line.kind.name()).collect();
     let numbers: Vec<&str> = lines.iter().map(|line| line.number.as_str()).collect();
     let transactions: Vec<&str> = lines.iter().map(|line| line.channel_transaction_id.as_str()).collect();
     let currencies: Vec<&str> = lines.iter().map(|line| line.amount.currency().code()).collect();
     let amounts: Vec<i64> = lines.iter().map(|line| line.amount.minor()).collect();
+    let received: Vec<i64> = lines.iter().map(|line| line.received.minor()).collect();
     let fees: Vec<i64> = lines.iter().map(|line| line.fee.minor()).collect();
     let times: Vec<_> = lines.iter().map(|line| line.finish_time.map(ToSqlx::to_sqlx)).collect();
+    let odd_numbers: Vec<&str> = part.unreadable.iter().map(|line| line.number.as_str()).collect();
+    let problems: Vec<&str> = part.unreadable.iter().map(|line| line.problem.as_str()).collect();
     sqlx::query!(
         "insert into bill_line (merchant_id, reconciliation_id, line, kind, number, channel_transaction_id, currency,
-                                amount_minor, fee_minor, finish_time)
-         select $1, $2, $3 + nth - 1, kind, number, channel_transaction_id, currency, amount_minor, fee_minor,
-                finish_time
-         from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::timestamptz[])
-             with ordinality as l (kind, number, channel_transaction_id, currency, amount_minor, fee_minor,
-                                   finish_time, nth)",
+                                amount_minor, received_minor, fee_minor, finish_time, problem)
+         select $1, $2, $3 + row_number() over (order by problem nulls first, nth) - 1, kind, number,
+                channel_transaction_id, currency, amount_minor, received_minor, fee_minor, finish_time, problem
+         from (
+             select nth, kind, number, channel_transaction_id, currency, amount_minor, received_minor, fee_minor,
+                    finish_time, null as problem
+             from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[],
+                         $11::timestamptz[])
+                 with ordinality as l (kind, number, channel_transaction_id, currency, amount_minor, received_minor,
+                                       fee_minor, finish_time, nth)
+             union all
+             select nth, 'unreadable', number, '', '', 0, null, 0, null, problem
+             from unnest($12::text[], $13::text[]) with ordinality as l (number, problem, nth)
+         ) l",
         reading.merchant_id.uuid(),
         reading.id.uuid(),
         first,
@@ -75,8 +89,11 @@ pub(crate) async fn insert_lines(
         &transactions as _,
         &currencies as _,
         &amounts,
+        &received,
         &fees,
         &times as _,
+        &odd_numbers as _,
+        &problems as _,
     )
     .execute(pool)
     .await?;
@@ -85,39 +102,67 @@ pub(crate) async fn insert_lines(
 
 /// Compares the statement that was read with the ledger, stores what differs and counts.
 ///
-/// A line is matched by its number with the movements of its day and of both neighbours. What the statement has not
+/// A line is matched by its number with the movements of its day and of both neighbours, of all accounts of the seller. A
+/// line under a number that the ledger does not know is matched by the channel's own number of the transaction (and, as a
+/// payment's refunds share it, by the amount), unless another line has the movement's number. What the statement has not
 /// is missing only when it moved on its day and no compared statement of a neighbouring day has it. A number that the
-/// statement has twice is in the ledger once.
+/// statement has twice is in the ledger once. A line that can't be read is a difference, and the others are compared.
 #[tracing::instrument(name = "db.reconciliation.compare", skip_all)]
 pub(crate) async fn compare(conn: &mut PgConnection, reading: &Reading) -> Result<Counts, sqlx::Error> {
+    let accounts: Vec<Uuid> = reading.seller_accounts.iter().map(|id| id.uuid()).collect();
     let row = sqlx::query!(
-        r#"with bill as (
-               select line, kind, number, currency, amount_minor, fee_minor,
-                      row_number() over (partition by kind, number order by line) as nth
-               from bill_line where merchant_id = $1 and reconciliation_id = $2
+        r#"with line as (
+               select line, kind, number, channel_transaction_id, currency, amount_minor,
+                      coalesce(received_minor, amount_minor) as received_minor, fee_minor,
+                      -- A refund's own; a payment's transaction is its own already.
+                      case kind when 'refund' then amount_minor else 0 end as share
+               from bill_line where merchant_id = $1 and reconciliation_id = $2 and kind <> 'unreadable'
            ), ledger as (
-               select kind, number, currency, gross_minor as amount_minor,
-                      case kind when 'refund' then -channel_fee_minor else channel_fee_minor end as fee_minor,
-                      occur_time, transfer_id, 1::bigint as nth
-               from transfer
-               where merchant_id = $1 and channel_account_id = $3 and occur_time >= $5 and occur_time < $8
+               select t.kind, t.number, t.channel_transaction_id, t.currency, t.gross_minor as amount_minor,
+                      coalesce((c.components -> 'received')::bigint, 0) as received_minor,
+                      case t.kind when 'refund' then -t.channel_fee_minor else t.channel_fee_minor end as fee_minor,
+                      t.occur_time, t.transfer_id, 1::bigint as nth,
+                      case t.kind when 'refund' then t.gross_minor else 0 end as share
+               from transfer t
+               cross join lateral (select coalesce(t.components, components_of(t)) as components) c
+               where t.merchant_id = $1 and t.channel_account_id = any($3) and t.occur_time >= $5 and t.occur_time < $8
+           ), unnamed as (
+               -- Movements whose number no line has.
+               select distinct on (l.kind, l.channel_transaction_id, l.currency, l.share) l.*
+               from ledger l left join line on line.kind = l.kind and line.number = l.number
+               where line.number is null
+               order by l.kind, l.channel_transaction_id, l.currency, l.share, l.occur_time, l.transfer_id
+           ), bill as (
+               select line.*, row_number() over (partition by line.kind, m.matched order by line.line) as nth, m.matched
+               from line
+               left join ledger l on l.kind = line.kind and l.number = line.number
+               left join unnamed u
+                   on l.number is null and line.channel_transaction_id <> '' and u.kind = line.kind
+                   and u.channel_transaction_id = line.channel_transaction_id and u.currency = line.currency
+                   and u.share = line.share
+               cross join lateral (select coalesce(u.number, line.number) as matched) m
            ), elsewhere as (
                select l.kind, l.number
                from reconciliation r join bill_line l using (merchant_id, reconciliation_id)
-               where r.merchant_id = $1 and r.channel_account_id = $3 and r.state = 'done'
+               where r.merchant_id = $1 and r.channel_account_id = any($3) and r.state = 'done'
                  and r.bill_date in ($4::date - 1, $4::date + 1)
            ), compared as (
-               select kind, number, b.line, t.occur_time, t.transfer_id,
-                      t.currency as ledger_currency, t.amount_minor as ledger_amount_minor,
-                      t.fee_minor as ledger_fee_minor, b.currency as bill_currency,
-                      b.amount_minor as bill_amount_minor, b.fee_minor as bill_fee_minor,
+               select coalesce(b.kind, t.kind) as kind, coalesce(b.number, t.number) as number, b.line, t.occur_time,
+                      t.transfer_id, t.currency as ledger_currency, t.amount_minor as ledger_amount_minor,
+                      t.received_minor as ledger_received_minor, t.fee_minor as ledger_fee_minor,
+                      b.currency as bill_currency, b.amount_minor as bill_amount_minor,
+                      b.received_minor as bill_received_minor, b.fee_minor as bill_fee_minor,
                       case
                           when t.number is null then 'missing_in_ledger'
                           when b.number is null then 'missing_in_bill'
                           when (t.currency, t.amount_minor) <> (b.currency, b.amount_minor) then 'amount'
+                          when t.received_minor <> b.received_minor then 'received'
                           when t.fee_minor <> b.fee_minor then 'fee'
-                      end as break_kind
-               from bill b full join ledger t using (kind, number, nth)
+                      end as break_kind, null as problem
+               from bill b full join ledger t on t.kind = b.kind and t.number = b.matched and t.nth = b.nth
+               union all
+               select kind, number, line, null, null, null, null, null, null, null, null, null, null, kind, problem
+               from bill_line where merchant_id = $1 and reconciliation_id = $2 and kind = 'unreadable'
            ), judged as (
                select * from compared c
                where c.break_kind is distinct from 'missing_in_bill'
@@ -125,11 +170,11 @@ pub(crate) async fn compare(conn: &mut PgConnection, reading: &Reading) -> Resul
                       and not exists (select from elsewhere e where e.kind = c.kind and e.number = c.number))
            ), broken as (
                insert into reconciliation_break (merchant_id, reconciliation_id, position, kind, number,
-                   ledger_currency, ledger_amount_minor, ledger_fee_minor, bill_currency, bill_amount_minor,
-                   bill_fee_minor)
+                   ledger_currency, ledger_amount_minor, ledger_received_minor, ledger_fee_minor, bill_currency,
+                   bill_amount_minor, bill_received_minor, bill_fee_minor, problem)
                select $1, $2, row_number() over (order by line nulls last, occur_time, transfer_id), break_kind, number,
-                      ledger_currency, ledger_amount_minor, ledger_fee_minor, bill_currency, bill_amount_minor,
-                      bill_fee_minor
+                      ledger_currency, ledger_amount_minor, ledger_received_minor, ledger_fee_minor, bill_currency,
+                      bill_amount_minor, bill_received_minor, bill_fee_minor, problem
                from judged where break_kind is not null
            )
            select count(line) as "bill_lines!",
@@ -138,7 +183,7 @@ pub(crate) async fn compare(conn: &mut PgConnection, reading: &Reading) -> Resul
            from judged"#,
         reading.merchant_id.uuid(),
         reading.id.uuid(),
-        reading.channel_account_id.uuid(),
+        &accounts,
         reading.day.date.to_sqlx() as _,
         reading.day.yesterday.to_sqlx() as _,
         reading.day.begin.to_sqlx() as _,
@@ -274,8 +319,8 @@ async fn breaks(
     limit: i64,
 ) -> Result<Vec<Break>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select kind, number, ledger_currency, ledger_amount_minor, ledger_fee_minor, bill_currency, bill_amount_minor,
-                bill_fee_minor
+        "select kind, number, ledger_currency, ledger_amount_minor, ledger_received_minor, ledger_fee_minor,
+                bill_currency, bill_amount_minor, bill_received_minor, bill_fee_minor, problem
          from reconciliation_break where merchant_id = $1 and reconciliation_id = $2
          order by position limit $3",
         merchant_id.uuid(),
@@ -286,14 +331,30 @@ async fn breaks(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let ledger = side(id.uuid(), row.ledger_currency, row.ledger_amount_minor, row.ledger_fee_minor)?;
-            let statement = side(id.uuid(), row.bill_currency, row.bill_amount_minor, row.bill_fee_minor)?;
-            let difference = match (row.kind.as_str(), ledger, statement) {
-                ("missing_in_ledger", None, Some(statement)) => Difference::MissingInLedger { statement },
-                ("missing_in_bill", Some(ledger), None) => Difference::MissingInStatement { ledger },
-                ("amount", Some(ledger), Some(statement)) => Difference::Amount { ledger, statement },
-                ("fee", Some(ledger), Some(statement)) => Difference::Fee { ledger, statement },
-                (kind, _, _) => {
+            // Without a sum received, all of the amount was: rows of builds that knew no other.
+            let received = row.ledger_received_minor.or(row.ledger_amount_minor);
+            let ledger = side(
+                id.uuid(),
+                row.ledger_currency,
+                row.ledger_amount_minor,
+                received,
+                row.ledger_fee_minor,
+            )?;
+            let received = row.bill_received_minor.or(row.bill_amount_minor);
+            let statement =
+                side(id.uuid(), row.bill_currency, row.bill_amount_minor, received, row.bill_fee_minor)?;
+            let difference = match (row.kind.as_str(), ledger, statement, row.problem) {
+                ("missing_in_ledger", None, Some(statement), None) => {
+                    Difference::MissingInLedger { statement }
+                }
+                ("missing_in_bill", Some(ledger), None, None) => Difference::MissingInStatement { ledger },
+                ("amount", Some(ledger), Some(statement), None) => Difference::Amount { ledger, statement },
+                ("received", Some(ledger), Some(statement), None) => {
+                    Difference::Received { ledger, statement }
+                }
+                ("fee", Some(ledger), Some(statement), None) => Difference::Fee { ledger, statement },
+                ("unreadable", None, None, Some(problem)) => Difference::Unreadable { problem },
+                (kind, ..) => {
                     return Err(inconsistent("reconciliation_break", "kind", id.uuid(), kind).into());
                 }
             };
@@ -306,16 +367,18 @@ fn side(
     row: Uuid,
     currency: Option<String>,
     amount: Option<i64>,
+    received: Option<i64>,
     fee: Option<i64>,
 ) -> Result<Option<Side>, sqlx::Error> {
-    match (currency, amount, fee) {
-        (None, None, None) => Ok(None),
-        (Some(currency), Some(amount), Some(fee)) => {
+    match (currency, amount, received, fee) {
+        (None, None, None, None) => Ok(None),
+        (Some(currency), Some(amount), Some(received), Some(fee)) => {
             let currency = parse_currency("reconciliation_break", row, &currency)?;
-            Ok(Some(Side { amount: Money::new(amount, currency), fee: Money::new(fee, currency) }))
+            let money = |minor| Money::new(minor, currency);
+            Ok(Some(Side { amount: money(amount), received: money(received), fee: money(fee) }))
         }
-        (currency, amount, fee) => {
-            let value = format!("{currency:?} {amount:?} {fee:?}");
+        (currency, amount, received, fee) => {
+            let value = format!("{currency:?} {amount:?} {received:?} {fee:?}");
             Err(inconsistent("reconciliation_break", "ledger or bill", row, &value).into())
         }
     }

@@ -1,8 +1,10 @@
 //! Batches, their items and their statements.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tael_idempotency::IdempotencyKey;
 use tael_ids::{BatchId, MerchantId, PaymentId, RefundId, TransferId};
 use tael_money::Currency;
@@ -11,7 +13,7 @@ use uuid::Uuid;
 
 use super::{count, inconsistent, money};
 use crate::domain::ledger::transfer::TransferKind;
-use crate::domain::settlement_batch::{Batch, StatementLine};
+use crate::domain::settlement_batch::{Batch, BatchLine, StatementLine};
 
 struct BatchRow {
     merchant_id: Uuid,
@@ -30,27 +32,82 @@ struct BatchRow {
     close_time: jiff_sqlx::Timestamp,
 }
 
-impl TryFrom<BatchRow> for Batch {
-    type Error = InconsistentRow;
+/// A query of batches, whose columns stand here once, in the order of [`BatchRow`]; `$rest` is the statement after the
+/// columns, `$before` what comes before them.
+macro_rules! query_batches {
+    ($before:literal, $rest:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            BatchRow,
+            $before + " merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
+                refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, close_time " + $rest,
+            $($argument),+
+        )
+    };
+}
 
-    fn try_from(row: BatchRow) -> Result<Self, InconsistentRow> {
-        let money = |minor| money("batch", row.batch_id, minor, &row.currency);
-        Ok(Self {
-            id: BatchId::from_uuid(row.batch_id),
-            merchant_id: MerchantId::from_uuid(row.merchant_id),
-            cut_off_time: row.cut_off_time.to_jiff(),
-            payment_count: count("batch", "payment_count", row.batch_id, row.payment_count)?,
-            refund_count: count("batch", "refund_count", row.batch_id, row.refund_count)?,
-            gross: money(row.gross_minor)?,
-            refunds: money(row.refunds_minor)?,
-            fees: money(row.fees_minor)?,
-            fees_returned: money(row.fees_returned_minor)?,
-            held: money(row.held_minor)?,
-            released: money(row.released_minor)?,
-            net: money(row.net_minor)?,
-            close_time: row.close_time.to_jiff(),
+impl BatchRow {
+    fn with_lines(self, lines: Vec<BatchLine>) -> Result<Batch, InconsistentRow> {
+        let money = |minor| money("batch", self.batch_id, minor, &self.currency);
+        Ok(Batch {
+            id: BatchId::from_uuid(self.batch_id),
+            merchant_id: MerchantId::from_uuid(self.merchant_id),
+            cut_off_time: self.cut_off_time.to_jiff(),
+            payment_count: count("batch", "payment_count", self.batch_id, self.payment_count)?,
+            refund_count: count("batch", "refund_count", self.batch_id, self.refund_count)?,
+            gross: money(self.gross_minor)?,
+            refunds: money(self.refunds_minor)?,
+            fees: money(self.fees_minor)?,
+            fees_returned: money(self.fees_returned_minor)?,
+            held: money(self.held_minor)?,
+            released: money(self.released_minor)?,
+            net: money(self.net_minor)?,
+            close_time: self.close_time.to_jiff(),
+            lines,
         })
     }
+}
+
+/// Loads the lines of all the batches at once.
+async fn with_lines(conn: &mut PgConnection, rows: Vec<BatchRow>) -> Result<Vec<Batch>, sqlx::Error> {
+    let merchants: Vec<Uuid> = rows.iter().map(|row| row.merchant_id).collect();
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.batch_id).collect();
+    let found = sqlx::query!(
+        r#"select l.batch_id, l.transfer_kind, l.component, l.transfer_count,
+                  l.amount_minor::bigint as "amount_minor!", b.currency
+           from unnest($1::uuid[], $2::uuid[]) as w (merchant_id, batch_id)
+           join batch b using (merchant_id, batch_id)
+           join batch_line l using (merchant_id, batch_id)
+           order by l.batch_id, l.transfer_kind, l.component"#,
+        &merchants,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut lines: HashMap<Uuid, Vec<BatchLine>> = HashMap::with_capacity(rows.len());
+    for row in found {
+        let kind = TransferKind::from_name(&row.transfer_kind)
+            .ok_or_else(|| inconsistent("batch_line", "transfer_kind", row.batch_id, &row.transfer_kind))?;
+        lines.entry(row.batch_id).or_default().push(BatchLine {
+            kind,
+            component: row.component,
+            transfer_count: count("batch_line", "transfer_count", row.batch_id, row.transfer_count)?,
+            amount: money("batch_line", row.batch_id, row.amount_minor, &row.currency)?,
+        });
+    }
+    rows.into_iter()
+        .map(|row| {
+            let lines = lines.remove(&row.batch_id).unwrap_or_default();
+            row.with_lines(lines).map_err(sqlx::Error::from)
+        })
+        .collect()
+}
+
+/// The same for one batch, if there is one.
+async fn one_with_lines(
+    conn: &mut PgConnection,
+    row: Option<BatchRow>,
+) -> Result<Option<Batch>, sqlx::Error> {
+    Ok(with_lines(conn, row.into_iter().collect()).await?.pop())
 }
 
 /// What is to be closed, and when.
@@ -72,31 +129,43 @@ pub(crate) async fn close(
     closing: &Closing,
     guard: &IdempotencyKey,
 ) -> Result<Option<Batch>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        BatchRow,
+    let row = query_batches!(
         "with taken as (
              update batch_item set batch_id = $2
              where merchant_id = $1 and currency = $3 and occur_time < $4 and batch_id is null
              returning merchant_id, transfer_id
-         ), sums as (
-             select count(*) filter (where t.kind = 'payment') as payment_count,
-                    count(*) filter (where t.kind = 'refund') as refund_count,
-                    coalesce(sum(t.gross_minor) filter (where t.kind = 'payment'), 0) as gross,
-                    coalesce(sum(t.gross_minor) filter (where t.kind = 'refund'), 0) as refunds,
-                    coalesce(sum(t.fee_minor) filter (where t.kind = 'payment'), 0) as fees,
-                    coalesce(sum(t.fee_minor) filter (where t.kind = 'refund'), 0) as fees_returned,
-                    coalesce(sum(t.gross_minor) filter (where t.kind = 'hold'), 0) as held,
-                    coalesce(sum(t.gross_minor) filter (where t.kind = 'release'), 0) as released
+         ), item as (
+             select t.kind, coalesce(t.components, components_of(t)) as components
              from taken join transfer t using (merchant_id, transfer_id)
+         ), line as (
+             select kind, c.key as component, sum(c.value::bigint) as amount
+             from item cross join lateral jsonb_each(components) c
+             group by kind, c.key
+         ), counts as (
+             select count(*) filter (where kind = 'payment') as payment_count,
+                    count(*) filter (where kind = 'refund') as refund_count
+             from item
+         ), sums as (
+             select coalesce(sum(amount) filter (where kind = 'payment' and line.component = 'received'), 0) as gross,
+                    coalesce(sum(amount) filter (where kind = 'refund' and line.component = 'received'), 0) as refunds,
+                    coalesce(sum(amount) filter (where kind = 'payment' and line.component = 'fee'), 0) as fees,
+                    coalesce(sum(amount) filter (where kind = 'refund' and line.component = 'fee'), 0) as fees_returned,
+                    coalesce(sum(amount) filter (where kind = 'hold'), 0) as held,
+                    coalesce(sum(amount) filter (where kind = 'release'), 0) as released,
+                    -- What all of it brings to the merchant, by the rules.
+                    coalesce(sum(case r.direction when 'credit' then amount when 'debit' then -amount end), 0) as net
+             from line
+             left join posting_rule r
+                 on r.transfer_kind = kind and r.component = line.component and r.account_kind = 'merchant_payable'
          )
          insert into batch (merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
-             refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, close_time,
-             idempotency_key, fingerprint)
-         select $1, $2, $3, $4, payment_count, refund_count, gross, refunds, fees, fees_returned, held, released,
-                gross - refunds - fees + fees_returned - held + released, $5, $6, $7
-         from sums where exists (select from taken)
-         returning merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
-             refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, close_time",
+             refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, other_minor,
+             close_time, idempotency_key, fingerprint)
+         select $1, $2, $3, $4, payment_count, refund_count, gross, refunds, fees, fees_returned, held, released, net,
+                net - (gross - refunds - fees + fees_returned - held + released), $5, $6, $7
+         from sums cross join counts where exists (select from taken)
+         returning",
+        "",
         closing.merchant_id.uuid(),
         closing.batch_id.uuid(),
         closing.currency.code(),
@@ -104,10 +173,9 @@ pub(crate) async fn close(
         closing.close_time.to_sqlx() as _,
         guard.key,
         guard.fingerprint,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(Batch::try_from).transpose()?)
+    );
+    let row = row.fetch_optional(&mut *conn).await?;
+    one_with_lines(conn, row).await
 }
 
 /// Returns the batch that was closed under an idempotency key, and the request's fingerprint.
@@ -136,40 +204,34 @@ pub(crate) async fn by_id(
     merchant_id: MerchantId,
     id: BatchId,
 ) -> Result<Option<Batch>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        BatchRow,
-        "select merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
-                refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, close_time
-         from batch where merchant_id = $1 and batch_id = $2",
+    let row = query_batches!(
+        "select",
+        "from batch where merchant_id = $1 and batch_id = $2",
         merchant_id.uuid(),
         id.uuid(),
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(Batch::try_from).transpose()?)
+    );
+    let row = row.fetch_optional(&mut *conn).await?;
+    one_with_lines(conn, row).await
 }
 
 /// Returns a page of a merchant's batches, newest first.
 #[tracing::instrument(name = "db.batch.list", skip_all)]
 pub(crate) async fn of_merchant(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     merchant_id: MerchantId,
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Batch>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        BatchRow,
-        "select merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
-                refunds_minor, fees_minor, fees_returned_minor, held_minor, released_minor, net_minor, close_time
-         from batch where merchant_id = $1 and batch_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    let rows = query_batches!(
+        "select",
+        "from batch where merchant_id = $1 and batch_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
          order by batch_id desc limit $3",
         merchant_id.uuid(),
         after,
         limit,
-    )
-    .fetch_all(pool)
-    .await?;
-    rows.into_iter().map(|row| row.try_into().map_err(sqlx::Error::from)).collect()
+    );
+    let rows = rows.fetch_all(&mut *conn).await?;
+    with_lines(conn, rows).await
 }
 
 struct LineRow {
@@ -178,8 +240,9 @@ struct LineRow {
     payment_id: Option<Uuid>,
     refund_id: Option<Uuid>,
     currency: String,
-    gross_minor: i64,
+    amount_minor: i64,
     fee_minor: i64,
+    coupon_minor: Option<i64>,
     occur_time: jiff_sqlx::Timestamp,
 }
 
@@ -190,28 +253,16 @@ impl TryFrom<LineRow> for StatementLine {
         let money = |minor| money("transfer", row.transfer_id, minor, &row.currency);
         let kind = TransferKind::from_name(&row.kind)
             .ok_or_else(|| inconsistent("transfer", "kind", row.transfer_id, &row.kind))?;
-        let (payment_id, amount, fee) = match (kind, row.payment_id, row.refund_id) {
-            (TransferKind::Payment, Some(payment), None) => (payment, row.gross_minor, -row.fee_minor),
-            (TransferKind::Refund, Some(payment), Some(_)) => (payment, -row.gross_minor, row.fee_minor),
-            (TransferKind::Hold, Some(payment), None) => (payment, -row.gross_minor, 0),
-            (TransferKind::Release, Some(payment), None) => (payment, row.gross_minor, 0),
-            (
-                TransferKind::Payment
-                | TransferKind::Refund
-                | TransferKind::Hold
-                | TransferKind::Release
-                | TransferKind::Batch,
-                _,
-                _,
-            ) => return Err(inconsistent("transfer", "kind", row.transfer_id, &row.kind)),
-        };
+        let payment_id =
+            row.payment_id.ok_or_else(|| inconsistent("transfer", "payment_id", row.transfer_id, "null"))?;
         Ok(Self {
             kind,
             transfer_id: TransferId::from_uuid(row.transfer_id),
             payment_id: PaymentId::from_uuid(payment_id),
             refund_id: row.refund_id.map(RefundId::from_uuid),
-            amount: money(amount)?,
-            fee: money(fee)?,
+            amount: money(row.amount_minor)?,
+            coupon: row.coupon_minor.map(money).transpose()?,
+            fee: money(row.fee_minor)?,
             occur_time: row.occur_time.to_jiff(),
         })
     }
@@ -228,13 +279,24 @@ pub(crate) async fn statement(
 ) -> Result<Vec<StatementLine>, sqlx::Error> {
     let rows = sqlx::query_as!(
         LineRow,
-        "select t.transfer_id, t.kind, t.payment_id, t.refund_id, t.currency, t.gross_minor, t.fee_minor, t.occur_time
+        r#"select t.transfer_id, t.kind, t.payment_id, t.refund_id, t.currency, m.amount_minor as "amount_minor!",
+                m.fee_minor as "fee_minor!", (c.components -> 'coupon')::bigint as coupon_minor, t.occur_time
          from batch_item i join transfer t using (merchant_id, transfer_id)
+         cross join lateral (select coalesce(t.components, components_of(t)) as components) c
+         cross join lateral (
+             -- What it brings to the merchant, by the rules: its fee, and all else.
+             select coalesce(sum(p.value::bigint * s.sign) filter (where p.key <> 'fee'), 0)::bigint as amount_minor,
+                    coalesce(sum(p.value::bigint * s.sign) filter (where p.key = 'fee'), 0)::bigint as fee_minor
+             from jsonb_each(c.components) p
+             join posting_rule r
+                 on r.transfer_kind = t.kind and r.component = p.key and r.account_kind = 'merchant_payable'
+             cross join lateral (select case r.direction when 'credit' then 1 else -1 end as sign) s
+         ) m
          where i.merchant_id = $1 and i.batch_id = $2
            and (i.occur_time, i.transfer_id) > (
                coalesce((select occur_time from batch_item where merchant_id = $1 and transfer_id = $3), '-infinity'),
                coalesce($3::uuid, '00000000-0000-0000-0000-000000000000'))
-         order by i.occur_time, i.transfer_id limit $4",
+         order by i.occur_time, i.transfer_id limit $4"#,
         merchant_id.uuid(),
         id.uuid(),
         after,

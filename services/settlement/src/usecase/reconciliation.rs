@@ -27,6 +27,9 @@ pub(crate) enum ReconciliationError {
     ChannelAccountNotFound(ChannelAccountId),
     #[error("the channel has no statement for {0}, or not yet")]
     StatementNotAvailable(Date),
+    /// For good, as things stand; with the reason that the payment service gives.
+    #[error("the channel's statement can't be had: the account must be mended first")]
+    StatementRefused { reason: String },
     #[error("the idempotency key belongs to another request")]
     KeyReused(IdempotencyKey),
     #[error("a row that was just seen is gone")]
@@ -61,9 +64,10 @@ impl Settlement {
                 ReconciliationError::ChannelAccountNotFound(channel_account_id)
             }
             ClientError::StatementNotAvailable => ReconciliationError::StatementNotAvailable(statement_date),
+            ClientError::StatementRefused { reason } => ReconciliationError::StatementRefused { reason },
             other => ReconciliationError::Peer(other),
         };
-        let channel = self.clients.channel(merchant_id, channel_account_id).await.map_err(client_error)?;
+        let seller = self.clients.seller(merchant_id, channel_account_id).await.map_err(client_error)?;
         let statement = self
             .clients
             .read_statement(merchant_id, channel_account_id, statement_date)
@@ -73,12 +77,14 @@ impl Settlement {
         let now = self.clock.now();
         store::reconciliation::discard_abandoned(&self.pool, merchant_id, now.checked_sub(ABANDONED_AFTER)?)
             .await?;
+        let calendar = store::channel::calendar(&self.pool, seller.channel).await?;
         let reading = Reading {
             merchant_id,
             id: ReconciliationId::new(),
             channel_account_id,
-            channel,
-            day: StatementDay::new(statement_date, &channel.calendar())?,
+            seller_accounts: seller.accounts,
+            channel: seller.channel,
+            day: StatementDay::new(statement_date, &calendar)?,
             create_time: now,
         };
         store::reconciliation::begin(&self.pool, &reading).await?;
@@ -117,9 +123,10 @@ impl Settlement {
         client_error: impl Fn(ClientError) -> ReconciliationError,
     ) -> Result<(), ReconciliationError> {
         let mut next_line = 1;
-        while let Some(lines) = statement.next().await.map_err(&client_error)? {
-            store::reconciliation::insert_lines(&self.pool, reading, next_line, &lines).await?;
-            next_line += i64::try_from(lines.len()).unwrap_or(i64::MAX);
+        while let Some(part) = statement.next().await.map_err(&client_error)? {
+            let count = part.lines.len() + part.unreadable.len();
+            store::reconciliation::insert_lines(&self.pool, reading, next_line, &part).await?;
+            next_line = next_line.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Settlement;
 use super::ledger::posting::{PostError, ensure_accounts, post};
 use crate::clients::ClientError;
-use crate::domain::ledger::account::AccountKey;
+use crate::domain::ledger::account::{AccountKey, AccountKind};
 use crate::domain::ledger::posting;
 use crate::domain::settlement_batch::{Batch, StatementLine, beginning_of_day};
 use crate::events::batch_closed;
@@ -76,7 +76,7 @@ impl Settlement {
 
         let mut tx = self.pool.begin().await?;
         // One closing at a time per merchant and currency. Postings go on: they never touch this account.
-        let payout = AccountKey::payout_payable(merchant_id, currency);
+        let payout = AccountKey::of(AccountKind::PayoutPayable, merchant_id, None, currency);
         let accounts = ensure_accounts(&mut tx, &[payout]).await?;
         let payout_id = *accounts.get(&payout).ok_or(SettlementBatchError::RowVanished)?;
         store::ledger::accounts::lock(&mut tx, &[(merchant_id, payout_id)]).await?;
@@ -86,7 +86,8 @@ impl Settlement {
         let batch = store::settlement_batch::close(&mut tx, &closing, &guard)
             .await?
             .ok_or(SettlementBatchError::NothingToSettle)?;
-        let transfer = posting::batch(merchant_id, batch.id, batch.net, now)
+        let rules = self.rules.get(&mut tx).await?;
+        let transfer = posting::batch(merchant_id, batch.id, batch.net, now, rules)
             .map_err(|e| SettlementBatchError::Posting(e.into()))?;
         if let Some(transfer) = transfer {
             post(&mut tx, &[transfer], now).await?;
@@ -117,7 +118,8 @@ impl Settlement {
         after: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<Batch>, SettlementBatchError> {
-        Ok(store::settlement_batch::of_merchant(&self.pool, merchant_id, after, limit).await?)
+        let mut conn = self.pool.acquire().await?;
+        Ok(store::settlement_batch::of_merchant(&mut conn, merchant_id, after, limit).await?)
     }
 
     /// A batch and a page of its movements, oldest first.

@@ -132,8 +132,10 @@ async fn a_posting_is_whole_when_it_is_committed() {
         assert_eq!(refused_by, expected, "{statements:?}: {done:?}");
     }
     fixture.checked().await;
-    let left: i64 =
-        sqlx::query_scalar("select count(*) from unproven").fetch_one(&fixture.pool).await.unwrap();
+    let left: i64 = sqlx::query_scalar("select count(*) from posting_check_queue")
+        .fetch_one(&fixture.pool)
+        .await
+        .unwrap();
     assert_eq!(left, 0);
 }
 

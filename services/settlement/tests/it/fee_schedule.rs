@@ -40,10 +40,10 @@ async fn every_bad_field_is_named() {
         let error =
             fixture.fee_schedules.set_fee_schedule(keyed(setting(&shop, bad, "0"))).await.unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument);
-        assert_eq!(bad_fields(&error), ["fee_schedule.rate"], "{bad:?}");
+        assert_eq!(bad_fields(&error), ["fee_schedule.fee.rate"], "{bad:?}");
         let error =
             fixture.fee_schedules.set_fee_schedule(keyed(setting(&shop, "0", bad))).await.unwrap_err();
-        assert_eq!(bad_fields(&error), ["fee_schedule.channel_rate"], "{bad:?}");
+        assert_eq!(bad_fields(&error), ["fee_schedule.channel_fee.rate"], "{bad:?}");
     }
     for channel in [Channel::Unspecified as i32, 99] {
         let fee_schedule = Some(FeeSchedule { channel, ..schedule("0", "0") });

@@ -15,7 +15,7 @@ use tael_proto::settlement::v1::ledger_service_client::LedgerServiceClient;
 use tael_proto::settlement::v1::reconciliation_service_client::ReconciliationServiceClient;
 use tael_proto::settlement::v1::settlement_batch_service_client::SettlementBatchServiceClient;
 use tael_proto::settlement::v1::{
-    AccountKind, Batch, CheckLedgerRequest, CheckLedgerResponse, CloseBatchRequest, FeeSchedule,
+    AccountKind, Batch, CheckLedgerRequest, CheckLedgerResponse, CloseBatchRequest, FeeSchedule, FeeTerms,
     ListAccountsRequest, ListTransfersRequest, SetFeeScheduleRequest, Transfer,
 };
 use tael_proto::r#type::v1::{Channel, Method, Money};
@@ -99,7 +99,7 @@ impl Fixture {
             channel_account_id: ChannelAccountId::new().to_string(),
         };
         self.merchants.add(&shop.merchant_id, time_zone);
-        self.payment.add_account(&shop.merchant_id, &shop.channel_account_id);
+        self.payment.add_account(&shop.merchant_id, &shop.channel_account_id, &seller());
         shop
     }
 
@@ -213,6 +213,8 @@ pub(crate) struct Paid {
     pub(crate) payment_id: PaymentId,
     pub(crate) attempt_id: AttemptId,
     amount: Money,
+    /// What the channel pays out of it, where it says so.
+    received: Option<i64>,
     time: jiff::Timestamp,
     /// Given back at once, in closing.
     reversed: bool,
@@ -228,6 +230,10 @@ pub(crate) struct Refunded {
     time: jiff::Timestamp,
     /// Nobody asked for it: the channel gave back all of the payment in closing it.
     reversal: bool,
+    /// The channel's number for it, when it was made at the channel's console.
+    made_at_channel: Option<String>,
+    /// What the channel takes back, where it says so.
+    received: Option<i64>,
 }
 
 impl Shop {
@@ -242,6 +248,7 @@ impl Shop {
             payment_id: PaymentId::new(),
             attempt_id: AttemptId::new(),
             amount,
+            received: None,
             time: time.parse().unwrap(),
             reversed: false,
         }
@@ -249,6 +256,16 @@ impl Shop {
 }
 
 impl Paid {
+    /// The same with a coupon of the merchant's own, so that only this much is received.
+    pub(crate) fn of_which_received(self, minor: i64) -> Self {
+        Self { received: Some(minor), ..self }
+    }
+
+    /// The channel's number of the transaction.
+    fn transaction_id(&self) -> String {
+        format!("2026{}", self.attempt_id.channel_number())
+    }
+
     /// The event that tells of it: a new one each time.
     pub(crate) fn event(&self) -> Event {
         let fact = PaymentSucceeded {
@@ -260,6 +277,8 @@ impl Paid {
             method: Method::QrCode.into(),
             pay_time: Some(tael_grpc::convert::timestamp(self.time)),
             reversed: self.reversed,
+            received: self.received.map(|minor| Money { minor, ..self.amount.clone() }),
+            channel_transaction_id: self.transaction_id(),
             ..PaymentSucceeded::default()
         };
         event(&self.shop, Kind::PaymentSucceeded(fact))
@@ -291,7 +310,16 @@ impl Paid {
     /// A refund of `minor` that makes the sum refunded `total`, a minute after the payment.
     pub(crate) fn refunded(&self, minor: i64, total: i64) -> Refunded {
         let time = self.time + jiff::SignedDuration::from_mins(1);
-        Refunded { of: self.clone(), refund_id: RefundId::new(), amount: minor, total, time, reversal: false }
+        Refunded {
+            of: self.clone(),
+            refund_id: RefundId::new(),
+            amount: minor,
+            total,
+            time,
+            reversal: false,
+            made_at_channel: None,
+            received: None,
+        }
     }
 
     /// The payment and its reversal, when the channel gives everything back in closing.
@@ -307,10 +335,11 @@ impl Paid {
         StatementLine {
             line: 1,
             kind: StatementLineKind::Payment.into(),
-            channel_transaction_id: "2026112022001".to_owned(),
+            channel_transaction_id: self.transaction_id(),
             merchant_number: self.attempt_id.channel_number(),
             refund_number: String::new(),
             amount: Some(self.amount.clone()),
+            received: self.received.map(|minor| Money { minor, ..self.amount.clone() }),
             fee: Some(Money { minor: fee, ..self.amount.clone() }),
             finish_time: Some(tael_grpc::convert::timestamp(self.time)),
             ..StatementLine::default()
@@ -319,6 +348,16 @@ impl Paid {
 }
 
 impl Refunded {
+    /// The same, made at the channel's own console under this number.
+    pub(crate) fn made_at_channel(self, number: &str) -> Self {
+        Self { made_at_channel: Some(number.to_owned()), ..self }
+    }
+
+    /// The same, of which the channel takes back this much.
+    pub(crate) fn of_which_taken_back(self, minor: i64) -> Self {
+        Self { received: Some(minor), ..self }
+    }
+
     pub(crate) fn event(&self) -> Event {
         let money = |minor| Some(Money { minor, ..self.of.amount.clone() });
         let fact = PaymentRefunded {
@@ -332,6 +371,10 @@ impl Refunded {
             channel_account_id: self.of.shop.channel_account_id.clone(),
             refund_time: Some(tael_grpc::convert::timestamp(self.time)),
             reversal: self.reversal,
+            made_at_channel: self.made_at_channel.is_some(),
+            refund_number: self.made_at_channel.clone().unwrap_or_default(),
+            channel_transaction_id: self.of.transaction_id(),
+            received: self.received.and_then(money),
             ..PaymentRefunded::default()
         };
         event(&self.of.shop, Kind::PaymentRefunded(fact))
@@ -342,8 +385,13 @@ impl Refunded {
         let attempt_number = self.of.attempt_id.channel_number();
         StatementLine {
             kind: StatementLineKind::Refund.into(),
-            refund_number: if self.reversal { attempt_number } else { self.refund_id.channel_number() },
+            refund_number: match &self.made_at_channel {
+                Some(number) => number.clone(),
+                None if self.reversal => attempt_number,
+                None => self.refund_id.channel_number(),
+            },
             amount: Some(Money { minor: self.amount, ..self.of.amount.clone() }),
+            received: self.received.map(|minor| Money { minor, ..self.of.amount.clone() }),
             finish_time: Some(tael_grpc::convert::timestamp(self.time)),
             ..self.of.bill_line(fee)
         }
@@ -371,12 +419,15 @@ pub(crate) fn money(minor: i64, currency: &str) -> Money {
     Money { currency: currency.to_owned(), minor }
 }
 
+/// A schedule of rates alone.
 pub(crate) fn schedule(rate: &str, channel_rate: &str) -> FeeSchedule {
-    FeeSchedule {
-        channel: Channel::Alipay.into(),
-        rate: rate.to_owned(),
-        channel_rate: channel_rate.to_owned(),
-    }
+    let terms = |rate: &str| Some(FeeTerms { rate: rate.to_owned(), ..FeeTerms::default() });
+    FeeSchedule { channel: Channel::Alipay.into(), fee: terms(rate), channel_fee: terms(channel_rate) }
+}
+
+/// A seller that nobody else is.
+pub(crate) fn seller() -> String {
+    format!("2088{}", ChannelAccountId::new())
 }
 
 pub(crate) fn closing(shop: &Shop, cut_off: Option<&str>) -> CloseBatchRequest {

@@ -11,12 +11,13 @@ use tael_grpc::status;
 use tael_proto::event::v1::Event;
 use tael_proto::merchant::v1::merchant_service_server::{MerchantService, MerchantServiceServer};
 use tael_proto::merchant::v1::{self as merchant, GetMerchantRequest, GetMerchantResponse, Merchant};
+use tael_proto::payment::v1::channel_account::Account;
 use tael_proto::payment::v1::channel_account_service_server::{
     ChannelAccountService, ChannelAccountServiceServer,
 };
 use tael_proto::payment::v1::statement_service_server::{StatementService, StatementServiceServer};
 use tael_proto::payment::v1::{
-    self as payment, ChannelAccount, GetChannelAccountRequest, GetChannelAccountResponse,
+    self as payment, AlipayAccount, ChannelAccount, ListChannelAccountsRequest, ListChannelAccountsResponse,
     ReadStatementRequest, ReadStatementResponse, StatementLine,
 };
 use tael_proto::r#type::v1::Channel;
@@ -67,8 +68,7 @@ pub(crate) struct FakePayment(Arc<PaymentState>);
 #[derive(Debug, Default)]
 struct PaymentState {
     log: ScriptedLog,
-    /// Channel accounts and their merchants.
-    accounts: Mutex<HashMap<String, String>>,
+    accounts: Mutex<Vec<ChannelAccount>>,
     /// By channel account and day.
     bills: Mutex<HashMap<(String, String), Bill>>,
     bill_reads: AtomicUsize,
@@ -79,6 +79,8 @@ struct PaymentState {
 pub(crate) enum Bill {
     /// The bill in parts.
     Parts(Vec<Vec<StatementLine>>),
+    /// Nothing, for good.
+    Refused(payment::ErrorReason),
     /// A part, and then the connection to the channel breaks.
     BreaksOff(Vec<StatementLine>),
 }
@@ -101,8 +103,16 @@ impl FakePayment {
         self.0.log.consumed().await;
     }
 
-    pub(crate) fn add_account(&self, merchant_id: &str, channel_account_id: &str) {
-        self.0.accounts.lock().unwrap().insert(channel_account_id.to_owned(), merchant_id.to_owned());
+    /// An account with a seller.
+    pub(crate) fn add_account(&self, merchant_id: &str, channel_account_id: &str, seller_id: &str) {
+        let alipay = AlipayAccount { seller_id: seller_id.to_owned(), ..AlipayAccount::default() };
+        self.0.accounts.lock().unwrap().push(ChannelAccount {
+            channel_account_id: channel_account_id.to_owned(),
+            merchant_id: merchant_id.to_owned(),
+            channel: Channel::Alipay.into(),
+            account: Some(Account::Alipay(alipay)),
+            ..ChannelAccount::default()
+        });
     }
 
     pub(crate) fn set_bill(&self, channel_account_id: &str, date: &str, bill: Bill) {
@@ -115,7 +125,10 @@ impl FakePayment {
     }
 
     fn account(&self, merchant_id: &str, channel_account_id: &str) -> Result<(), Status> {
-        if self.0.accounts.lock().unwrap().get(channel_account_id).is_some_and(|owner| owner == merchant_id) {
+        let is_it = |account: &ChannelAccount| {
+            account.merchant_id == merchant_id && account.channel_account_id == channel_account_id
+        };
+        if self.0.accounts.lock().unwrap().iter().any(is_it) {
             return Ok(());
         }
         let id = channel_account_id.to_owned();
@@ -129,19 +142,19 @@ fn payment_error(reason: payment::ErrorReason, metadata: (&'static str, String))
 
 #[tonic::async_trait]
 impl ChannelAccountService for FakePayment {
-    async fn get_channel_account(
+    async fn list_channel_accounts(
         &self,
-        request: Request<GetChannelAccountRequest>,
-    ) -> Result<Response<GetChannelAccountResponse>, Status> {
+        request: Request<ListChannelAccountsRequest>,
+    ) -> Result<Response<ListChannelAccountsResponse>, Status> {
         let request = request.into_inner();
-        self.account(&request.merchant_id, &request.channel_account_id)?;
-        let channel_account = Some(ChannelAccount {
-            channel_account_id: request.channel_account_id,
-            merchant_id: request.merchant_id,
-            channel: Channel::Alipay.into(),
-            ..ChannelAccount::default()
-        });
-        Ok(Response::new(GetChannelAccountResponse { channel_account }))
+        let accounts = self.0.accounts.lock().unwrap();
+        let of_merchant = accounts.iter().filter(|account| account.merchant_id == request.merchant_id);
+        let from: usize = request.page_token.parse().unwrap_or(0);
+        // Pages of one, so that more than one account takes several.
+        let channel_accounts: Vec<_> = of_merchant.clone().skip(from).take(1).cloned().collect();
+        let next_page_token =
+            if from + 1 < of_merchant.count() { (from + 1).to_string() } else { String::new() };
+        Ok(Response::new(ListChannelAccountsResponse { channel_accounts, next_page_token }))
     }
 
     async fn create_channel_account(
@@ -151,10 +164,10 @@ impl ChannelAccountService for FakePayment {
         Err(not_scripted())
     }
 
-    async fn list_channel_accounts(
+    async fn get_channel_account(
         &self,
-        _: Request<payment::ListChannelAccountsRequest>,
-    ) -> Result<Response<payment::ListChannelAccountsResponse>, Status> {
+        _: Request<payment::GetChannelAccountRequest>,
+    ) -> Result<Response<payment::GetChannelAccountResponse>, Status> {
         Err(not_scripted())
     }
 }
@@ -175,6 +188,10 @@ impl StatementService for FakePayment {
         let parts: Vec<Result<ReadStatementResponse, Status>> = match bill {
             Some(Bill::Parts(parts)) => {
                 parts.into_iter().map(|lines| Ok(ReadStatementResponse { lines })).collect()
+            }
+            Some(Bill::Refused(reason)) => {
+                let reason = reason.as_str_name();
+                return Err(status::error(Code::FailedPrecondition, "tael.payment", reason, "no", []));
             }
             Some(Bill::BreaksOff(lines)) => {
                 vec![Ok(ReadStatementResponse { lines }), Err(Status::unavailable("the channel is gone"))]

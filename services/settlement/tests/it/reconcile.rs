@@ -1,13 +1,13 @@
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{ChannelAccountId, ReconciliationId};
-use tael_proto::payment::v1::StatementLine;
+use tael_proto::payment::v1::{StatementLine, StatementLineKind};
 use tael_proto::settlement::v1::{
     Break, BreakKind, GetReconciliationRequest, ReconcileRequest, Reconciliation,
 };
 use tael_testkit::{keyed, new_key, with_key};
 use tonic::{Code, Request, Status};
 
-use crate::fixture::{Fixture, Paid, Shop, cny, money, start};
+use crate::fixture::{Fixture, Paid, Shop, cny, money, seller, start};
 use crate::peers::Bill;
 
 const DAY: &str = "2026-11-20";
@@ -116,45 +116,33 @@ async fn every_kind_of_break_is_told_with_both_sides() {
     );
     let found = reconcile(&fixture, &shop, DAY).await.unwrap();
     assert_eq!(counts(&found), (4, 0, 5));
+    let sides = |amount, fee| (Some(cny(amount)), Some(cny(amount)), Some(cny(fee)));
+    let none = || (None, None, None);
+    let broken = |kind: BreakKind, number: String, ledger, statement| {
+        let (
+            (ledger_amount, ledger_received, ledger_fee),
+            (statement_amount, statement_received, statement_fee),
+        ) = (ledger, statement);
+        Break {
+            kind: kind.into(),
+            number,
+            ledger_amount,
+            ledger_received,
+            ledger_fee,
+            statement_amount,
+            statement_received,
+            statement_fee,
+            problem: String::new(),
+        }
+    };
+    let number = |paid: &Paid| paid.attempt_id.channel_number();
+    let refund = refund_fee_differs.refund_id.channel_number();
     let expected = [
-        Break {
-            kind: BreakKind::MissingInLedger.into(),
-            number: not_in_ledger.attempt_id.channel_number(),
-            statement_amount: Some(cny(4_000)),
-            statement_fee: Some(cny(24)),
-            ..Break::default()
-        },
-        Break {
-            kind: BreakKind::Amount.into(),
-            number: amount_differs.attempt_id.channel_number(),
-            ledger_amount: Some(cny(10_000)),
-            statement_amount: Some(cny(9_999)),
-            ledger_fee: Some(cny(60)),
-            statement_fee: Some(cny(60)),
-        },
-        Break {
-            kind: BreakKind::Fee.into(),
-            number: fee_differs.attempt_id.channel_number(),
-            ledger_amount: Some(cny(20_000)),
-            statement_amount: Some(cny(20_000)),
-            ledger_fee: Some(cny(120)),
-            statement_fee: Some(cny(121)),
-        },
-        Break {
-            kind: BreakKind::Fee.into(),
-            number: refund_fee_differs.refund_id.channel_number(),
-            ledger_amount: Some(cny(10_000)),
-            statement_amount: Some(cny(10_000)),
-            ledger_fee: Some(cny(-60)),
-            statement_fee: Some(cny(-59)),
-        },
-        Break {
-            kind: BreakKind::MissingInStatement.into(),
-            number: not_in_bill.attempt_id.channel_number(),
-            ledger_amount: Some(cny(3_000)),
-            ledger_fee: Some(cny(18)),
-            ..Break::default()
-        },
+        broken(BreakKind::MissingInLedger, number(&not_in_ledger), none(), sides(4_000, 24)),
+        broken(BreakKind::Amount, number(&amount_differs), sides(10_000, 60), sides(9_999, 60)),
+        broken(BreakKind::Fee, number(&fee_differs), sides(20_000, 120), sides(20_000, 121)),
+        broken(BreakKind::Fee, refund, sides(10_000, -60), sides(10_000, -59)),
+        broken(BreakKind::MissingInStatement, number(&not_in_bill), sides(3_000, 18), none()),
     ];
     assert_eq!(found.breaks, expected);
 }
@@ -350,4 +338,164 @@ async fn bad_fields_are_named() {
     let error =
         fixture.reconciliations.get_reconciliation(GetReconciliationRequest::default()).await.unwrap_err();
     assert_eq!(bad_fields(&error), ["merchant_id", "reconciliation_id"]);
+}
+
+#[tokio::test]
+async fn a_merchants_coupon_is_received_by_nobody() {
+    let fixture = start().await;
+    let shop = fixture.shop_with_rates("0.006", "0.0038").await;
+    let paid = shop.paid(10_000).of_which_received(9_500);
+    let refund = paid.refunded(5_000, 5_000).of_which_taken_back(4_750);
+    fixture.happen([paid.event(), refund.event()]).await;
+    // The channel pays out what it says: 95.00 less 0.38 %, and takes half of that back.
+    assert_eq!(
+        fixture.balances(&shop).await,
+        [9_464 - (4_750 - 18), -(9_443 - (4_750 - 29)), 0, -(57 - 29), 18]
+    );
+    fixture.checked().await;
+    let components: Vec<Vec<(String, i64)>> = fixture
+        .transfers(&shop)
+        .await
+        .into_iter()
+        .map(|t| t.components.into_iter().map(|c| (c.component, c.amount.unwrap().minor)).collect())
+        .collect();
+    let part = |name: &str, minor| (name.to_owned(), minor);
+    assert_eq!(
+        components,
+        [
+            vec![part("channel_fee", 18), part("coupon", 250), part("fee", 29), part("received", 4_750)],
+            vec![part("channel_fee", 36), part("coupon", 500), part("fee", 57), part("received", 9_500)],
+        ]
+    );
+
+    set_bill(&fixture, &shop, DAY, vec![paid.bill_line(36), refund.bill_line(-18)]);
+    let found = reconcile(&fixture, &shop, DAY).await.unwrap();
+    assert_eq!((counts(&found), found.breaks), ((2, 2, 0), Vec::new()));
+
+    // The channel had paid out all of it: that is a difference of its own.
+    let mut whole = paid.bill_line(36);
+    whole.received = None;
+    set_bill(&fixture, &shop, DAY, vec![whole, refund.bill_line(-18)]);
+    let found = reconcile(&fixture, &shop, DAY).await.unwrap();
+    assert_eq!(counts(&found), (2, 1, 1));
+    let broken = &found.breaks[0];
+    assert_eq!(broken.kind(), BreakKind::Received);
+    assert_eq!(
+        (broken.ledger_received.clone(), broken.statement_received.clone()),
+        (Some(cny(9_500)), Some(cny(10_000)))
+    );
+}
+
+#[tokio::test]
+async fn accounts_of_one_seller_are_compared_together() {
+    let fixture = start().await;
+    let one = fixture.shop();
+    let seller = seller();
+    let [app, other_app, stranger] = std::array::from_fn(|_| ChannelAccountId::new().to_string());
+    for (account, seller) in [(&app, &seller), (&other_app, &seller), (&stranger, &crate::fixture::seller())]
+    {
+        fixture.payment.add_account(&one.merchant_id, account, seller);
+    }
+    let at = |account: &str| Shop { channel_account_id: account.to_owned(), ..one.clone() };
+    let (first, second, elsewhere) = (at(&app).paid(100), at(&other_app).paid(200), at(&stranger).paid(400));
+    fixture.happen([first.event(), second.event(), elsewhere.event()]).await;
+    // Each account's statement is the seller's, with the payments of both.
+    for account in [&app, &other_app] {
+        set_bill(&fixture, &at(account), DAY, vec![first.bill_line(0), second.bill_line(0)]);
+        let found = reconcile(&fixture, &at(account), DAY).await.unwrap();
+        assert_eq!((counts(&found), found.breaks), ((2, 2, 0), Vec::new()));
+    }
+    // What it has not is missing, whichever account took it; what another seller took is none of its business.
+    set_bill(&fixture, &at(&app), DAY, vec![first.bill_line(0)]);
+    let found = reconcile(&fixture, &at(&app), DAY).await.unwrap();
+    assert_eq!(counts(&found), (1, 1, 1));
+    assert_eq!(found.breaks[0].number, second.attempt_id.channel_number());
+}
+
+#[tokio::test]
+async fn a_line_that_can_t_be_read_is_named_and_the_rest_compared() {
+    let fixture = start().await;
+    let shop = fixture.shop();
+    let (paid, missing) = (shop.paid(100), shop.paid(300));
+    fixture.happen([paid.event(), missing.event()]).await;
+    let unreadable = StatementLine {
+        line: 7,
+        kind: StatementLineKind::Unreadable.into(),
+        merchant_number: missing.attempt_id.channel_number(),
+        problem: "26 cells".to_owned(),
+        ..StatementLine::default()
+    };
+    let lacking = StatementLine { line: 9, amount: None, ..shop.paid(5).bill_line(0) };
+    set_bill(&fixture, &shop, DAY, vec![unreadable, lacking.clone(), paid.bill_line(0)]);
+    let found = reconcile(&fixture, &shop, DAY).await.unwrap();
+    assert_eq!(counts(&found), (3, 1, 3));
+    let told: Vec<_> =
+        found.breaks.iter().map(|b| (b.kind(), b.number.as_str(), b.problem.as_str())).collect();
+    let number = missing.attempt_id.channel_number();
+    assert_eq!(
+        told,
+        [
+            (BreakKind::Unreadable, number.as_str(), "line 7: 26 cells"),
+            (BreakKind::Unreadable, lacking.merchant_number.as_str(), "line 9: it has no usable amount"),
+            (BreakKind::MissingInStatement, number.as_str(), ""),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_will_be_refused_again_is_not_told_to_be_called_again() {
+    let fixture = start().await;
+    let shop = fixture.shop();
+    let reason_of_payment = tael_proto::payment::v1::ErrorReason::NoChannelAccount;
+    fixture.payment.set_bill(&shop.channel_account_id, DAY, Bill::Refused(reason_of_payment));
+    let error = reconcile(&fixture, &shop, DAY).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert_eq!(reason(&error).as_deref(), Some("STATEMENT_REFUSED"));
+}
+
+#[tokio::test]
+async fn a_line_is_matched_by_the_channels_transaction_where_our_number_is_not_in_it() {
+    let fixture = start().await;
+    let shop = fixture.shop();
+    let paid = shop.paid(1_000);
+    let (first, second) = (paid.refunded(300, 300), paid.refunded(200, 500));
+    fixture.happen([paid.event(), first.event(), second.event()]).await;
+    let renamed = |line: StatementLine| StatementLine {
+        merchant_number: "T200P1".to_owned(),
+        refund_number: if line.refund_number.is_empty() { String::new() } else { "their own".to_owned() },
+        ..line
+    };
+    let lines = vec![renamed(paid.bill_line(0)), second.bill_line(0), renamed(first.bill_line(0))];
+    set_bill(&fixture, &shop, DAY, lines);
+    let found = reconcile(&fixture, &shop, DAY).await.unwrap();
+    assert_eq!((counts(&found), found.breaks), ((3, 3, 0), Vec::new()));
+    // Another amount under the same transaction is another refund.
+    set_bill(
+        &fixture,
+        &shop,
+        DAY,
+        vec![paid.bill_line(0), renamed(paid.refunded(250, 250).bill_line(0)), second.bill_line(0)],
+    );
+    let found = reconcile(&fixture, &shop, DAY).await.unwrap();
+    assert_eq!(counts(&found), (3, 2, 2));
+}
+
+#[tokio::test]
+async fn a_refund_made_at_the_channel_is_posted_and_matched_by_the_channels_number() {
+    let fixture = start().await;
+    let shop = fixture.shop_with_rates("0.006", "0.0038").await;
+    let paid = shop.paid(10_000);
+    let refund = paid.refunded(2_500, 2_500).made_at_channel("2026112000321");
+    fixture.happen([paid.event(), refund.event(), refund.event()]).await;
+    let transfers = fixture.transfers(&shop).await;
+    assert_eq!(transfers.iter().map(|t| t.made_at_channel).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(fixture.balances(&shop).await[0], 9_962 - 2_490);
+    set_bill(&fixture, &shop, DAY, vec![paid.bill_line(38), refund.bill_line(-10)]);
+    let found = reconcile(&fixture, &shop, DAY).await.unwrap();
+    assert_eq!((counts(&found), found.breaks), ((2, 2, 0), Vec::new()));
+
+    // Nothing is posted of which the channel's number is not known.
+    let unnumbered = paid.refunded(100, 2_600).made_at_channel("");
+    fixture.happen([unnumbered.event()]).await;
+    assert_eq!(fixture.dead_letters().await.len(), 1);
 }

@@ -6,12 +6,16 @@ use tael_proto::event::v1::event_log_service_client::EventLogServiceClient;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{BatchClosed, ReadEventsRequest};
 use tael_proto::settlement::v1::{
-    Batch, CloseBatchRequest, GetBatchRequest, ListBatchesRequest, TransferKind,
+    Batch, BatchLine, CloseBatchRequest, GetBatchRequest, ListBatchesRequest, TransferKind,
 };
 use tael_testkit::keyed;
 use tonic::{Code, Request};
 
 use crate::fixture::{Shop, closing, cny, money, start};
+
+fn line(kind: TransferKind, component: &str, transfer_count: u32, minor: i64) -> BatchLine {
+    BatchLine { kind: kind.into(), component: component.to_owned(), transfer_count, amount: Some(cny(minor)) }
+}
 
 #[tokio::test]
 async fn a_batch_takes_yesterday_and_adds_up() {
@@ -40,6 +44,14 @@ async fn a_batch_takes_yesterday_and_adds_up() {
         released: Some(cny(0)),
         net: Some(cny(7_753)),
         close_time: Some(tael_grpc::convert::timestamp(fixture.clock.now())),
+        lines: vec![
+            line(TransferKind::Payment, "channel_fee", 2, 39),
+            line(TransferKind::Payment, "fee", 2, 62),
+            line(TransferKind::Payment, "received", 2, 10_300),
+            line(TransferKind::Refund, "channel_fee", 1, 10),
+            line(TransferKind::Refund, "fee", 1, 15),
+            line(TransferKind::Refund, "received", 1, 2_500),
+        ],
     };
     assert_eq!(batch, expected);
     assert!(batch.batch_id.starts_with("bat_"));

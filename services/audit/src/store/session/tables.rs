@@ -108,7 +108,8 @@ const FACT_TABLES: &[FactTable] = &[
         columns: r#"merchant_id text collate "C", transfer_id text collate "C", kind text, currency text,
             gross bigint, fee bigint, channel_fee bigint, payment_id text collate "C", refund_id text collate "C",
             batch_id text collate "C", event_id text collate "C", fee_rate numeric, channel_rate numeric, debits bigint,
-            credits bigint, foreign_entries bigint, post_time timestamptz"#,
+            credits bigint, foreign_entries bigint, post_time timestamptz, expected_fee bigint,
+            expected_channel_fee bigint, fee_kept boolean, channel_fee_kept boolean"#,
     },
     FactTable {
         kind: FactKind::LedgerAccount,
@@ -250,7 +251,9 @@ impl Rows {
                 self.minor(f.fee.as_ref()).minor(f.channel_fee.as_ref()).id(&f.payment_id).id(&f.refund_id);
                 self.id(&f.batch_id).id(&f.event_id).id(&f.fee_rate).id(&f.channel_rate);
                 self.number(f.debits_minor).number(f.credits_minor).number(i64::from(f.foreign_entries));
-                self.time(f.post_time.as_ref());
+                self.time(f.post_time.as_ref()).minor(f.expected_fee.as_ref());
+                self.minor(f.expected_channel_fee.as_ref()).flag(f.fee_kept_on_refund);
+                self.flag(f.channel_fee_kept_on_refund);
             }
             Some(Fact::LedgerAccount(f)) => {
                 self.id(merchant).id(&f.account_id).money(f.debits.as_ref()).minor(f.credits.as_ref());

@@ -23,6 +23,14 @@ pub(crate) enum AccountKind {
 }
 
 impl AccountKind {
+    /// Whether every channel has an account of its own.
+    fn stands_for_a_channel(self) -> bool {
+        match self {
+            Self::ChannelReceivable | Self::ChannelCost => true,
+            Self::MerchantPayable | Self::PayoutPayable | Self::FeeIncome | Self::Suspense => false,
+        }
+    }
+
     /// The name by which it is stored.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -60,28 +68,15 @@ pub(crate) struct AccountKey {
 }
 
 impl AccountKey {
-    pub(crate) fn channel_receivable(merchant_id: MerchantId, channel: Channel, currency: Currency) -> Self {
-        Self { merchant_id, kind: AccountKind::ChannelReceivable, channel: Some(channel), currency }
-    }
-
-    pub(crate) fn channel_cost(merchant_id: MerchantId, channel: Channel, currency: Currency) -> Self {
-        Self { merchant_id, kind: AccountKind::ChannelCost, channel: Some(channel), currency }
-    }
-
-    pub(crate) fn merchant_payable(merchant_id: MerchantId, currency: Currency) -> Self {
-        Self { merchant_id, kind: AccountKind::MerchantPayable, channel: None, currency }
-    }
-
-    pub(crate) fn payout_payable(merchant_id: MerchantId, currency: Currency) -> Self {
-        Self { merchant_id, kind: AccountKind::PayoutPayable, channel: None, currency }
-    }
-
-    pub(crate) fn fee_income(merchant_id: MerchantId, currency: Currency) -> Self {
-        Self { merchant_id, kind: AccountKind::FeeIncome, channel: None, currency }
-    }
-
-    pub(crate) fn suspense(merchant_id: MerchantId, currency: Currency) -> Self {
-        Self { merchant_id, kind: AccountKind::Suspense, channel: None, currency }
+    /// The account of this kind that a transfer moves: the channel counts for the kinds that stand for one.
+    pub(crate) fn of(
+        kind: AccountKind,
+        merchant_id: MerchantId,
+        channel: Option<Channel>,
+        currency: Currency,
+    ) -> Self {
+        let channel = if kind.stands_for_a_channel() { channel } else { None };
+        Self { merchant_id, kind, channel, currency }
     }
 }
 
@@ -95,7 +90,7 @@ pub(crate) struct Account {
 }
 
 /// The side of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Direction {
     Debit,
     Credit,

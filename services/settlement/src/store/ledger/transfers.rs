@@ -10,10 +10,10 @@ use tael_money::Money;
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
 
-use crate::domain::fee_schedule::Fees;
+use crate::domain::fee_schedule::{FeeTerms, Terms};
 use crate::domain::ledger::account::{AccountKey, AccountKind, Direction};
-use crate::domain::ledger::posting::PostedPayment;
-use crate::domain::ledger::transfer::{ChannelRef, Entry, NewTransfer, Transfer, TransferKind};
+use crate::domain::ledger::posting::{PostedFee, PostedPayment};
+use crate::domain::ledger::transfer::{Component, Components, Entry, NewTransfer, Transfer, TransferKind};
 use crate::store::{inconsistent, money};
 
 /// Inserts transfers, but for those that were posted before, and puts all but batches among what waits for a
@@ -32,20 +32,30 @@ pub(crate) async fn insert(
     let kinds: Vec<&str> = transfers.iter().map(|t| t.reason.kind().name()).collect();
     let currencies: Vec<&str> = transfers.iter().map(|t| t.gross.currency().code()).collect();
     let gross: Vec<i64> = transfers.iter().map(|t| t.gross.minor()).collect();
-    let fees: Vec<i64> = transfers.iter().map(|t| t.fees.fee.minor()).collect();
-    let channel_fees: Vec<i64> = transfers.iter().map(|t| t.fees.channel_fee.minor()).collect();
+    let components: Vec<String> = transfers.iter().map(|t| components_json(&t.components)).collect();
+    // Also in columns of their own as long as builds read them that know no components.
+    let fees: Vec<i64> = transfers.iter().map(|t| t.components.minor(Component::Fee)).collect();
+    let channel_fees: Vec<i64> =
+        transfers.iter().map(|t| t.components.minor(Component::ChannelFee)).collect();
     let payments = column(|t| t.reason.payment_id().map(PaymentId::uuid));
     let refunds = column(|t| t.reason.refund_id().map(RefundId::uuid));
     let batches = column(|t| t.reason.batch_id().map(BatchId::uuid));
     let channels: Vec<Option<&str>> =
-        transfers.iter().map(|t| t.reason.channel_ref().map(|s| s.channel.name())).collect();
-    let channel_accounts =
-        column(|t| t.reason.channel_ref().map(|s: ChannelRef| s.channel_account_id.uuid()));
+        transfers.iter().map(|t| t.reason.channel_ref().map(|at| at.channel.name())).collect();
+    let channel_accounts = column(|t| t.reason.channel_ref().map(|at| at.channel_account_id.uuid()));
     let numbers: Vec<Option<String>> = transfers.iter().map(|t| t.reason.number()).collect();
-    let fee_rates: Vec<Option<String>> =
-        transfers.iter().map(|t| t.reason.rates().map(|r| r.fee.to_string())).collect();
-    let channel_rates: Vec<Option<String>> =
-        transfers.iter().map(|t| t.reason.rates().map(|r| r.channel.to_string())).collect();
+    let transaction_ids: Vec<Option<&str>> = transfers
+        .iter()
+        .map(|t| t.reason.channel_ref().and_then(|at| at.transaction_id.as_deref()))
+        .collect();
+    let made_at_channel: Vec<bool> = transfers.iter().map(|t| t.reason.is_made_at_channel()).collect();
+    let rate = |of: fn(&Terms) -> &FeeTerms| -> Vec<Option<String>> {
+        transfers.iter().map(|t| Some(of(&t.reason.terms()?.terms).rate.to_string())).collect()
+    };
+    let fee_rates = rate(|terms| &terms.fee);
+    let channel_rates = rate(|terms| &terms.channel_fee);
+    let schedules: Vec<Option<i64>> =
+        transfers.iter().map(|t| t.reason.terms().and_then(|terms| terms.version)).collect();
     let refunded_totals: Vec<Option<i64>> =
         transfers.iter().map(|t| t.reason.refunded_total().map(Money::minor)).collect();
     let occur_times: Vec<_> = transfers.iter().map(|t| t.occur_time.to_sqlx()).collect();
@@ -54,21 +64,26 @@ pub(crate) async fn insert(
         "with posted as (
              insert into transfer (merchant_id, transfer_id, kind, currency, gross_minor, fee_minor, channel_fee_minor,
                  payment_id, refund_id, batch_id, channel, channel_account_id, number, fee_rate, channel_rate,
-                 refunded_total_minor, occur_time, post_time, event_id)
+                 refunded_total_minor, occur_time, post_time, event_id, components, fee_schedule_version,
+                 channel_transaction_id, made_at_channel)
              select merchant_id, transfer_id, kind, currency, gross_minor, fee_minor, channel_fee_minor,
                  payment_id, refund_id, batch_id, channel, channel_account_id, number, fee_rate::numeric,
-                 channel_rate::numeric, refunded_total_minor, occur_time, $19, event_id
+                 channel_rate::numeric, refunded_total_minor, occur_time, $19, event_id, components::jsonb,
+                 fee_schedule_version, channel_transaction_id, made_at_channel
              from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
                          $8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::uuid[], $13::text[], $14::text[],
-                         $15::text[], $16::bigint[], $17::timestamptz[], $18::uuid[])
+                         $15::text[], $16::bigint[], $17::timestamptz[], $18::uuid[], $20::text[], $21::bigint[],
+                         $22::text[], $23::boolean[])
                  as n (merchant_id, transfer_id, kind, currency, gross_minor, fee_minor, channel_fee_minor,
                        payment_id, refund_id, batch_id, channel, channel_account_id, number, fee_rate, channel_rate,
-                       refunded_total_minor, occur_time, event_id)
+                       refunded_total_minor, occur_time, event_id, components, fee_schedule_version,
+                       channel_transaction_id, made_at_channel)
              on conflict do nothing
              returning merchant_id, transfer_id, kind, currency, occur_time
          ), waiting as (
              insert into batch_item (merchant_id, transfer_id, currency, occur_time)
-             select merchant_id, transfer_id, currency, occur_time from posted where kind <> 'batch'
+             select merchant_id, transfer_id, currency, occur_time
+             from posted join transfer_kind k on k.transfer_kind = kind and k.waits_for_batch
          )
          select transfer_id from posted",
         &merchants,
@@ -90,10 +105,21 @@ pub(crate) async fn insert(
         &occur_times as _,
         &events as _,
         post_time.to_sqlx() as _,
+        &components,
+        &schedules as _,
+        &transaction_ids as _,
+        &made_at_channel,
     )
     .fetch_all(conn)
     .await?;
     Ok(posted.into_iter().map(TransferId::from_uuid).collect())
+}
+
+/// Components as they are stored: an object of minor units. Names have nothing that JSON would escape.
+fn components_json(components: &Components) -> String {
+    let parts: Vec<String> =
+        components.iter().map(|(part, amount)| format!("\"{}\":{}", part.name(), amount.minor())).collect();
+    format!("{{{}}}", parts.join(","))
 }
 
 /// Returns one of these transfers that was not posted before with the same facts: another amount or number under the
@@ -138,6 +164,14 @@ pub(crate) async fn first_different(
                where n.kind = 'release' and t.kind = 'release'
                  and t.merchant_id = n.merchant_id and t.payment_id = n.payment_id
                  and t.currency = n.currency and t.gross_minor = n.gross_minor
+               union all
+               -- Kinds that have no index of their own.
+               select t.transfer_id from transfer t
+               where t.kind not in ('payment', 'refund', 'batch', 'hold', 'release') and t.kind = n.kind
+                 and t.merchant_id = n.merchant_id
+                 and coalesce(t.refund_id, t.batch_id, t.payment_id) = coalesce(n.refund_id, n.payment_id)
+                 and t.currency = n.currency and t.gross_minor = n.gross_minor
+                 and t.number is not distinct from n.number
                limit 1
            ) posted on true
            where posted.transfer_id is null
@@ -204,10 +238,17 @@ pub(crate) async fn posted_payments(
     let merchants: Vec<Uuid> = wanted.iter().map(|(merchant, _)| merchant.uuid()).collect();
     let payments: Vec<Uuid> = wanted.iter().map(|(_, payment)| payment.uuid()).collect();
     let rows = sqlx::query!(
-        r#"select t.merchant_id, t.payment_id as "payment_id!", t.currency, t.gross_minor, t.fee_minor,
-                  t.channel_fee_minor
+        r#"select t.merchant_id, t.payment_id as "payment_id!", t.currency, t.gross_minor,
+                  coalesce((c.components -> 'received')::bigint, 0) as "received!",
+                  coalesce((c.components -> 'fee')::bigint, 0) as "fee!",
+                  coalesce((c.components -> 'channel_fee')::bigint, 0) as "channel_fee!",
+                  coalesce(f.returned_on_refund, true) as "fee_is_returned!",
+                  coalesce(f.channel_returned_on_refund, true) as "channel_fee_is_returned!"
            from unnest($1::uuid[], $2::uuid[]) as w (merchant_id, payment_id)
-           join transfer t on t.merchant_id = w.merchant_id and t.payment_id = w.payment_id and t.kind = 'payment'"#,
+           join transfer t on t.merchant_id = w.merchant_id and t.payment_id = w.payment_id and t.kind = 'payment'
+           cross join lateral (select coalesce(t.components, components_of(t)) as components) c
+           left join fee_schedule f
+               on f.merchant_id = t.merchant_id and f.channel = t.channel and f.version = t.fee_schedule_version"#,
         &merchants,
         &payments,
     )
@@ -218,7 +259,12 @@ pub(crate) async fn posted_payments(
             let money = |minor| money("transfer", row.payment_id, minor, &row.currency);
             let posted = PostedPayment {
                 amount: money(row.gross_minor)?,
-                fees: Fees { fee: money(row.fee_minor)?, channel_fee: money(row.channel_fee_minor)? },
+                received: money(row.received)?,
+                fee: PostedFee { amount: money(row.fee)?, is_returned: row.fee_is_returned },
+                channel_fee: PostedFee {
+                    amount: money(row.channel_fee)?,
+                    is_returned: row.channel_fee_is_returned,
+                },
             };
             Ok(((MerchantId::from_uuid(row.merchant_id), PaymentId::from_uuid(row.payment_id)), posted))
         })
@@ -231,6 +277,11 @@ struct TransferRow {
     payment_id: Option<Uuid>,
     refund_id: Option<Uuid>,
     batch_id: Option<Uuid>,
+    currency: String,
+    component_names: Vec<String>,
+    component_amounts: Vec<i64>,
+    channel_transaction_id: Option<String>,
+    made_at_channel: bool,
     occur_time: jiff_sqlx::Timestamp,
     post_time: jiff_sqlx::Timestamp,
 }
@@ -241,17 +292,49 @@ impl TryFrom<TransferRow> for Transfer {
     fn try_from(row: TransferRow) -> Result<Self, InconsistentRow> {
         let kind = TransferKind::from_name(&row.kind)
             .ok_or_else(|| inconsistent("transfer", "kind", row.transfer_id, &row.kind))?;
+        let components = row.component_names.into_iter().zip(row.component_amounts);
+        let components = components
+            .map(|(name, minor)| Ok((name, money("transfer", row.transfer_id, minor, &row.currency)?)))
+            .collect::<Result<_, InconsistentRow>>()?;
         Ok(Self {
             id: TransferId::from_uuid(row.transfer_id),
             kind,
             payment_id: row.payment_id.map(PaymentId::from_uuid),
             refund_id: row.refund_id.map(RefundId::from_uuid),
             batch_id: row.batch_id.map(BatchId::from_uuid),
+            components,
             entries: Vec::new(),
+            channel_transaction_id: row.channel_transaction_id,
+            made_at_channel: row.made_at_channel,
             occur_time: row.occur_time.to_jiff(),
             post_time: row.post_time.to_jiff(),
         })
     }
+}
+
+/// A page of transfers, newest first. The columns stand here once; `$transfers` is which transfers, under the alias t.
+macro_rules! query_page {
+    ($transfers:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            TransferRow,
+            r#"select t.transfer_id as "transfer_id!", t.kind as "kind!", t.payment_id, t.refund_id,
+                      coalesce(t.batch_id, i.batch_id) as batch_id, t.currency as "currency!",
+                      c.names as "component_names!", c.amounts as "component_amounts!", t.channel_transaction_id,
+                      t.made_at_channel as "made_at_channel!", t.occur_time as "occur_time!",
+                      t.post_time as "post_time!"
+               from "# + $transfers + r#"
+               left join batch_item i on i.merchant_id = t.merchant_id and i.transfer_id = t.transfer_id
+               cross join lateral (
+                   select coalesce(array_agg(component order by component), '{}') as names,
+                          coalesce(array_agg(amount_minor order by component), '{}') as amounts
+                   from transfer_component c
+                   where c.merchant_id = t.merchant_id and c.transfer_id = t.transfer_id
+               ) c
+               where t.transfer_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+               order by t.transfer_id desc limit $3"#,
+            $($argument),+
+        )
+    };
 }
 
 /// Returns a page of a merchant's transfers with their entries, newest first.
@@ -262,20 +345,9 @@ pub(crate) async fn of_merchant(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Transfer>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        TransferRow,
-        r#"select t.transfer_id, t.kind, t.payment_id, t.refund_id, coalesce(t.batch_id, i.batch_id) as batch_id,
-                  t.occur_time, t.post_time
-           from transfer t left join batch_item i using (merchant_id, transfer_id)
-           where t.merchant_id = $1 and t.transfer_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-           order by t.transfer_id desc limit $3"#,
-        merchant_id.uuid(),
-        after,
-        limit,
-    )
-    .fetch_all(pool)
-    .await?;
-    with_entries(pool, merchant_id, rows).await
+    let rows =
+        query_page!("(select * from transfer where merchant_id = $1) t", merchant_id.uuid(), after, limit,);
+    with_entries(pool, merchant_id, rows.fetch_all(pool).await?).await
 }
 
 /// Returns a page of a payment's transfers with their entries, newest first.
@@ -288,25 +360,18 @@ pub(crate) async fn of_payment(
     limit: i64,
 ) -> Result<Vec<Transfer>, sqlx::Error> {
     // Two ways to the rows, because each kind has its own index.
-    let rows = sqlx::query_as!(
-        TransferRow,
-        r#"select t.transfer_id as "transfer_id!", t.kind as "kind!", t.payment_id, t.refund_id, i.batch_id,
-                  t.occur_time as "occur_time!", t.post_time as "post_time!"
-           from (
-               select * from transfer where merchant_id = $1 and payment_id = $2 and kind = 'payment'
-               union all
-               select * from transfer where merchant_id = $1 and payment_id = $2 and kind = 'refund'
-           ) t left join batch_item i using (merchant_id, transfer_id)
-           where t.transfer_id < coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-           order by t.transfer_id desc limit $4"#,
+    let rows = query_page!(
+        "(
+             select * from transfer where merchant_id = $1 and payment_id = $4 and kind = 'payment'
+             union all
+             select * from transfer where merchant_id = $1 and payment_id = $4 and kind = 'refund'
+         ) t",
         merchant_id.uuid(),
-        payment_id.uuid(),
         after,
         limit,
-    )
-    .fetch_all(pool)
-    .await?;
-    with_entries(pool, merchant_id, rows).await
+        payment_id.uuid(),
+    );
+    with_entries(pool, merchant_id, rows.fetch_all(pool).await?).await
 }
 
 /// Loads the entries of all the rows at once.

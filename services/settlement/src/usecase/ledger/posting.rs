@@ -8,15 +8,16 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use tael_ids::{AccountId, MerchantId, PaymentId, TransferId};
-use tael_money::MoneyError;
+use tael_money::{Money, MoneyError};
 
 use crate::domain::channel::Channel;
-use crate::domain::fee_schedule::Rates;
+use crate::domain::fee_schedule::{FeeTerms, Terms, TermsInForce};
 use crate::domain::ledger::account::{AccountKey, Direction};
 use crate::domain::ledger::posting::{
-    self, PaymentCaptured, PostedPayment, PostingError, RefundCompleted, Suspension,
+    self, PaymentCaptured, PostedFee, PostedPayment, PostingError, RefundCompleted, Suspension,
 };
-use crate::domain::ledger::transfer::{NewTransfer, TransferKind};
+use crate::domain::ledger::rules::PostingRules;
+use crate::domain::ledger::transfer::{Component, NewTransfer, TransferKind};
 use crate::store;
 use crate::store::ledger::accounts::Sums;
 
@@ -38,6 +39,7 @@ pub(crate) enum PostError {
 #[tracing::instrument(name = "ledger.post", skip_all, fields(tael.payments = payments.len(), tael.refunds = refunds.len()))]
 pub(crate) async fn post_movements(
     conn: &mut PgConnection,
+    rules: &PostingRules,
     payments: &[PaymentCaptured],
     refunds: &[RefundCompleted],
     now: Timestamp,
@@ -45,15 +47,14 @@ pub(crate) async fn post_movements(
     if payments.is_empty() && refunds.is_empty() {
         return Ok(());
     }
-    let mut transfers = payment_transfers(conn, payments).await?;
+    let mut transfers = payment_transfers(conn, rules, payments).await?;
     let mut leaned_on = HashSet::new();
     if !refunds.is_empty() {
         let in_batch: HashMap<(MerchantId, PaymentId), PostedPayment> = payments
             .iter()
             .zip(&transfers)
             .map(|(payment, transfer)| {
-                let posted = PostedPayment { amount: transfer.gross, fees: transfer.fees };
-                ((payment.merchant_id, payment.payment_id), posted)
+                ((payment.merchant_id, payment.payment_id), posted_payment(payment, transfer))
             })
             .collect();
         let before =
@@ -70,7 +71,7 @@ pub(crate) async fn post_movements(
                 refund_id: refund.refund_id,
                 payment_id: refund.payment_id,
             })?;
-            transfers.push(posting::refund(refund, payment)?);
+            transfers.push(posting::refund(refund, payment, rules)?);
         }
     }
     let new = post(conn, &transfers, now).await?;
@@ -87,21 +88,38 @@ pub(crate) async fn post_movements(
 #[tracing::instrument(name = "ledger.suspend", skip_all, fields(tael.holds = holds.len(), tael.releases = releases.len()))]
 pub(crate) async fn post_suspensions(
     conn: &mut PgConnection,
+    rules: &PostingRules,
     holds: &[Suspension],
     releases: &[Suspension],
     now: Timestamp,
 ) -> Result<(), PostError> {
     let transfers: Vec<NewTransfer> = holds
         .iter()
-        .map(posting::hold)
-        .chain(releases.iter().map(posting::release))
+        .map(|held| posting::hold(held, rules))
+        .chain(releases.iter().map(|released| posting::release(released, rules)))
         .collect::<Result<_, _>>()?;
     post(conn, &transfers, now).await?;
     Ok(())
 }
 
+/// What a refund in the same batch of events needs to know of a payment that is about to be posted.
+fn posted_payment(payment: &PaymentCaptured, transfer: &NewTransfer) -> PostedPayment {
+    let terms = transfer.reason.terms().map_or(Terms::NONE, |in_force| in_force.terms);
+    let fee = |part, terms: FeeTerms| PostedFee {
+        amount: Money::new(transfer.components.minor(part), payment.amount.currency()),
+        is_returned: terms.returned_on_refund,
+    };
+    PostedPayment {
+        amount: payment.amount,
+        received: payment.received,
+        fee: fee(Component::Fee, terms.fee),
+        channel_fee: fee(Component::ChannelFee, terms.channel_fee),
+    }
+}
+
 async fn payment_transfers(
     conn: &mut PgConnection,
+    rules: &PostingRules,
     payments: &[PaymentCaptured],
 ) -> Result<Vec<NewTransfer>, PostError> {
     if payments.is_empty() {
@@ -110,10 +128,11 @@ async fn payment_transfers(
     let at = |payment: &PaymentCaptured| -> (MerchantId, Channel) {
         (payment.merchant_id, payment.channel_ref.channel)
     };
-    let rates = store::fee_schedule::rates_in_force(conn, &distinct(payments.iter().map(at))).await?;
-    let transfers = payments
-        .iter()
-        .map(|payment| posting::payment(payment, rates.get(&at(payment)).copied().unwrap_or(Rates::NONE)));
+    let terms = store::fee_schedule::terms_in_force(conn, &distinct(payments.iter().map(at))).await?;
+    let transfers = payments.iter().map(|payment| {
+        let in_force = terms.get(&at(payment)).copied().unwrap_or(TermsInForce::NONE);
+        posting::payment(payment, in_force, rules)
+    });
     Ok(transfers.collect::<Result<_, _>>()?)
 }
 

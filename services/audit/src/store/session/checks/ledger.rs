@@ -74,31 +74,32 @@ from audit_transfer t left join audit_held h using (merchant_id, payment_id)
 where t.kind in ('hold', 'release')
   and (h.payment_id is null or t.kind = 'release' and h.state not in ('refunded', 'accepted'))",
     },
-    // Rounded half up, as PostgreSQL rounds what is not negative.
     Check {
         kind: Kind::Fee,
         sql: "
-select merchant_id, array[transfer_id, payment_id], 'the fee is not ' || fee_rate || ' of the payment', currency,
-       round(gross * fee_rate)::bigint, fee
-from audit_transfer where kind = 'payment' and fee <> round(gross * fee_rate)
+select merchant_id, array[transfer_id, payment_id], 'the fee is not what its terms make it (' || fee_rate || ')', currency,
+       expected_fee, fee
+from audit_transfer where kind = 'payment' and fee is distinct from expected_fee
 union all
-select merchant_id, array[transfer_id, payment_id], 'the channel''s fee is not ' || channel_rate || ' of the payment',
-       currency, round(gross * channel_rate)::bigint, channel_fee
-from audit_transfer where kind = 'payment' and channel_fee <> round(gross * channel_rate)",
+select merchant_id, array[transfer_id, payment_id],
+       'the channel''s fee is not what its terms make it (' || channel_rate || ')', currency, expected_channel_fee,
+       channel_fee
+from audit_transfer where kind = 'payment' and channel_fee is distinct from expected_channel_fee",
     },
-    // However a payment is refunded, what is given back of its fees is their share of the whole.
+    // However a payment is refunded, what is given back of its fees is their share of the whole, or nothing of those kept.
     Check {
         kind: Kind::Fee,
         sql: "
 select p.merchant_id, array[p.transfer_id, p.payment_id], 'refunds gave back another share of the fees', p.currency,
-       round(p.fee::numeric * r.gross / p.gross)::bigint + round(p.channel_fee::numeric * r.gross / p.gross)::bigint,
-       (r.fee + r.channel_fee)::bigint
+       s.fee::bigint + s.channel_fee::bigint, (r.fee + r.channel_fee)::bigint
 from audit_transfer p
 join (select merchant_id, payment_id, sum(gross) as gross, sum(fee) as fee, sum(channel_fee) as channel_fee
       from audit_transfer where kind = 'refund' group by merchant_id, payment_id) r using (merchant_id, payment_id)
-where p.kind = 'payment'
-  and (r.fee <> round(p.fee::numeric * r.gross / p.gross)
-       or r.channel_fee <> round(p.channel_fee::numeric * r.gross / p.gross))",
+cross join lateral (
+    select case when p.fee_kept then 0 else round(p.fee::numeric * r.gross / p.gross) end as fee,
+           case when p.channel_fee_kept then 0 else round(p.channel_fee::numeric * r.gross / p.gross) end as channel_fee
+) s
+where p.kind = 'payment' and (r.fee <> s.fee or r.channel_fee <> s.channel_fee)",
     },
     Check {
         kind: Kind::Unbalanced,
