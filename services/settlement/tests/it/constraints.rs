@@ -4,6 +4,7 @@ use sqlx::AssertSqlSafe;
 use tael_postgres::violated_constraint;
 
 use crate::by_hand::{ENTRIES, ITEMS, SUMS, code, fixture_with_postings, run, run_all};
+use crate::fixture::start;
 
 #[tokio::test]
 async fn what_was_posted_is_never_changed_or_removed() {
@@ -234,4 +235,140 @@ async fn the_check_finds_what_was_tampered_with() {
         check.sums[0].debits.as_ref().unwrap().minor + 1,
         check.sums[0].credits.as_ref().unwrap().minor
     );
+}
+
+#[tokio::test]
+async fn a_transfer_is_made_of_what_its_kind_is_made_of() {
+    let (fixture, _) = fixture_with_postings().await;
+    let facts = Some("transfer_facts");
+    for (kind, components, expected) in [
+        ("payment", r#"{"received": 5000, "fee": 30, "channel_fee": 19}"#, None),
+        ("payment", r#"{"received": 4500, "coupon": 500, "fee": 30, "channel_fee": 19}"#, None),
+        ("payment", r#"{"received": 4500, "coupon": 501, "fee": 30, "channel_fee": 19}"#, facts),
+        ("payment", r#"{"received": 5000, "fee": 31, "channel_fee": 19}"#, facts), // its column says 30
+        ("payment", r#"{"received": 5000, "fee": 30}"#, facts),
+        ("payment", r#"{"received": 5000, "coupon": 0, "fee": 30, "channel_fee": 19}"#, facts),
+        ("payment", r#"{"received": 5000.5, "fee": 30, "channel_fee": 19}"#, facts),
+        ("payment", r#"{"received": "5000", "fee": 30, "channel_fee": 19}"#, facts),
+        ("payment", r#"{"received": 5500, "coupon": -500, "fee": 30, "channel_fee": 19}"#, facts),
+        ("payment", r#"{"received": 5000, "fee": 30, "channel_fee": 19, "tip": 5}"#, facts),
+        ("payment", r#"{"held": 5000, "fee": 30, "channel_fee": 19}"#, facts),
+        ("payment", "{}", facts),
+        ("payment", "[5000]", facts),
+        ("gift", r#"{"received": 5000}"#, Some("transfer_kind_check")),
+    ] {
+        let mut tx = fixture.pool.begin().await.unwrap();
+        let done = sqlx::query(AssertSqlSafe(format!(
+            "insert into transfer (merchant_id, transfer_id, kind, currency, gross_minor, fee_minor, channel_fee_minor,
+                 payment_id, channel, channel_account_id, number, fee_rate, channel_rate, occur_time, post_time,
+                 event_id, components)
+             select merchant_id, gen_random_uuid(), '{kind}', currency, gross_minor, fee_minor, channel_fee_minor,
+                 gen_random_uuid(), channel, channel_account_id, 'by hand', fee_rate, channel_rate, occur_time,
+                 post_time, gen_random_uuid(), '{components}'
+             from transfer where kind = 'payment' and gross_minor = 5000"
+        )))
+        .execute(&mut *tx)
+        .await;
+        let refused_by = done.as_ref().err().and_then(violated_constraint);
+        assert_eq!(refused_by, expected, "{kind} {components}: {done:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_build_before_is_refused_what_it_can_t_count() {
+    let fixture = start().await;
+    let shop = fixture.shop_with_rates("0.006", "0.0038").await;
+    fixture.happen([shop.paid(10_000).of_which_received(9_500).event()]).await;
+    // It would give back all 50.00 where the channel takes 47.50. Another replica will do it rightly.
+    let error = run(&fixture.pool, &refund_by_hand(5_000, 30, 5_000)).await.unwrap_err();
+    assert_eq!(code(&error), "40001", "{error}");
+    // It would owe the merchant the coupon, too.
+    let close = "with taken as (
+             update batch_item set batch_id = '00000000-0000-0000-0000-000000000001' where batch_id is null
+         )
+         insert into batch (merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count, gross_minor,
+             refunds_minor, fees_minor, fees_returned_minor, net_minor, close_time, idempotency_key, fingerprint)
+         select merchant_id, '00000000-0000-0000-0000-000000000001', currency, now(), 1, 0, gross_minor, 0, fee_minor,
+             0, gross_minor - fee_minor, now(), 'by hand', '' from transfer";
+    let error = run(&fixture.pool, close).await.unwrap_err();
+    assert_eq!(violated_constraint(&error), Some("batch_sums"), "{error}");
+    assert_eq!(fixture.close(&shop, None).await.unwrap().net.unwrap().minor, 9_500 - 57);
+    fixture.checked().await;
+}
+
+#[tokio::test]
+async fn rules_balance() {
+    let fixture = start().await;
+    let lonely = "insert into posting_rule values ('payment', 'coupon', 'suspense', 'debit')";
+    let error = run(&fixture.pool, lonely).await.unwrap_err();
+    assert_eq!(violated_constraint(&error), Some("posting_rule_balance"), "{error}");
+}
+
+/// A new kind of transfer is rows: the same guards watch it.
+#[tokio::test]
+async fn a_new_kind_of_transfer_is_rows() {
+    let (fixture, _) = fixture_with_postings().await;
+    let mut tx = fixture.pool.begin().await.unwrap();
+    let rows = [
+        "insert into transfer_kind values ('bonus', true, false, false, false, true, true)",
+        "insert into component_kind values ('bonus', 'granted', true, false), ('bonus', 'tax', false, false)",
+        "insert into posting_rule values ('bonus', 'granted', 'fee_income', 'debit'),
+             ('bonus', 'granted', 'merchant_payable', 'credit'), ('bonus', 'tax', 'merchant_payable', 'debit'),
+             ('bonus', 'tax', 'fee_income', 'credit')",
+    ];
+    run_all(&mut tx, &rows).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let transfer = "insert into transfer (merchant_id, transfer_id, kind, currency, gross_minor, fee_minor,
+            channel_fee_minor, payment_id, occur_time, post_time, event_id, components)
+        select merchant_id, '00000000-0000-0000-0000-00000000000b', 'bonus', currency, 700, 0, 0, payment_id, occur_time,
+            post_time, gen_random_uuid(), '{\"granted\": 700, \"tax\": 70}'
+        from transfer where kind = 'payment' and gross_minor = 5000";
+    let entries = |payable: i64| {
+        format!(
+            "insert into entry
+             select t.merchant_id, t.transfer_id, a.account_id, e.direction, {payable}, t.currency
+             from transfer t
+             cross join (values ('fee_income', 'debit'), ('merchant_payable', 'credit')) e (kind, direction)
+             join account a on a.merchant_id = t.merchant_id and a.kind = e.kind
+             where t.kind = 'bonus'"
+        )
+    };
+    for (statements, expected) in [
+        (vec![transfer.to_owned(), ITEMS.to_owned(), entries(700), SUMS.to_owned()], Some("entry_facts")),
+        (vec![transfer.to_owned(), entries(630), SUMS.to_owned()], Some("unproven_item")),
+        (vec![transfer.to_owned(), ITEMS.to_owned()], Some("unproven_transfer")),
+        (vec![transfer.to_owned(), ITEMS.to_owned(), entries(630), SUMS.to_owned()], None),
+        // Once.
+        (vec![transfer.replace("00000000b", "00000000c")], Some("transfer_once")),
+    ] {
+        let mut tx = fixture.pool.begin().await.unwrap();
+        let done = match run_all(&mut tx, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await {
+            Ok(()) => tx.commit().await,
+            Err(error) => Err(error),
+        };
+        assert_eq!(done.as_ref().err().and_then(violated_constraint), expected, "{statements:?}: {done:?}");
+    }
+    // A batch takes it, with the payment of 5 000 and its fee of 30: what it brings is owed.
+    let close = |other: i64, net: i64| {
+        format!(
+            "with taken as (
+                 update batch_item set batch_id = '00000000-0000-0000-0000-000000000001' where batch_id is null
+             )
+             insert into batch (merchant_id, batch_id, currency, cut_off_time, payment_count, refund_count,
+                 gross_minor, refunds_minor, fees_minor, fees_returned_minor, net_minor, other_minor, close_time,
+                 idempotency_key, fingerprint)
+             select merchant_id, '00000000-0000-0000-0000-000000000001', currency, cut_off_time, 1, 0, 5000, 0, 30, 0,
+                 {net}, {other}, close_time, 'by hand', '' from batch"
+        )
+    };
+    for (other, net, expected) in [
+        (0, 4_970, "batch_sums"),
+        (630, 4_970, "batch_adds_up"),
+        (631, 5_601, "batch_sums"),
+        (630, 5_600, "unproven_batch"), // right, but for the transfer that moves it
+    ] {
+        let error = run(&fixture.pool, &close(other, net)).await.unwrap_err();
+        assert_eq!(violated_constraint(&error), Some(expected), "{other} {net}: {error}");
+    }
 }
