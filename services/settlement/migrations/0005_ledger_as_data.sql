@@ -232,15 +232,18 @@ begin
         select n.transfer_id
         from new_transfer n
         left join lateral (
-            select bool_or(k.component is null or jsonb_typeof(c.value) <> 'number' or c.value::text !~ '^-?[1-9][0-9]*$'
-                           or (c.value::text like '-%' and not k.is_signed)) as is_odd,
-                   sum(case when k.in_gross then (c.value::numeric)::bigint else 0 end) as gross,
-                   coalesce(max((c.value::numeric)::bigint) filter (where c.key = 'fee'), 0) as fee,
-                   coalesce(max((c.value::numeric)::bigint) filter (where c.key = 'channel_fee'), 0) as channel_fee
+            select bool_or(k.component is null or c.value::text !~ '^-?[1-9][0-9]*$'
+                           or (v.amount < 0 and not k.is_signed)) as is_odd,
+                   sum(v.amount) filter (where k.in_gross) as gross,
+                   coalesce(sum(v.amount) filter (where c.key = 'fee'), 0) as fee,
+                   coalesce(sum(v.amount) filter (where c.key = 'channel_fee'), 0) as channel_fee
             from jsonb_each(case jsonb_typeof(n.components) when 'object' then n.components else '{"": 0}' end) c
+            cross join lateral (
+                select case jsonb_typeof(c.value) when 'number' then c.value::bigint else 0 end as amount
+            ) v
             left join component_kind k on k.transfer_kind = n.kind and k.component = c.key
         ) c on true
-        where c.is_odd is distinct from false or abs(c.gross) <> n.gross_minor
+        where c.is_odd is distinct from false or abs(c.gross) is distinct from n.gross_minor
            or (c.fee, c.channel_fee) <> (n.fee_minor, n.channel_fee_minor)
         limit 1
     $sql$ into bad;
