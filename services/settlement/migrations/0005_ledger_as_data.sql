@@ -232,19 +232,17 @@ begin
         select n.transfer_id
         from new_transfer n
         left join lateral (
-            select bool_or(k.component is null or c.value::text !~ '^-?[1-9][0-9]*$'
-                           or (v.amount < 0 and not k.is_signed)) as is_odd,
-                   sum(v.amount) filter (where k.in_gross) as gross,
-                   coalesce(sum(v.amount) filter (where c.key = 'fee'), 0) as fee,
-                   coalesce(sum(v.amount) filter (where c.key = 'channel_fee'), 0) as channel_fee
-            from jsonb_each(case jsonb_typeof(n.components) when 'object' then n.components else '{"": 0}' end) c
-            cross join lateral (
-                select case jsonb_typeof(c.value) when 'number' then c.value::bigint else 0 end as amount
-            ) v
-            left join component_kind k on k.transfer_kind = n.kind and k.component = c.key
+            select key, value, case jsonb_typeof(value) when 'number' then value::bigint end as amount
+            from jsonb_each(case jsonb_typeof(n.components) when 'object' then n.components else '{"": 0}' end)
+            offset 0 -- so that each is read once
         ) c on true
-        where c.is_odd is distinct from false or abs(c.gross) is distinct from n.gross_minor
-           or (c.fee, c.channel_fee) <> (n.fee_minor, n.channel_fee_minor)
+        left join component_kind k on k.transfer_kind = n.kind and k.component = c.key
+        group by n.merchant_id, n.transfer_id, n.gross_minor, n.fee_minor, n.channel_fee_minor
+        having bool_or(k.component is null or c.amount is null or c.amount = 0 or (c.amount < 0 and not k.is_signed)
+                       or c.value <> to_jsonb(c.amount)) is distinct from false
+            or abs(sum(c.amount) filter (where k.in_gross)) is distinct from n.gross_minor
+            or coalesce(sum(c.amount) filter (where c.key = 'fee'), 0) <> n.fee_minor
+            or coalesce(sum(c.amount) filter (where c.key = 'channel_fee'), 0) <> n.channel_fee_minor
         limit 1
     $sql$ into bad;
     if bad.transfer_id is not null then
@@ -270,30 +268,33 @@ declare
     bad record;
 begin
     execute $sql$
-        with transfers as (
-            select distinct merchant_id, transfer_id from new_entry
-        ), posted as (
-            select t.merchant_id, t.transfer_id, t.kind, t.currency, t.channel, t.components
-            from transfers n join transfer t on t.merchant_id = n.merchant_id and t.transfer_id = n.transfer_id
+        with part as materialized (
+            -- Each transfer through its index (lateral): by some statistics, reading all would look cheaper.
+            select t.merchant_id, t.transfer_id, t.kind, t.currency, t.channel, c.key as component,
+                   c.value::bigint as amount
+            from (select distinct merchant_id, transfer_id from new_entry) n
+            cross join lateral (
+                select * from transfer t
+                where t.merchant_id = n.merchant_id and t.transfer_id = n.transfer_id
+                limit 1
+            ) t
+            cross join lateral jsonb_each(t.components) c
         )
         select s.transfer_id
         from (
-            select n.merchant_id, n.transfer_id, a.kind as account_kind,
+            select n.merchant_id, n.transfer_id, a.kind as account_kind, n.currency,
                    case n.direction when 'debit' then n.amount_minor else -n.amount_minor end as debit,
-                   a.currency is distinct from n.currency or p.currency is distinct from n.currency
-                       or (a.channel <> '' and a.channel is distinct from p.channel) as is_foreign
+                   a.currency is distinct from n.currency as is_foreign, nullif(a.channel, '') as channel
             from new_entry n
             left join account a on a.merchant_id = n.merchant_id and a.account_id = n.account_id
-            left join posted p on p.merchant_id = n.merchant_id and p.transfer_id = n.transfer_id
             union all
-            select p.merchant_id, p.transfer_id, r.account_kind,
-                   case r.direction when 'debit' then -c.value::bigint else c.value::bigint end, false
-            from posted p
-            cross join lateral jsonb_each(p.components) c
-            join posting_rule r on r.transfer_kind = p.kind and r.component = c.key
+            select p.merchant_id, p.transfer_id, r.account_kind, p.currency,
+                   case r.direction when 'debit' then -p.amount else p.amount end, false, p.channel
+            from part p
+            join posting_rule r on r.transfer_kind = p.kind and r.component = p.component
         ) s
-        group by s.merchant_id, s.transfer_id, s.account_kind
-        having sum(s.debit) <> 0 or bool_or(s.is_foreign)
+        group by s.merchant_id, s.transfer_id, s.account_kind, s.currency
+        having sum(s.debit) <> 0 or bool_or(s.is_foreign) or min(s.channel) <> max(s.channel)
         limit 1
     $sql$ into bad;
     if bad.transfer_id is null then
