@@ -41,12 +41,6 @@ impl Calendar {
     /// Of a channel of which nothing is known.
     pub(crate) const UTC: Self = Self { zone: TimeZone::UTC, cut_over: Time::midnight() };
 
-    /// The day of statements in which a moment lies.
-    pub(crate) fn date_of(&self, moment: Timestamp) -> Result<Date, jiff::Error> {
-        let local = moment.to_zoned(self.zone.clone());
-        if local.time() < self.cut_over { local.date().yesterday() } else { Ok(local.date()) }
-    }
-
     /// When a day of statements begins.
     pub(crate) fn begin_of(&self, date: Date) -> Result<Timestamp, jiff::Error> {
         Ok(date.to_datetime(self.cut_over).to_zoned(self.zone.clone())?.timestamp())
@@ -64,8 +58,6 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let date = |text: &str| text.parse::<Date>().unwrap();
         assert_eq!(early.begin_of(date("2026-11-20")).unwrap(), at("2026-11-20T15:00:00Z"));
-        assert_eq!(early.date_of(at("2026-11-20T14:59:59Z")).unwrap(), date("2026-11-19"));
-        assert_eq!(early.date_of(at("2026-11-20T15:00:00Z")).unwrap(), date("2026-11-20"));
-        assert_eq!(Calendar::UTC.date_of(at("2026-11-20T23:59:59Z")).unwrap(), date("2026-11-20"));
+        assert_eq!(Calendar::UTC.begin_of(date("2026-11-20")).unwrap(), at("2026-11-20T00:00:00Z"));
     }
 }
