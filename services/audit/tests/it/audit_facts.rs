@@ -160,6 +160,8 @@ impl AuditFacts {
             channel_fee: Some(cny(minor * 38 / 10_000)),
             fee_rate: "0.006".to_owned(),
             channel_rate: "0.0038".to_owned(),
+            expected_fee: Some(cny(minor * 6 / 1000)),
+            expected_channel_fee: Some(cny(minor * 38 / 10_000)),
             ..transfer("payment", minor)
         });
         self.statement.push(paid.statement_line());
