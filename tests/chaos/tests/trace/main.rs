@@ -101,7 +101,8 @@ async fn a_journey_through_all_services_is_one_unbroken_trace() {
     assert_unbroken(&trace);
     let callback = trace.span("callback.alipay").expect("it was waited for");
     let request = collector.traces().trace(callback.links[0].trace_id).expect("it is linked to how it came");
-    let request = request.span("POST /callbacks/{channel}/{channel_account_id}").expect("the gateway took it");
+    let request =
+        request.span("POST /callbacks/{channel}/{channel_account_id}").expect("the gateway took it");
     assert_eq!((request.parent, request.service()), (None, Some("gateway")));
     let about = collector.traces().find(&order_id, usize::MAX).matches;
     let about: Vec<_> =
