@@ -1,3 +1,8 @@
--- What the service may do with its tables. It deletes nothing; accounts and alarms stay as they are.
-grant select, insert on channel_account, payment, attempt, payment_refund, alarm to :role;
-grant update on payment, attempt, payment_refund to :role;
+-- What the service may do with its tables. It deletes nothing; alerts stay as they are, and of an account only its state
+-- changes.
+grant select, insert on channel, channel_account, channel_credential, payment, attempt, payment_refund, attempt_decision,
+    alarm to :role;
+grant update on payment, attempt, payment_refund, attempt_decision to :role;
+grant update (state) on channel_account to :role;
+-- Locks take the right to change a row.
+grant update on channel_credential to :role;

@@ -10,7 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 pub use receiver::{Received, WebhookReceiver};
 use tael_proto::merchant::v1::{ApproveMerchantRequest, Merchant, RegisterMerchantRequest};
 use tael_proto::payment::v1::{
-    AlipayAccount, AlipayKeys, ChannelAccount, CreateChannelAccountRequest, create_channel_account_request,
+    ActivateChannelAccountRequest, AlipayAccount, AlipayKeys, ChannelAccount, CreateChannelAccountRequest,
+    TestChannelAccountRequest, create_channel_account_request,
 };
 use tael_proto::settlement::v1::{FeeSchedule, FeeTerms, SetFeeScheduleRequest};
 use tael_proto::r#type::v1::Channel;
@@ -68,7 +69,22 @@ impl Shop {
             }),
         };
         let created = clients.channel_account.create_channel_account(keyed(account)).await?.into_inner();
-        let channel_account = answer(created.channel_account)?;
+        let draft = answer(created.channel_account)?;
+        let test = TestChannelAccountRequest {
+            merchant_id: merchant.merchant_id.clone(),
+            channel_account_id: draft.channel_account_id.clone(),
+            channel_credential_id: String::new(),
+        };
+        let test = clients.channel_account.test_channel_account(test).await?.into_inner();
+        if !test.passed {
+            return Err(format!("the channel account does not work: {}", test.problem).into());
+        }
+        let activate = ActivateChannelAccountRequest {
+            merchant_id: draft.merchant_id,
+            channel_account_id: draft.channel_account_id,
+        };
+        let active = clients.channel_account.activate_channel_account(activate).await?.into_inner();
+        let channel_account = answer(active.channel_account)?;
 
         let fees = SetFeeScheduleRequest {
             merchant_id: merchant.merchant_id.clone(),

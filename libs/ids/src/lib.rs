@@ -96,6 +96,8 @@ id!(/** A payment. */ PaymentId, "pay");
 id!(/** One attempt of a payment at one channel. */ AttemptId, "att");
 id!(/** A merchant's account at a channel. */ ChannelAccountId, "cha");
 id!(/** A message of a channel that contradicts our record. */ IntegrityAlertId, "alm");
+id!(/** The keys of a merchant's account at a channel (not the keys themselves). */ ChannelCredentialId, "crd");
+id!(/** What people decided of an attempt. */ AttemptDecisionId, "adc");
 id!(/** A refund. */ RefundId, "ref");
 id!(/** A ledger account. */ AccountId, "acc");
 id!(/** A transfer between ledger accounts. */ TransferId, "trf");

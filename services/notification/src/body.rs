@@ -190,6 +190,8 @@ fn method(method: Method) -> Option<&'static str> {
     match method {
         Method::Unspecified => None,
         Method::QrCode => Some("qr_code"),
+        Method::Web => Some("web"),
+        Method::InApp => Some("in_app"),
     }
 }
 

@@ -16,11 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::authorization::RPC_ACCESS;
+use crate::channel::CHANNELS;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
 use crate::facts::PaymentFacts;
 use crate::rpc::Rpc;
+use crate::store;
 use crate::usecase::{Payments, Settings};
 use crate::worker::{Poller, doubt};
 
@@ -58,6 +60,8 @@ impl Service for App {
         // A channel is called directly or not at all, and a redirect is no answer of its protocol.
         let settings = reqwest::Client::builder().timeout(config.channel_timeout);
         let http = tael_egress::Client::new(config.egress.clone(), settings)?;
+        let channels: Vec<String> = CHANNELS.iter().map(|channel| channel.name.to_owned()).collect();
+        store::channel_account::register_channels(&pool, &channels).await?;
         let accounts = Accounts::new(pool.clone(), keyring, http, clock.clone(), config.channel_timeout);
         let identity = config.base.identity().await?;
         let peers = Connector::new(identity.clone());

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use tael_eventlog::NewEvent;
 use tael_grpc::convert;
+use tael_ids::AttemptDecisionId;
 use tael_money::Money;
 use tael_proto::event::v1::payload::Kind;
 use tael_proto::event::v1::{
@@ -11,7 +12,7 @@ use tael_proto::event::v1::{
 };
 use tael_proto::r#type::v1 as wire;
 
-use crate::domain::channel_account::{Channel, Method};
+use crate::domain::channel_account::{ChannelName, Method};
 use crate::domain::evidence::Paid;
 use crate::domain::integrity_alert::IntegrityAlert;
 use crate::domain::payment::{Attempt, Failure, Payment};
@@ -39,7 +40,7 @@ pub(crate) fn succeeded(
         order_id: payment.order_id.to_string(),
         attempt_id: attempt.id.to_string(),
         amount: Some(convert::money(payment.amount)),
-        channel: channel(attempt.channel).into(),
+        channel: channel(&attempt.channel).into(),
         channel_account_id: attempt.channel_account_id.to_string(),
         channel_transaction_id: paid.channel_transaction_id.clone(),
         method: method(attempt.method).into(),
@@ -50,10 +51,12 @@ pub(crate) fn succeeded(
     event(payment, kind, now)
 }
 
-pub(crate) fn closed(payment: &Payment, now: Timestamp) -> NewEvent {
+/// `decision`: the people who closed it without the channel's evidence.
+pub(crate) fn closed(payment: &Payment, decision: Option<AttemptDecisionId>, now: Timestamp) -> NewEvent {
     let kind = Kind::PaymentClosed(PaymentClosed {
         payment_id: payment.id.to_string(),
         order_id: payment.order_id.to_string(),
+        attempt_decision_id: decision.map(|id| id.to_string()).unwrap_or_default(),
     });
     event(payment, kind, now)
 }
@@ -85,7 +88,7 @@ pub(crate) fn refunded(
         amount: Some(convert::money(refund.amount)),
         refunded_total: Some(convert::money(refunded_total)),
         payment_amount: Some(convert::money(payment.amount)),
-        channel: channel(attempt.channel).into(),
+        channel: channel(&attempt.channel).into(),
         channel_account_id: attempt.channel_account_id.to_string(),
         refund_time: Some(convert::timestamp(refund_time)),
         reversal,
@@ -113,7 +116,7 @@ pub(crate) fn integrity_alert_raised(payment: &Payment, alert: &IntegrityAlert) 
     let kind = Kind::PaymentIntegrityAlertRaised(PaymentIntegrityAlertRaised {
         integrity_alert_id: alert.id.to_string(),
         payment_id: payment.id.to_string(),
-        field: alert.mismatch.field.name().to_owned(),
+        field: alert.mismatch.field.clone(),
     });
     event(payment, kind, alert.create_time)
 }
@@ -129,14 +132,16 @@ fn event(payment: &Payment, kind: Kind, occur_time: Timestamp) -> NewEvent {
     }
 }
 
-pub(crate) fn channel(channel: Channel) -> wire::Channel {
-    match channel {
-        Channel::Alipay => wire::Channel::Alipay,
-    }
+/// A channel's enum value on the wire has its name; one without a value is not told.
+pub(crate) fn channel(name: &ChannelName) -> wire::Channel {
+    wire::Channel::from_str_name(&format!("CHANNEL_{}", name.as_str().to_ascii_uppercase()))
+        .unwrap_or_default()
 }
 
 pub(crate) fn method(method: Method) -> wire::Method {
     match method {
         Method::QrCode => wire::Method::QrCode,
+        Method::Web => wire::Method::Web,
+        Method::InApp => wire::Method::InApp,
     }
 }

@@ -1,6 +1,7 @@
 //! gRPC: a request becomes domain values (`parse`), a use case runs, its result goes on the wire (`convert`), and why it
 //! did not becomes a status (`error`). One file per service.
 
+mod attempt_decision;
 mod callback;
 mod channel_account;
 mod convert;
@@ -12,6 +13,7 @@ mod refund_execution;
 mod statement;
 
 use tael_idempotency::Idempotency;
+use tael_proto::payment::v1::attempt_decision_service_server::AttemptDecisionServiceServer;
 use tael_proto::payment::v1::callback_service_server::CallbackServiceServer;
 use tael_proto::payment::v1::channel_account_service_server::ChannelAccountServiceServer;
 use tael_proto::payment::v1::integrity_alert_service_server::IntegrityAlertServiceServer;
@@ -36,6 +38,7 @@ impl Rpc {
 
     pub(crate) fn routes(&self) -> Routes {
         Routes::new(PaymentServiceServer::new(self.clone()))
+            .add_service(AttemptDecisionServiceServer::new(self.clone()))
             .add_service(RefundExecutionServiceServer::new(self.clone()))
             .add_service(ChannelAccountServiceServer::new(self.clone()))
             .add_service(StatementServiceServer::new(self.clone()))

@@ -3,6 +3,7 @@
 //! Lock order: a payment's row before its attempts and refunds. Leases are taken on attempts and refunds by single
 //! statements that wait for nothing else.
 
+pub(crate) mod attempt_decision;
 pub(crate) mod channel_account;
 pub(crate) mod facts;
 pub(crate) mod integrity_alert;
@@ -12,7 +13,7 @@ pub(crate) mod refund_execution;
 use tael_money::{Currency, Money};
 use tael_postgres::InconsistentRow;
 
-use crate::domain::channel_account::{Channel, Method};
+use crate::domain::channel_account::Method;
 use crate::domain::payment::{Failure, FailureReason};
 
 /// A row that was expected to be in a state was not: somebody changed it without the lock.
@@ -42,24 +43,8 @@ fn money(table: &'static str, row: &str, minor: i64, currency: &str) -> Result<M
     Ok(Money::new(minor, currency))
 }
 
-fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::QrCode => "qr_code",
-    }
-}
-
-fn channel(table: &'static str, row: &str, name: &str) -> Result<Channel, InconsistentRow> {
-    match name {
-        "alipay" => Ok(Channel::Alipay),
-        _ => Err(unknown(table, "channel", row, name)),
-    }
-}
-
 fn method(table: &'static str, row: &str, name: &str) -> Result<Method, InconsistentRow> {
-    match name {
-        "qr_code" => Ok(Method::QrCode),
-        _ => Err(unknown(table, "method", row, name)),
-    }
+    Method::from_name(name).ok_or_else(|| unknown(table, "method", row, name))
 }
 
 fn failure(

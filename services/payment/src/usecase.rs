@@ -1,5 +1,6 @@
 //! The use cases, one plain function each, grouped by aggregate; the only place that opens transactions.
 
+mod attempt_decision;
 mod callback;
 mod channel_account;
 mod integrity_alert;
@@ -11,7 +12,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use channel_account::{ChannelAccountError, NewAccount};
+pub(crate) use attempt_decision::{AttemptDecisionError, NewDecision};
+pub(crate) use channel_account::{AccountWithCredentials, ChannelAccountError, NewAccount, NewCredential};
 use jiff::{SignedDuration, Timestamp};
 pub(crate) use payment::{NewPayment, PaymentError};
 pub(crate) use refund_execution::{NewRefund, RefundExecutionError};
@@ -89,7 +91,8 @@ macro_rules! lift_internal {
 
 lift_internal!(PaymentError: Arc<OpenError>, JoinError, sqlx::Error);
 lift_internal!(RefundExecutionError: Arc<OpenError>, JoinError, sqlx::Error);
-lift_internal!(ChannelAccountError: sqlx::Error);
+lift_internal!(AttemptDecisionError: JoinError, sqlx::Error);
+lift_internal!(ChannelAccountError: JoinError, sqlx::Error);
 lift_internal!(StatementError: Arc<OpenError>);
 
 impl Payments {

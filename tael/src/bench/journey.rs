@@ -98,6 +98,7 @@ impl Timings {
             order_id: order.order_id.clone(),
             method: Method::QrCode.into(),
             channel: Channel::Alipay.into(),
+            ..CreatePaymentRequest::default()
         };
         let payment = answer(clients.payment.create_payment(keyed(create)).await?.into_inner().payment)?;
         let created = Instant::now();

@@ -132,6 +132,7 @@ pub(crate) async fn create_payment(
         order_id: order.order_id.clone(),
         method: Method::QrCode.into(),
         channel: Channel::Unspecified.into(),
+        ..CreatePaymentRequest::default()
     };
     let payment = answer(clients.payment.create_payment(keyed(create)).await?.into_inner().payment)?;
     let attempt = payment.attempts.first().ok_or("a payment has an attempt")?;
@@ -319,6 +320,7 @@ pub(crate) async fn lost_notification(
         order_id: order.order_id.clone(),
         method: Method::QrCode.into(),
         channel: Channel::Alipay.into(),
+        ..CreatePaymentRequest::default()
     };
     let payment = answer(clients.payment.create_payment(keyed(create)).await?.into_inner().payment)?;
     clients.payer.add_fault(&lose_notification(&shop.app.app_id)).await?;

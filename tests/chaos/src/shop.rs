@@ -11,7 +11,8 @@ use tael_proto::merchant::v1::{ApproveMerchantRequest, RegisterMerchantRequest};
 use tael_proto::notification::v1::CreateWebhookEndpointRequest;
 use tael_proto::order::v1::{LatePaymentAction, LatePaymentPolicy, SetLatePaymentPolicyRequest};
 use tael_proto::payment::v1::{
-    AlipayAccount, AlipayKeys, CreateChannelAccountRequest, create_channel_account_request,
+    ActivateChannelAccountRequest, AlipayAccount, AlipayKeys, CreateChannelAccountRequest,
+    TestChannelAccountRequest, create_channel_account_request,
 };
 use tael_proto::settlement::v1::{FeeSchedule, FeeTerms, SetFeeScheduleRequest};
 use tael_proto::r#type::v1::Channel;
@@ -97,6 +98,26 @@ impl Shop {
             .channel_account
             .ok_or("no channel account")?
             .channel_account_id;
+        let test = TestChannelAccountRequest {
+            merchant_id: merchant_id.clone(),
+            channel_account_id: channel_account_id.clone(),
+            channel_credential_id: String::new(),
+        };
+        let test = caller.ask("TestChannelAccount", None, test, |mut c, r| async move {
+            c.channel_account.test_channel_account(r).await
+        });
+        let test = test.await?;
+        if !test.passed {
+            return Err(format!("the channel account does not work: {}", test.problem).into());
+        }
+        let activate = ActivateChannelAccountRequest {
+            merchant_id: merchant_id.clone(),
+            channel_account_id: channel_account_id.clone(),
+        };
+        let activate = caller.ask("ActivateChannelAccount", None, activate, |mut c, r| async move {
+            c.channel_account.activate_channel_account(r).await
+        });
+        activate.await?;
 
         let fees = SetFeeScheduleRequest {
             merchant_id: merchant_id.clone(),

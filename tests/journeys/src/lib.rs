@@ -114,6 +114,7 @@ impl Seller {
             order_id: order.order_id.clone(),
             method: Method::QrCode.into(),
             channel: Channel::Alipay.into(),
+            ..CreatePaymentRequest::default()
         }
     }
 

@@ -10,44 +10,127 @@ mod sign;
 mod statement;
 mod wire;
 
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
 use jiff::civil::Date;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 pub(crate) use sign::{Keys, KeysError};
-use tael_clock::Clock;
-use tael_money::{Currency, Money};
+use tael_money::Currency;
 use wire::{Gateway, Refusal, Reply};
 
+use super::http::ChannelHttp;
 use super::{
-    Acknowledgement, Adapter, Assertion, Callback, CallbackRejected, ChannelStatement, Closing, Evidence,
-    Health, InitiateRequest, Paid, RefundEvidence, RefundOrder, StatementFailure,
+    Acknowledgement, AttemptRef, Callback, CallbackRejected, CannotOpen, Capabilities, Channel,
+    ChannelStatement, Closing, Initiate, Notice, Opening, RefundOrder, Registration, Resend,
+    StatementFailure, Statements,
 };
-use crate::domain::channel_account::{AlipayIdentity, Method};
+use crate::domain::channel_account::Method;
+use crate::domain::evidence::{Evidence, Paid};
+use crate::domain::next_action::NextAction;
 use crate::domain::payment::{Failure, FailureReason};
+use crate::domain::refund_execution::RefundEvidence;
 
-/// Alipay takes 0.01 to 100,000,000 yuan (alipay.trade.precreate, `total_amount`).
-const AMOUNT_FEN: std::ops::RangeInclusive<i64> = 1..=10_000_000_000;
+/// The channel's line in the list of channels.
+pub(crate) const REGISTRATION: Registration = Registration {
+    name: NAME,
+    capabilities: Capabilities {
+        methods: &[Method::QrCode],
+        amounts: AMOUNTS,
+        partial_refund: true,
+        // alipay.trade.precreate with the same number and content is the same order.
+        resend: Resend::Repeatable,
+    },
+    // A callback is all in its body.
+    callback_headers: &[],
+    open,
+};
+
+/// Its name in rows, spans, metrics and paths.
+pub(crate) const NAME: &str = "alipay";
+
+/// Yuan only, from 0.01 to 100,000,000 (alipay.trade.precreate, `total_amount`).
+const AMOUNTS: &[(Currency, RangeInclusive<i64>)] = &[(Currency::CNY, 1..=10_000_000_000)];
 
 /// Where Alipay's gateways and the files behind its links are, in production and in its sandbox.
 pub(crate) const HOSTS: &[&str] = &["*.alipay.com", "*.alipaydev.com"];
 
+/// How Alipay knows the merchant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) app_id: String,
+    pub(crate) seller_id: String,
+    pub(crate) gateway_url: String,
+}
+
+impl Identity {
+    /// As it is stored.
+    pub(crate) fn to_stored(&self) -> Value {
+        serde_json::to_value(self).expect("texts are always JSON")
+    }
+
+    /// Reads it as it was stored.
+    pub(crate) fn from_stored(stored: &Value) -> Option<Self> {
+        Self::deserialize(stored).ok()
+    }
+}
+
+/// The keys of an application, several while they are being replaced.
+#[derive(Debug)]
+pub(crate) struct KeySet(Vec<Keys>);
+
+impl KeySet {
+    fn sign(&self, text: impl AsRef<[u8]>) -> String {
+        self.0.first().map(|keys| keys.sign(text)).unwrap_or_default()
+    }
+
+    fn verifies(&self, text: &[u8], signature: &str) -> bool {
+        self.0.iter().any(|keys| keys.verifies(text, signature))
+    }
+}
+
+fn open(opening: &Opening<'_>) -> Result<Arc<dyn Channel>, CannotOpen> {
+    let identity = Identity::from_stored(opening.identity).ok_or(CannotOpen::Identity)?;
+    let keys = opening.keys.iter().map(|keys| Keys::from_stored(keys));
+    let keys = KeySet(keys.collect::<Result<_, _>>().map_err(CannotOpen::Keys)?);
+    let http = ChannelHttp::new(NAME, opening.http.only(HOSTS), opening.health.clone());
+    let gateway = Gateway::new(identity.clone(), keys, http, opening.clock.clone());
+    Ok(Arc::new(Alipay { identity, gateway }))
+}
+
 /// An account at Alipay.
 #[derive(Debug)]
-pub(crate) struct Alipay {
-    identity: AlipayIdentity,
+struct Alipay {
+    identity: Identity,
     gateway: Gateway,
 }
 
 impl Alipay {
-    pub(crate) fn new(
-        identity: AlipayIdentity,
-        keys: Keys,
-        http: tael_egress::Client,
-        clock: Clock,
-        health: Health,
-    ) -> Self {
-        let gateway = Gateway::new(identity.clone(), keys, http, clock, health);
-        Self { identity, gateway }
+    async fn query_number(&self, number: &str) -> Evidence {
+        match self.gateway.call("alipay.trade.query", json!({ "out_trade_no": number }), None).await {
+            Reply::Done(node) => {
+                if wire::text(&node, "out_trade_no").is_some_and(|answered| answered != number) {
+                    return Evidence::UNCLEAR;
+                }
+                match wire::text(&node, "trade_status") {
+                    Some("WAIT_BUYER_PAY") => Evidence::Waiting,
+                    Some("TRADE_SUCCESS" | "TRADE_FINISHED") => {
+                        read_paid(&node).map_or(Evidence::UNCLEAR, Evidence::Paid)
+                    }
+                    // Never paid, or wholly refunded: only what was paid has a time of payment.
+                    Some("TRADE_CLOSED") if wire::text(&node, "send_pay_date").is_some() => {
+                        read_paid(&node).map_or(Evidence::UNCLEAR, Evidence::Reversed)
+                    }
+                    Some("TRADE_CLOSED") => Evidence::Closed,
+                    _ => Evidence::UNCLEAR,
+                }
+            }
+            Reply::Refused(refusal) if refusal.sub_code == "ACQ.TRADE_NOT_EXIST" => Evidence::Absent,
+            Reply::Refused(_) => Evidence::UNCLEAR,
+            Reply::Unknown { problem } => Evidence::Unknown { problem: Some(problem) },
+        }
     }
 
     /// `alipay.trade.close` and then what it says. Only for a trade that exists and waits for its buyer.
@@ -55,13 +138,18 @@ impl Alipay {
         match self.gateway.call("alipay.trade.close", json!({ "out_trade_no": number }), None).await {
             Reply::Done(_) => Closing::Closed,
             // The buyer was faster, or the time was up: the state will tell.
-            Reply::Refused(_) => match self.query(number).await {
+            Reply::Refused(_) => match self.query_number(number).await {
                 Evidence::Paid(paid) => Closing::Paid(paid),
                 Evidence::Reversed(paid) => Closing::Reversed(paid),
                 Evidence::Closed => Closing::Closed,
-                _ => Closing::Unknown,
+                Evidence::Unknown { problem } => Closing::Unknown { problem },
+                Evidence::ActionRequired { .. }
+                | Evidence::Refused(_)
+                | Evidence::Declined(_)
+                | Evidence::Absent
+                | Evidence::Waiting => Closing::UNCLEAR,
             },
-            Reply::Unknown => Closing::Unknown,
+            Reply::Unknown { problem } => Closing::Unknown { problem: Some(problem) },
         }
     }
 
@@ -71,15 +159,16 @@ impl Alipay {
     async fn cancel_unscanned(&self, number: &str) -> Closing {
         match self.gateway.call("alipay.trade.cancel", json!({ "out_trade_no": number }), None).await {
             Reply::Done(node) => match (wire::text(&node, "retry_flag"), wire::text(&node, "action")) {
-                (Some("Y"), _) => Closing::Unknown,
+                (Some("Y"), _) => Closing::UNCLEAR,
                 (_, Some("refund")) => match self.paid_before_reversal(number).await {
                     Some(paid) => Closing::Reversed(paid),
-                    None => Closing::Unknown,
+                    None => Closing::UNCLEAR,
                 },
                 (_, None | Some("close" | "")) => Closing::Closed,
-                (_, Some(_)) => Closing::Unknown,
+                (_, Some(_)) => Closing::UNCLEAR,
             },
-            Reply::Refused(_) | Reply::Unknown => Closing::Unknown,
+            Reply::Refused(_) => Closing::UNCLEAR,
+            Reply::Unknown { problem } => Closing::Unknown { problem: Some(problem) },
         }
     }
 
@@ -87,14 +176,24 @@ impl Alipay {
     async fn paid_before_reversal(&self, number: &str) -> Option<Paid> {
         match self.gateway.call("alipay.trade.query", json!({ "out_trade_no": number }), None).await {
             Reply::Done(node) => read_paid(&node),
-            Reply::Refused(_) | Reply::Unknown => None,
+            Reply::Refused(_) | Reply::Unknown { .. } => None,
         }
     }
 }
 
 #[tonic::async_trait]
-impl Adapter for Alipay {
-    async fn initiate(&self, request: &InitiateRequest) -> Evidence {
+impl Channel for Alipay {
+    async fn test(&self, number: &str) -> Result<(), String> {
+        // They answer in the application's name, so they knew our signature; and we know theirs.
+        match self.gateway.call("alipay.trade.query", json!({ "out_trade_no": number }), None).await {
+            Reply::Done(_) => Ok(()),
+            Reply::Refused(refusal) if refusal.code == "40004" => Ok(()),
+            Reply::Refused(refusal) => Err(format!("the channel refuses: {refusal}")),
+            Reply::Unknown { problem } => Err(problem),
+        }
+    }
+
+    async fn initiate(&self, request: &Initiate) -> Evidence {
         // Both from stored times, so that a repetition is the same request to the letter.
         let life = request.expire_time.duration_since(request.create_time);
         let life_minutes = (life.as_secs().max(0) + 59) / 60;
@@ -109,53 +208,38 @@ impl Adapter for Alipay {
         match self.gateway.call("alipay.trade.precreate", biz, Some(&request.callback_url)).await {
             Reply::Done(node) => match (wire::text(&node, "out_trade_no"), wire::text(&node, "qr_code")) {
                 (Some(number), Some(qr_code)) if number == request.number && !qr_code.is_empty() => {
-                    Evidence::ActionRequired { qr_code: qr_code.to_owned() }
+                    let action = NextAction::QrCode { text: qr_code.to_owned() };
+                    Evidence::ActionRequired { action, refs: json!({}) }
                 }
-                _ => Evidence::Unknown,
+                _ => Evidence::UNCLEAR,
             },
-            Reply::Refused(refusal) => failure(&refusal).map_or(Evidence::Unknown, Evidence::Refused),
-            Reply::Unknown => Evidence::Unknown,
+            Reply::Refused(refusal) => failure(&refusal).map_or(Evidence::UNCLEAR, Evidence::Refused),
+            Reply::Unknown { problem } => Evidence::Unknown { problem: Some(problem) },
         }
     }
 
-    async fn query(&self, number: &str) -> Evidence {
-        match self.gateway.call("alipay.trade.query", json!({ "out_trade_no": number }), None).await {
-            Reply::Done(node) => {
-                if wire::text(&node, "out_trade_no").is_some_and(|answered| answered != number) {
-                    return Evidence::Unknown;
-                }
-                match wire::text(&node, "trade_status") {
-                    Some("WAIT_BUYER_PAY") => Evidence::Waiting,
-                    Some("TRADE_SUCCESS" | "TRADE_FINISHED") => {
-                        read_paid(&node).map_or(Evidence::Unknown, Evidence::Paid)
-                    }
-                    // Never paid, or wholly refunded: only what was paid has a time of payment.
-                    Some("TRADE_CLOSED") if wire::text(&node, "send_pay_date").is_some() => {
-                        read_paid(&node).map_or(Evidence::Unknown, Evidence::Reversed)
-                    }
-                    Some("TRADE_CLOSED") => Evidence::Closed,
-                    _ => Evidence::Unknown,
-                }
-            }
-            Reply::Refused(refusal) if refusal.sub_code == "ACQ.TRADE_NOT_EXIST" => Evidence::Absent,
-            Reply::Refused(_) | Reply::Unknown => Evidence::Unknown,
-        }
+    async fn query(&self, attempt: &AttemptRef) -> Evidence {
+        self.query_number(&attempt.number).await
     }
 
-    async fn close(&self, number: &str) -> Closing {
-        match self.query(number).await {
+    async fn close(&self, attempt: &AttemptRef) -> Closing {
+        let number = &attempt.number;
+        match self.query_number(number).await {
             Evidence::Paid(paid) => Closing::Paid(paid),
             Evidence::Reversed(paid) => Closing::Reversed(paid),
             Evidence::Closed => Closing::Closed,
             Evidence::Waiting => self.close_waiting(number).await,
             Evidence::Absent => self.cancel_unscanned(number).await,
-            Evidence::ActionRequired { .. } | Evidence::Refused(_) | Evidence::Unknown => Closing::Unknown,
+            Evidence::Unknown { problem } => Closing::Unknown { problem },
+            Evidence::ActionRequired { .. } | Evidence::Refused(_) | Evidence::Declined(_) => {
+                Closing::UNCLEAR
+            }
         }
     }
 
     async fn refund(&self, order: &RefundOrder) -> RefundEvidence {
         let mut biz = json!({
-            "out_trade_no": order.number,
+            "out_trade_no": order.attempt.number,
             "out_request_no": order.refund_number,
             "refund_amount": order.amount.to_decimal_string(),
         });
@@ -175,13 +259,13 @@ impl Adapter for Alipay {
             Reply::Refused(refusal) => {
                 failure(&refusal).map_or(RefundEvidence::Unknown, RefundEvidence::Refused)
             }
-            Reply::Unknown => RefundEvidence::Unknown,
+            Reply::Unknown { .. } => RefundEvidence::Unknown,
         }
     }
 
     async fn query_refund(&self, order: &RefundOrder) -> RefundEvidence {
         let biz = json!({
-            "out_trade_no": order.number,
+            "out_trade_no": order.attempt.number,
             "out_request_no": order.refund_number,
             "query_options": ["gmt_refund_pay"],
         });
@@ -204,12 +288,12 @@ impl Adapter for Alipay {
                 None | Some("") if wire::text(&node, "refund_amount").is_none() => RefundEvidence::Absent,
                 None | Some(_) => RefundEvidence::Unknown,
             },
-            Reply::Refused(_) | Reply::Unknown => RefundEvidence::Unknown,
+            Reply::Refused(_) | Reply::Unknown { .. } => RefundEvidence::Unknown,
         }
     }
 
-    fn read_callback(&self, body: &[u8]) -> Result<Callback, CallbackRejected> {
-        callback::read(body, self.gateway.keys())
+    async fn read_callback(&self, callback: &Callback) -> Result<Vec<Notice>, CallbackRejected> {
+        Ok(vec![callback::read(&callback.body, self.gateway.keys())?])
     }
 
     /// Exactly `success` ends the repetitions; anything else is a failure (asynchronous notification, step 4).
@@ -218,6 +302,13 @@ impl Adapter for Alipay {
         Acknowledgement { status: 200, content_type: "text/plain; charset=utf-8", body }
     }
 
+    fn statements(&self) -> Option<&dyn Statements> {
+        Some(self)
+    }
+}
+
+#[tonic::async_trait]
+impl Statements for Alipay {
     async fn download_statement(&self, day: Date) -> Result<Box<dyn ChannelStatement>, StatementFailure> {
         let biz = json!({ "bill_type": "trade", "bill_date": day.to_string() });
         let link = match self.gateway.call("alipay.data.dataservice.bill.downloadurl.query", biz, None).await
@@ -232,19 +323,10 @@ impl Adapter for Alipay {
                 return Err(StatementFailure::Refused(refusal.to_string()));
             }
             Reply::Refused(refusal) => return Err(StatementFailure::Unavailable(refusal.to_string())),
-            Reply::Unknown => {
-                return Err(StatementFailure::Unavailable("the channel did not answer clearly".to_owned()));
-            }
+            Reply::Unknown { problem } => return Err(StatementFailure::Unavailable(problem)),
         };
         let zip = self.gateway.download(&link).await?;
         Ok(Box::new(statement::AlipayStatement::new(zip, self.identity.seller_id.clone(), day)))
-    }
-}
-
-/// Says whether Alipay can take such a payment: yuan only.
-pub(crate) fn takes(method: Method, amount: Money) -> bool {
-    match method {
-        Method::QrCode => amount.currency() == Currency::CNY && AMOUNT_FEN.contains(&amount.minor()),
     }
 }
 
@@ -357,14 +439,5 @@ mod tests {
         ] {
             assert_eq!(reason(code, sub_code), Some(expected), "{code} {sub_code}");
         }
-    }
-
-    #[test]
-    fn alipay_takes_yuan_within_its_bounds() {
-        let takes = |minor, currency| takes(Method::QrCode, Money::new(minor, currency));
-        assert!(takes(1, Currency::CNY) && takes(10_000_000_000, Currency::CNY));
-        assert!(
-            !takes(0, Currency::CNY) && !takes(10_000_000_001, Currency::CNY) && !takes(1, Currency::USD)
-        );
     }
 }

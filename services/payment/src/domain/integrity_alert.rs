@@ -1,35 +1,17 @@
 //! Integrity alerts: what a channel says, verified, and what our record says do not agree.
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tael_ids::{IntegrityAlertId, MerchantId, PaymentId};
 use tael_money::Money;
 
-use super::channel_account::Identity;
 use super::payment::Payment;
-
-/// What does not agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AssertedField {
-    Amount,
-    AppId,
-    SellerId,
-}
-
-impl AssertedField {
-    /// The name it has in the table and on the wire.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Amount => "amount",
-            Self::AppId => "app_id",
-            Self::SellerId => "seller_id",
-        }
-    }
-}
 
 /// One thing that does not agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
-    pub(crate) field: AssertedField,
+    /// `amount`, or a field of the account's identity.
+    pub(crate) field: String,
     pub(crate) expected: String,
     pub(crate) actual: String,
 }
@@ -49,22 +31,21 @@ pub(crate) struct IntegrityAlert {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Assertion {
     pub(crate) amount: Option<Money>,
-    pub(crate) app_id: Option<String>,
-    pub(crate) seller_id: Option<String>,
+    /// Fields of the account's identity, with the values that the message names.
+    pub(crate) identity: Vec<(&'static str, String)>,
 }
 
 /// Compares what a channel's message says with our own record.
-pub(crate) fn mismatches(payment: &Payment, identity: &Identity, claim: &Assertion) -> Vec<Mismatch> {
-    let Identity::Alipay(ours) = identity;
-    let compared = [
-        (AssertedField::Amount, payment.amount.to_string(), claim.amount.map(|amount| amount.to_string())),
-        (AssertedField::AppId, ours.app_id.clone(), claim.app_id.clone()),
-        (AssertedField::SellerId, ours.seller_id.clone(), claim.seller_id.clone()),
-    ];
-    compared
+pub(crate) fn mismatches(payment: &Payment, identity: &Value, claim: &Assertion) -> Vec<Mismatch> {
+    let amount = claim.amount.map(|amount| ("amount", payment.amount.to_string(), amount.to_string()));
+    let fields = claim.identity.iter().map(|(field, actual)| {
+        let expected = identity.get(field).and_then(Value::as_str).unwrap_or_default();
+        (*field, expected.to_owned(), actual.clone())
+    });
+    amount
         .into_iter()
-        .filter_map(|(field, expected, actual)| Some((field, expected, actual?)))
+        .chain(fields)
         .filter(|(_, expected, actual)| expected != actual)
-        .map(|(field, expected, actual)| Mismatch { field, expected, actual })
+        .map(|(field, expected, actual)| Mismatch { field: field.to_owned(), expected, actual })
         .collect()
 }

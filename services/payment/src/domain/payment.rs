@@ -1,10 +1,20 @@
 //! Payments and their attempts.
+//!
+//! ```text
+//! payment   created → pending → succeeded        attempt   initiated → pending → succeeded
+//!                   ↘ closed | failed                                ↘ closed | failed
+//! ```
+//! Money that comes for what had ended is recorded all the same: `closed | failed → succeeded`. In doubt is no state but
+//! a flag beside it, and amounts are beside it too.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tael_ids::{AttemptId, ChannelAccountId, MerchantId, OrderId, PaymentId};
 use tael_money::{Money, MoneyError};
 
-use super::channel_account::{Channel, Method};
+use super::channel_account::{ChannelName, Method};
+use super::next_action::NextAction;
 
 /// Money to be taken for an order.
 #[derive(Clone, Debug)]
@@ -15,6 +25,8 @@ pub(crate) struct Payment {
     pub(crate) amount: Money,
     pub(crate) state: PaymentState,
     pub(crate) subject: String,
+    /// What the channel has taken for us; refunds never exceed it.
+    pub(crate) captured: Money,
     pub(crate) refunded: Money,
     pub(crate) refund_reserved: Money,
     pub(crate) create_time: Timestamp,
@@ -55,19 +67,36 @@ impl PaymentState {
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) id: AttemptId,
-    pub(crate) channel: Channel,
+    pub(crate) channel: ChannelName,
     pub(crate) channel_account_id: ChannelAccountId,
     pub(crate) method: Method,
     pub(crate) state: AttemptState,
     /// A call to the channel had no clear answer yet.
     pub(crate) in_doubt: bool,
     pub(crate) routing_reason: String,
+    /// What stands in the way, as far as somebody said so who can't be believed.
+    pub(crate) problem: Option<String>,
+    /// What the caller gave for the method.
+    pub(crate) input: MethodInput,
+    /// What the channel must be told later: the adapter's own.
+    pub(crate) refs: Value,
     /// The channel's own number, once it gave one.
     pub(crate) channel_transaction_id: Option<String>,
     pub(crate) create_time: Timestamp,
     pub(crate) schedule: Schedule,
     /// The payment's trace; empty when it was not traced.
     pub(crate) traceparent: String,
+}
+
+/// What a caller gives for a method, beside the method itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MethodInput {
+    /// Where the channel is to send the payer when there is nothing more to do there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) return_url: Option<String>,
+    /// Who the payer is to the channel, such as an `openid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) payer: Option<String>,
 }
 
 /// When the channel is asked about something, and by whom now.
@@ -91,8 +120,8 @@ impl Schedule {
 pub(crate) enum AttemptState {
     /// Committed before the channel was called; its answer is not known.
     Initiated,
-    /// The channel waits for the payer, who pays with this code.
-    Pending { qr_code: String },
+    /// The channel waits for the payer, who is to do this.
+    Pending { action: NextAction },
     /// The payer paid.
     Succeeded,
     /// Closed at the channel.
@@ -189,6 +218,6 @@ impl Payment {
 
     /// What can still be refunded: neither refunded yet nor reserved for a refund.
     pub(crate) fn refundable(&self) -> Result<Money, MoneyError> {
-        self.amount.checked_sub(self.refunded)?.checked_sub(self.refund_reserved)
+        self.captured.checked_sub(self.refunded)?.checked_sub(self.refund_reserved)
     }
 }

@@ -90,6 +90,7 @@ mod tests {
             id: PaymentId::new(),
             order_id: OrderId::new(),
             amount: cny(100),
+            captured: cny(100),
             state,
             subject: String::new(),
             refunded: cny(refunded),

@@ -12,12 +12,11 @@ impl CallbackService for Rpc {
         &self,
         request: Request<HandleCallbackRequest>,
     ) -> Result<Response<HandleCallbackResponse>, Status> {
-        let request = request.into_inner();
-        let (channel, account_id) = parse::callback(&request)?;
+        let (channel, account_id, callback) = parse::callback(request.into_inner())?;
         let payments = self.payments.clone();
         let told = self
             .payments
-            .to_the_end(async move { payments.handle_callback(channel, account_id, &request.body).await })
+            .to_the_end(async move { payments.handle_callback(&channel, account_id, callback).await })
             .await?;
         Ok(Response::new(HandleCallbackResponse {
             status: told.status,

@@ -1,29 +1,81 @@
 //! Domain values go on the wire.
 
+use serde_json::Value;
 use tael_grpc::convert::{money, timestamp};
 use tael_proto::payment::v1 as wire;
 
-use crate::channel::{StatementEntry, StatementLineKind, UnreadableLine};
-use crate::domain::channel_account::{ChannelAccount, Identity};
+use crate::channel::{StatementEntry, StatementLineKind, UnreadableLine, alipay};
+use crate::domain::attempt_decision::{AttemptDecision, DecisionState};
+use crate::domain::channel_account::{AccountState, ChannelName};
 use crate::domain::integrity_alert::IntegrityAlert;
+use crate::domain::next_action::NextAction;
 use crate::domain::payment::{Attempt, AttemptState, Failure, Payment, PaymentState};
 use crate::domain::refund_execution::{Refund, RefundState};
 use crate::events::{channel, method};
+use crate::store::channel_account::Credential;
+use crate::usecase::AccountWithCredentials;
 
-pub(super) fn account(account: ChannelAccount) -> wire::ChannelAccount {
-    let on_wire = channel(account.channel());
-    let Identity::Alipay(identity) = account.identity;
+pub(super) fn account(known: AccountWithCredentials) -> wire::ChannelAccount {
+    let AccountWithCredentials { account, credentials } = known;
+    let state = match account.state {
+        AccountState::Draft => wire::ChannelAccountState::Draft,
+        AccountState::Active => wire::ChannelAccountState::Active,
+        AccountState::Disabled => wire::ChannelAccountState::Disabled,
+    };
     wire::ChannelAccount {
         channel_account_id: account.id.to_string(),
         merchant_id: account.merchant_id.to_string(),
-        channel: on_wire.into(),
+        channel: channel(&account.channel).into(),
         label: account.label,
-        account: Some(wire::channel_account::Account::Alipay(wire::AlipayAccount {
-            app_id: identity.app_id,
-            seller_id: identity.seller_id,
-            gateway_url: identity.gateway_url,
-        })),
+        account: identity(&account.channel, &account.identity),
         create_time: Some(timestamp(account.create_time)),
+        state: state.into(),
+        credentials: credentials.into_iter().map(credential).collect(),
+    }
+}
+
+/// One line for each channel.
+fn identity(channel: &ChannelName, stored: &Value) -> Option<wire::channel_account::Account> {
+    match channel.as_str() {
+        alipay::NAME => alipay::Identity::from_stored(stored).map(|identity| {
+            wire::channel_account::Account::Alipay(wire::AlipayAccount {
+                app_id: identity.app_id,
+                seller_id: identity.seller_id,
+                gateway_url: identity.gateway_url,
+            })
+        }),
+        _ => None,
+    }
+}
+
+fn credential(credential: Credential) -> wire::ChannelCredential {
+    wire::ChannelCredential {
+        channel_credential_id: credential.id.to_string(),
+        create_time: Some(timestamp(credential.create_time)),
+        expire_time: credential.expire_time.map(timestamp),
+        test_time: credential.test_time.map(timestamp),
+        retire_time: credential.retire_time.map(timestamp),
+    }
+}
+
+pub(super) fn attempt_decision(decision: AttemptDecision) -> wire::AttemptDecision {
+    let (state, decided) = match decision.state {
+        DecisionState::Requested => (wire::AttemptDecisionState::Requested, None),
+        DecisionState::Approved { by, time } => (wire::AttemptDecisionState::Approved, Some((by, time))),
+        DecisionState::Rejected { by, time } => (wire::AttemptDecisionState::Rejected, Some((by, time))),
+    };
+    let (decided_by, decide_time) = decided.unzip();
+    wire::AttemptDecision {
+        attempt_decision_id: decision.id.to_string(),
+        merchant_id: decision.merchant_id.to_string(),
+        payment_id: decision.payment_id.to_string(),
+        attempt_id: decision.attempt_id.to_string(),
+        state: state.into(),
+        reason: decision.reason,
+        requested_by: decision.requested_by,
+        request_time: Some(timestamp(decision.request_time)),
+        decided_by: decided_by.unwrap_or_default(),
+        decide_time: decide_time.map(timestamp),
     }
 }
 
@@ -40,6 +92,7 @@ pub(super) fn payment(payment: Payment, public_url: &str) -> wire::Payment {
         amount: Some(money(payment.amount)),
         state: state(payment.state).into(),
         next_action: next_action(&payment),
+        captured: Some(money(payment.captured)),
         refunded: Some(money(payment.refunded)),
         refund_reserved: Some(money(payment.refund_reserved)),
         create_time: Some(timestamp(payment.create_time)),
@@ -56,22 +109,33 @@ pub(super) fn checkout(payment: Payment) -> wire::GetCheckoutResponse {
         amount: Some(money(payment.amount)),
         state: state(payment.state).into(),
         next_action: next_action(&payment),
-        channel: channel(latest.channel).into(),
+        channel: channel(&latest.channel).into(),
         failure: failure_of(&latest.state),
         subject: payment.subject,
     }
 }
 
 fn next_action(payment: &Payment) -> Option<wire::NextAction> {
-    match &payment.latest_attempt().state {
-        AttemptState::Pending { qr_code } => {
-            Some(wire::NextAction { action: Some(wire::next_action::Action::QrCode(qr_code.clone())) })
-        }
+    use wire::next_action::Action;
+    let action = match &payment.latest_attempt().state {
+        AttemptState::Pending { action } => action.clone(),
         AttemptState::Initiated
         | AttemptState::Succeeded
         | AttemptState::Closed
-        | AttemptState::Failed(_) => None,
-    }
+        | AttemptState::Failed(_) => return None,
+    };
+    let action = match action {
+        NextAction::QrCode { text } => Action::QrCode(text),
+        NextAction::Redirect { url, form } => Action::Redirect(wire::Redirect { url, form }),
+        NextAction::ClientParameters { parameters } => {
+            Action::ClientParameters(wire::ClientParameters { parameters })
+        }
+        NextAction::Instructions { reference, details } => {
+            Action::Instructions(wire::Instructions { reference, details })
+        }
+        NextAction::Wait => Action::Wait(wire::Wait {}),
+    };
+    Some(wire::NextAction { action: Some(action) })
 }
 
 fn attempt(attempt: Attempt) -> wire::Attempt {
@@ -84,7 +148,7 @@ fn attempt(attempt: Attempt) -> wire::Attempt {
     };
     wire::Attempt {
         attempt_id: attempt.id.to_string(),
-        channel: channel(attempt.channel).into(),
+        channel: channel(&attempt.channel).into(),
         channel_account_id: attempt.channel_account_id.to_string(),
         method: method(attempt.method).into(),
         state: state.into(),
@@ -93,6 +157,7 @@ fn attempt(attempt: Attempt) -> wire::Attempt {
         channel_transaction_id: attempt.channel_transaction_id.unwrap_or_default(),
         failure: failure_of(&attempt.state),
         create_time: Some(timestamp(attempt.create_time)),
+        problem: attempt.problem.unwrap_or_default(),
     }
 }
 
@@ -144,7 +209,7 @@ pub(super) fn integrity_alert(alert: IntegrityAlert) -> wire::IntegrityAlert {
         integrity_alert_id: alert.id.to_string(),
         merchant_id: alert.merchant_id.to_string(),
         payment_id: alert.payment_id.to_string(),
-        field: alert.mismatch.field.name().to_owned(),
+        field: alert.mismatch.field,
         expected: alert.mismatch.expected,
         actual: alert.mismatch.actual,
         create_time: Some(timestamp(alert.create_time)),

@@ -1,7 +1,7 @@
 //! What a caller is told when a use case did not do its work: one match per aggregate.
 
 use tael_grpc::status;
-use tael_ids::PaymentId;
+use tael_ids::{AttemptDecisionId, PaymentId};
 use tael_proto::payment::v1::ErrorReason;
 use tael_proto::r#type::v1::ErrorReason as SharedReason;
 use tonic::{Code, Status};
@@ -9,7 +9,9 @@ use tonic::{Code, Status};
 use crate::accounts::OpenError;
 use crate::channel::StatementFailure;
 use crate::clients::ClientError;
-use crate::usecase::{ChannelAccountError, Internal, PaymentError, RefundExecutionError, StatementError};
+use crate::usecase::{
+    AttemptDecisionError, ChannelAccountError, Internal, PaymentError, RefundExecutionError, StatementError,
+};
 
 const DOMAIN: &str = "tael.payment";
 
@@ -83,6 +85,12 @@ impl From<RefundExecutionError> for Status {
             RefundExecutionError::Currency => {
                 status::invalid_field("amount.currency", "must be the payment's currency")
             }
+            RefundExecutionError::MustBeWhole(id) => refuse(
+                Code::FailedPrecondition,
+                Reason::RefundMustBeWhole,
+                &error,
+                [("payment_id", id.to_string())],
+            ),
             RefundExecutionError::IdReused(id) => status::error(
                 Code::AlreadyExists,
                 status::SHARED_DOMAIN,
@@ -104,8 +112,56 @@ impl From<ChannelAccountError> for Status {
                 &error,
                 [("channel_account_id", id.to_string())],
             ),
+            ChannelAccountError::NotTested(id) => refuse(
+                Code::FailedPrecondition,
+                ErrorReason::ChannelAccountNotTested,
+                &error,
+                [("channel_account_id", id.to_string())],
+            ),
+            ChannelAccountError::CredentialNotFound(id) => refuse(
+                Code::NotFound,
+                ErrorReason::ChannelCredentialNotFound,
+                &error,
+                [("channel_credential_id", id.to_string())],
+            ),
+            ChannelAccountError::LastCredential(id) => refuse(
+                Code::FailedPrecondition,
+                ErrorReason::LastChannelCredential,
+                &error,
+                [("channel_credential_id", id.to_string())],
+            ),
+            ChannelAccountError::OtherChannel => {
+                status::invalid_field("keys", "must be of the account's channel")
+            }
             ChannelAccountError::KeyReused(key) => key.conflict(),
             ChannelAccountError::Internal(internal) => internal_status(internal),
+        }
+    }
+}
+
+impl From<AttemptDecisionError> for Status {
+    fn from(error: AttemptDecisionError) -> Self {
+        use ErrorReason as Reason;
+        let precondition = Code::FailedPrecondition;
+        let id_of = |id: &AttemptDecisionId| [("attempt_decision_id", id.to_string())];
+        match error {
+            AttemptDecisionError::NotFound(ref id) => {
+                refuse(Code::NotFound, Reason::AttemptDecisionNotFound, &error, id_of(id))
+            }
+            AttemptDecisionError::AttemptNotFound(ref id) => {
+                refuse(Code::NotFound, Reason::AttemptNotFound, &error, [("attempt_id", id.to_string())])
+            }
+            AttemptDecisionError::NotInDoubt(ref id) => {
+                refuse(precondition, Reason::AttemptNotInDoubt, &error, [("attempt_id", id.to_string())])
+            }
+            AttemptDecisionError::Made(ref id) => {
+                refuse(precondition, Reason::AttemptDecisionMade, &error, id_of(id))
+            }
+            AttemptDecisionError::SamePerson(ref operator) => {
+                refuse(precondition, Reason::SecondPersonNeeded, &error, [("operator", operator.clone())])
+            }
+            AttemptDecisionError::Payment(error) => error.into(),
+            AttemptDecisionError::Internal(internal) => internal_status(&internal),
         }
     }
 }
@@ -153,9 +209,11 @@ fn internal_status(error: &Internal) -> Status {
     match error {
         Internal::Account(open) => match &**open {
             OpenError::Database(database) => tael_postgres::status(database),
-            OpenError::NotFound(_) | OpenError::Sealed(_) | OpenError::Keys(_) => {
-                status::broken_invariant(error)
-            }
+            OpenError::NotFound(_)
+            | OpenError::NoCredential(_)
+            | OpenError::UnknownChannel(_)
+            | OpenError::Sealed(_)
+            | OpenError::CannotOpen(_) => status::broken_invariant(error),
         },
         Internal::RowVanished | Internal::Amount(_) | Internal::Interrupted(_) => {
             status::broken_invariant(error)

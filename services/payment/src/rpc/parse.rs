@@ -4,19 +4,27 @@ use jiff::civil::Date;
 use tael_egress::Policy;
 use tael_grpc::fields::Fields;
 use tael_grpc::page::Page;
-use tael_ids::{ChannelAccountId, MerchantId, OrderId, PaymentId, RefundId};
+use tael_ids::{
+    AttemptDecisionId, ChannelAccountId, ChannelCredentialId, MerchantId, OrderId, PaymentId, RefundId,
+};
+use tael_proto::payment::v1::add_channel_credential_request::Keys as AddedKeys;
 use tael_proto::payment::v1::create_channel_account_request::Account;
 use tael_proto::payment::v1::{
-    AlipayAccount, AlipayKeys, CreateChannelAccountRequest, CreatePaymentRequest, GetChannelAccountRequest,
-    GetCheckoutRequest, GetPaymentRefundRequest, HandleCallbackRequest, ListChannelAccountsRequest,
-    ListIntegrityAlertsRequest, ListPaymentsRequest, ReadStatementRequest, RefundPaymentRequest,
+    AddChannelCredentialRequest, AlipayAccount, AlipayKeys, CreateChannelAccountRequest,
+    CreatePaymentRequest, GetCheckoutRequest, GetPaymentRefundRequest, HandleCallbackRequest,
+    ListAttemptDecisionsRequest, ListChannelAccountsRequest, ListIntegrityAlertsRequest, ListPaymentsRequest,
+    ReadStatementRequest, RefundPaymentRequest, RequestAttemptDecisionRequest,
+    RetireChannelCredentialRequest, TestChannelAccountRequest,
 };
 use tael_proto::r#type::v1 as wire;
 use tonic::Status;
+use url::Url;
 
+use crate::channel::Callback;
 use crate::channel::alipay::{self, Keys, KeysError};
-use crate::domain::channel_account::{AlipayIdentity, Channel, Identity, Method};
-use crate::usecase::{NewAccount, NewPayment, NewRefund};
+use crate::domain::channel_account::{ChannelName, Method};
+use crate::domain::payment::MethodInput;
+use crate::usecase::{NewAccount, NewCredential, NewDecision, NewPayment, NewRefund};
 
 /// The largest callback body (HandleCallbackRequest).
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -28,20 +36,59 @@ pub(super) fn new_account(
     let mut fields = Fields::default();
     let merchant_id = fields.id::<MerchantId>("merchant_id", &request.merchant_id);
     let label = fields.text("label", &request.label, 0..=64);
-    let identity = match &request.account {
+    // One line for each channel.
+    let account = match &request.account {
         None => fields.bad("account", "is missing"),
-        Some(Account::Alipay(account)) => alipay_identity(&mut fields, account, egress).map(Identity::Alipay),
+        Some(Account::Alipay(account)) => {
+            alipay_identity(&mut fields, account, egress).map(|identity| (alipay::NAME, identity.to_stored()))
+        }
     };
     let keys = match &request.alipay_keys {
         None => fields.bad("alipay_keys", "is missing"),
         Some(keys) => alipay_keys(&mut fields, keys),
     };
     fields.finish(|| {
-        Some(NewAccount { merchant_id: merchant_id?, label: label?, identity: identity?, keys: keys? })
+        let (channel, identity) = account?;
+        Some(NewAccount {
+            merchant_id: merchant_id?,
+            channel: ChannelName::new(channel),
+            label: label?,
+            identity,
+            keys: keys?,
+        })
     })
 }
 
-fn alipay_identity(fields: &mut Fields, account: &AlipayAccount, egress: &Policy) -> Option<AlipayIdentity> {
+pub(super) fn new_credential(request: &AddChannelCredentialRequest) -> Result<NewCredential, Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let account_id = fields.id("channel_account_id", &request.channel_account_id);
+    // One line for each channel.
+    let keys = match &request.keys {
+        None => fields.bad("keys", "is missing"),
+        Some(AddedKeys::AlipayKeys(keys)) => alipay_keys(&mut fields, keys).map(|keys| (alipay::NAME, keys)),
+    };
+    let expire_time = match &request.expire_time {
+        None => Some(None),
+        Some(time) => fields.timestamp("expire_time", Some(time)).map(Some),
+    };
+    fields.finish(|| {
+        let (channel, keys) = keys?;
+        Some(NewCredential {
+            merchant_id: merchant_id?,
+            account_id: account_id?,
+            channel: ChannelName::new(channel),
+            keys,
+            expire_time: expire_time?,
+        })
+    })
+}
+
+fn alipay_identity(
+    fields: &mut Fields,
+    account: &AlipayAccount,
+    egress: &Policy,
+) -> Option<alipay::Identity> {
     let is_app_id = |id: &str| (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
     let app_id = if is_app_id(&account.app_id) {
         Some(account.app_id.clone())
@@ -62,7 +109,7 @@ fn alipay_identity(fields: &mut Fields, account: &AlipayAccount, egress: &Policy
         Ok(_) => fields.bad("alipay.gateway_url", "must be a URL without query, of at most 256 characters"),
         Err(refusal) => fields.bad("alipay.gateway_url", refusal.to_string()),
     };
-    Some(AlipayIdentity { app_id: app_id?, seller_id: seller_id?, gateway_url: gateway_url? })
+    Some(alipay::Identity { app_id: app_id?, seller_id: seller_id?, gateway_url: gateway_url? })
 }
 
 /// Checks keys by making them. What is wrong with one is said without showing any of it.
@@ -91,13 +138,72 @@ fn alipay_keys(fields: &mut Fields, keys: &AlipayKeys) -> Option<secrecy::zeroiz
     None
 }
 
-pub(super) fn get_account(
-    request: &GetChannelAccountRequest,
+pub(super) fn account(
+    merchant_id: &str,
+    channel_account_id: &str,
 ) -> Result<(MerchantId, ChannelAccountId), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", merchant_id);
+    let id = fields.id("channel_account_id", channel_account_id);
+    fields.finish(|| Some((merchant_id?, id?)))
+}
+
+pub(super) fn test_account(
+    request: &TestChannelAccountRequest,
+) -> Result<(MerchantId, ChannelAccountId, Option<ChannelCredentialId>), Status> {
     let mut fields = Fields::default();
     let merchant_id = fields.id("merchant_id", &request.merchant_id);
     let id = fields.id("channel_account_id", &request.channel_account_id);
-    fields.finish(|| Some((merchant_id?, id?)))
+    let credential_id = fields.optional_id("channel_credential_id", &request.channel_credential_id);
+    fields.finish(|| Some((merchant_id?, id?, credential_id?)))
+}
+
+pub(super) fn retire_credential(
+    request: &RetireChannelCredentialRequest,
+) -> Result<(MerchantId, ChannelAccountId, ChannelCredentialId), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let id = fields.id("channel_account_id", &request.channel_account_id);
+    let credential_id = fields.id("channel_credential_id", &request.channel_credential_id);
+    fields.finish(|| Some((merchant_id?, id?, credential_id?)))
+}
+
+pub(super) fn new_decision(request: &RequestAttemptDecisionRequest) -> Result<NewDecision, Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let payment_id = fields.id("payment_id", &request.payment_id);
+    let attempt_id = fields.id("attempt_id", &request.attempt_id);
+    let reason = fields.text("reason", &request.reason, 1..=500);
+    let operator = fields.text("operator", &request.operator, 1..=64);
+    fields.finish(|| {
+        Some(NewDecision {
+            merchant_id: merchant_id?,
+            payment_id: payment_id?,
+            attempt_id: attempt_id?,
+            reason: reason?,
+            operator: operator?,
+        })
+    })
+}
+
+pub(super) fn decide(
+    merchant_id: &str,
+    attempt_decision_id: &str,
+    operator: &str,
+) -> Result<(MerchantId, AttemptDecisionId, String), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", merchant_id);
+    let id = fields.id("attempt_decision_id", attempt_decision_id);
+    let operator = fields.text("operator", operator, 1..=64);
+    fields.finish(|| Some((merchant_id?, id?, operator?)))
+}
+
+pub(super) fn list_decisions(request: &ListAttemptDecisionsRequest) -> Result<(MerchantId, Page), Status> {
+    let mut fields = Fields::default();
+    let merchant_id = fields.id("merchant_id", &request.merchant_id);
+    let scope = ["ListAttemptDecisions", &request.merchant_id];
+    let page = Page::parse(&mut fields, request.page_size, &request.page_token, &scope);
+    fields.finish(|| Some((merchant_id?, page?)))
 }
 
 pub(super) fn list_accounts(request: &ListChannelAccountsRequest) -> Result<(MerchantId, Page), Status> {
@@ -112,27 +218,60 @@ pub(super) fn new_payment(request: &CreatePaymentRequest) -> Result<NewPayment, 
     let mut fields = Fields::default();
     let merchant_id = fields.id("merchant_id", &request.merchant_id);
     let order_id = fields.id("order_id", &request.order_id);
-    let method = match fields.choice::<wire::Method>("method", request.method) {
-        Some(wire::Method::QrCode) => Some(Method::QrCode),
-        Some(wire::Method::Unspecified) | None => None,
-    };
+    let method = fields.choice::<wire::Method>("method", request.method).and_then(method);
     let channel =
         if request.channel == 0 { Some(None) } else { channel(&mut fields, request.channel).map(Some) };
+    let input = method.and_then(|method| method_input(&mut fields, method, request));
     fields.finish(|| {
         Some(NewPayment {
             merchant_id: merchant_id?,
             order_id: order_id?,
             method: method?,
             channel: channel?,
+            input: input?,
         })
     })
 }
 
-fn channel(fields: &mut Fields, value: i32) -> Option<Channel> {
-    match fields.choice::<wire::Channel>("channel", value)? {
-        wire::Channel::Alipay => Some(Channel::Alipay),
-        wire::Channel::Unspecified => None,
+fn method(method: wire::Method) -> Option<Method> {
+    match method {
+        wire::Method::QrCode => Some(Method::QrCode),
+        wire::Method::Web => Some(Method::Web),
+        wire::Method::InApp => Some(Method::InApp),
+        wire::Method::Unspecified => None,
     }
+}
+
+/// Reads what a method needs. What it has no use for must not be given.
+fn method_input(fields: &mut Fields, method: Method, request: &CreatePaymentRequest) -> Option<MethodInput> {
+    let CreatePaymentRequest { return_url, payer, .. } = request;
+    let return_url = match method {
+        Method::Web => web_url(fields, "return_url", return_url).map(Some),
+        Method::QrCode | Method::InApp if return_url.is_empty() => Some(None),
+        Method::QrCode | Method::InApp => fields.bad("return_url", "has no meaning for this method"),
+    };
+    let payer = match method {
+        Method::InApp => fields.text("payer", payer, 1..=128).map(Some),
+        Method::QrCode | Method::Web if payer.is_empty() => Some(None),
+        Method::QrCode | Method::Web => fields.bad("payer", "has no meaning for this method"),
+    };
+    Some(MethodInput { return_url: return_url?, payer: payer? })
+}
+
+fn web_url(fields: &mut Fields, field: &str, text: &str) -> Option<String> {
+    let is_web = |url: &Url| url.scheme() == "https" && url.has_host() && url.username().is_empty();
+    match Url::parse(text) {
+        Ok(url) if is_web(&url) && text.len() <= 256 => Some(text.to_owned()),
+        Ok(_) | Err(_) => fields.bad(field, "must be an https URL of at most 256 characters"),
+    }
+}
+
+/// A channel's name is that of its enum value.
+fn channel(fields: &mut Fields, value: i32) -> Option<ChannelName> {
+    let channel = fields.choice::<wire::Channel>("channel", value)?;
+    let name = channel.as_str_name();
+    let name = name.strip_prefix("CHANNEL_").unwrap_or(name).to_ascii_lowercase();
+    Some(ChannelName::new(&name))
 }
 
 pub(super) fn payment(merchant_id: &str, payment_id: &str) -> Result<(MerchantId, PaymentId), Status> {
@@ -178,17 +317,19 @@ pub(super) fn get_refund(request: &GetPaymentRefundRequest) -> Result<(MerchantI
     fields.finish(|| Some((merchant_id?, id?)))
 }
 
-pub(super) fn callback(request: &HandleCallbackRequest) -> Result<(Channel, ChannelAccountId), Status> {
+pub(super) fn callback(
+    request: HandleCallbackRequest,
+) -> Result<(String, ChannelAccountId, Callback), Status> {
     let mut fields = Fields::default();
-    let channel = match request.channel.as_str() {
-        "alipay" => Some(Channel::Alipay),
-        _ => fields.bad("channel", "is not a known channel"),
-    };
+    if request.channel.is_empty() {
+        fields.bad::<()>("channel", "is missing");
+    }
     let id = fields.id("channel_account_id", &request.channel_account_id);
     if request.body.len() > MAX_BODY_BYTES {
         fields.bad::<()>("body", "must be at most 65536 bytes");
     }
-    fields.finish(|| Some((channel?, id?)))
+    let HandleCallbackRequest { channel, method, path, query, headers, body, .. } = request;
+    fields.finish(|| Some((channel, id?, Callback { method, path, query, headers, body })))
 }
 
 pub(super) fn checkout(request: &GetCheckoutRequest) -> Result<PaymentId, Status> {

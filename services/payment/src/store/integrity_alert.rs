@@ -6,7 +6,7 @@ use tael_ids::{IntegrityAlertId, MerchantId, PaymentId};
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
 
-use crate::domain::integrity_alert::{AssertedField, IntegrityAlert, Mismatch};
+use crate::domain::integrity_alert::{IntegrityAlert, Mismatch};
 
 struct IntegrityAlertRow {
     merchant_id: Uuid,
@@ -23,17 +23,11 @@ impl TryFrom<IntegrityAlertRow> for IntegrityAlert {
 
     fn try_from(row: IntegrityAlertRow) -> Result<Self, InconsistentRow> {
         let id = IntegrityAlertId::from_uuid(row.alarm_id);
-        let field = match row.field.as_str() {
-            "amount" => AssertedField::Amount,
-            "app_id" => AssertedField::AppId,
-            "seller_id" => AssertedField::SellerId,
-            other => return Err(super::unknown("alarm", "field", &id.to_string(), other)),
-        };
         Ok(Self {
             merchant_id: MerchantId::from_uuid(row.merchant_id),
             id,
             payment_id: PaymentId::from_uuid(row.payment_id),
-            mismatch: Mismatch { field, expected: row.expected, actual: row.actual },
+            mismatch: Mismatch { field: row.field, expected: row.expected, actual: row.actual },
             create_time: row.create_time.to_jiff(),
         })
     }
@@ -49,7 +43,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, alert: &IntegrityAlert) -> R
         alert.merchant_id.uuid(),
         alert.id.uuid(),
         alert.payment_id.uuid(),
-        alert.mismatch.field.name(),
+        alert.mismatch.field,
         alert.mismatch.expected,
         alert.mismatch.actual,
         alert.create_time.to_sqlx() as _,

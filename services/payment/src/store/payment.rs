@@ -4,14 +4,16 @@ mod rows;
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
+use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use tael_idempotency::IdempotencyKey;
 use tael_ids::{AttemptId, ChannelAccountId, MerchantId, OrderId, PaymentId};
 use uuid::Uuid;
 
 use self::rows::{AttemptRow, JoinedRow, PaymentRow, assemble};
-use super::{expect_one, method_name};
+use super::expect_one;
 use crate::domain::evidence::Paid;
+use crate::domain::next_action::NextAction;
 use crate::domain::payment::{Attempt, Failure, Payment};
 
 /// What may say that an order has a payment already.
@@ -36,8 +38,8 @@ pub(crate) async fn insert(
              returning merchant_id, payment_id
          )
          insert into attempt (merchant_id, payment_id, attempt_id, channel_account_id, channel, method, state,
-                              in_doubt, routing_reason, create_time, next_query_time, lease_until, traceparent)
-         select merchant_id, payment_id, $11, $12, $13, $14, 'initiated', true, $15, $7, $16, $17, $18
+                              in_doubt, routing_reason, create_time, next_query_time, lease_until, traceparent, input)
+         select merchant_id, payment_id, $11, $12, $13, $14, 'initiated', true, $15, $7, $16, $17, $18, $19
          from new_payment",
         payment.merchant_id.uuid(),
         payment.id.uuid(),
@@ -51,12 +53,13 @@ pub(crate) async fn insert(
         guard.fingerprint,
         attempt.id.uuid(),
         attempt.channel_account_id.uuid(),
-        attempt.channel.name(),
-        method_name(attempt.method),
+        attempt.channel.as_str(),
+        attempt.method.name(),
         attempt.routing_reason,
         next_query_time.to_sqlx() as _,
         attempt.schedule.lease_until.map(ToSqlx::to_sqlx) as _,
         attempt.traceparent,
+        serde_json::to_value(&attempt.input).ok(),
     )
     .execute(conn)
     .await?;
@@ -69,17 +72,26 @@ pub(crate) async fn await_payer(
     pool: &PgPool,
     payment: &Payment,
     attempt_id: AttemptId,
-    qr_code: &str,
+    action: &NextAction,
+    refs: &Value,
     next_query_time: Timestamp,
 ) -> Result<bool, sqlx::Error> {
+    // For the build before, which knows codes only.
+    let qr_code = match action {
+        NextAction::QrCode { text } => Some(text.as_str()),
+        NextAction::Redirect { .. }
+        | NextAction::ClientParameters { .. }
+        | NextAction::Instructions { .. }
+        | NextAction::Wait => None,
+    };
     let updated = sqlx::query!(
         "with pending as (
              update payment set state = 'pending'
              where merchant_id = $1 and payment_id = $2 and state = 'created'
              returning merchant_id, payment_id
          )
-         update attempt set state = 'pending', in_doubt = false, qr_code = $4, next_query_time = $5,
-                            lease_until = null
+         update attempt set state = 'pending', in_doubt = false, problem = null, qr_code = $4, next_action = $6,
+                            refs = $7, next_query_time = $5, lease_until = null
          from pending
          where attempt.merchant_id = pending.merchant_id and attempt.payment_id = pending.payment_id
            and attempt.attempt_id = $3 and attempt.state = 'initiated'",
@@ -88,6 +100,8 @@ pub(crate) async fn await_payer(
         attempt_id.uuid(),
         qr_code,
         next_query_time.to_sqlx() as _,
+        serde_json::to_value(action).ok(),
+        refs,
     )
     .execute(pool)
     .await?;
@@ -104,11 +118,11 @@ pub(crate) async fn succeed(
 ) -> Result<(), sqlx::Error> {
     let updated = sqlx::query!(
         "with paid as (
-             update payment set state = 'succeeded', pay_time = $4
+             update payment set state = 'succeeded', pay_time = $4, authorized_minor = $8, captured_minor = $8
              where merchant_id = $1 and payment_id = $2 and state = $5
              returning merchant_id, payment_id
          )
-         update attempt set state = 'succeeded', in_doubt = false, channel_transaction_id = $6, next_query_time = null,
+         update attempt set state = 'succeeded', in_doubt = false, problem = null, channel_transaction_id = $6, next_query_time = null,
                             lease_until = null, failure_reason = null, failure_code = null
          from paid
          where attempt.merchant_id = paid.merchant_id and attempt.payment_id = paid.payment_id
@@ -120,6 +134,7 @@ pub(crate) async fn succeed(
         payment.state.name(),
         paid.channel_transaction_id,
         attempt.state.name(),
+        paid.amount.minor(),
     )
     .execute(conn)
     .await?;
@@ -131,7 +146,7 @@ pub(crate) async fn succeed(
 pub(crate) async fn release_order(conn: &mut PgConnection, payment: &Payment) -> Result<(), sqlx::Error> {
     let updated = sqlx::query!(
         "update payment set holds_order = false
-         where merchant_id = $1 and payment_id = $2 and state = 'succeeded' and refunded_minor = amount_minor",
+         where merchant_id = $1 and payment_id = $2 and state = 'succeeded' and refunded_minor = captured_minor",
         payment.merchant_id.uuid(),
         payment.id.uuid(),
     )
@@ -208,15 +223,17 @@ pub(crate) async fn reschedule(
     merchant_id: MerchantId,
     attempt_id: AttemptId,
     in_doubt: bool,
+    problem: Option<&str>,
     next_query_time: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update attempt set in_doubt = $3, next_query_time = $4, lease_until = null
+        "update attempt set in_doubt = $3, problem = left($5, 256), next_query_time = $4, lease_until = null
          where merchant_id = $1 and attempt_id = $2 and state in ('initiated', 'pending')",
         merchant_id.uuid(),
         attempt_id.uuid(),
         in_doubt,
         next_query_time.to_sqlx() as _,
+        problem,
     )
     .execute(pool)
     .await?;
@@ -224,9 +241,21 @@ pub(crate) async fn reschedule(
 }
 
 /// Takes the lease of an open attempt if nobody has it; says whether it did.
-#[tracing::instrument(name = "db.attempt.lease", skip_all)]
 pub(crate) async fn lease(
     pool: &PgPool,
+    merchant_id: MerchantId,
+    attempt_id: AttemptId,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let mut conn = pool.acquire().await?;
+    lease_in(&mut conn, merchant_id, attempt_id, now, until).await
+}
+
+/// The same in a transaction, after whose end it holds.
+#[tracing::instrument(name = "db.attempt.lease", skip_all)]
+pub(crate) async fn lease_in(
+    conn: &mut PgConnection,
     merchant_id: MerchantId,
     attempt_id: AttemptId,
     now: Timestamp,
@@ -241,7 +270,7 @@ pub(crate) async fn lease(
         now.to_sqlx() as _,
         until.to_sqlx() as _,
     )
-    .execute(pool)
+    .execute(conn)
     .await?;
     Ok(updated.rows_affected() == 1)
 }
@@ -322,9 +351,10 @@ macro_rules! select_payments {
         sqlx::query_as!(
             JoinedRow,
             "select p.merchant_id, p.payment_id, p.order_id, p.amount_minor, p.currency, p.state, p.subject,
-                    p.refunded_minor, p.refund_reserved_minor, p.create_time, p.expire_time, p.pay_time, a.attempt_id,
+                    p.captured_minor, p.refunded_minor, p.refund_reserved_minor, p.create_time, p.expire_time, p.pay_time,
+                    a.attempt_id,
                     a.channel_account_id, a.channel, a.method, a.state as attempt_state, a.in_doubt, a.routing_reason,
-                    a.qr_code, a.channel_transaction_id, a.failure_reason, a.failure_code,
+                    a.qr_code, a.next_action, a.refs, a.input, a.problem, a.channel_transaction_id, a.failure_reason, a.failure_code,
                     a.create_time as attempt_create_time, a.tries, a.lease_until, a.traceparent " + $rest,
             $($arg)*
         )
@@ -359,8 +389,8 @@ pub(crate) async fn lock(
 ) -> Result<Option<Payment>, sqlx::Error> {
     let row = sqlx::query_as!(
         PaymentRow,
-        "select merchant_id, payment_id, order_id, amount_minor, currency, state, subject, refunded_minor,
-                refund_reserved_minor, create_time, expire_time, pay_time
+        "select merchant_id, payment_id, order_id, amount_minor, currency, state, subject, captured_minor,
+                refunded_minor, refund_reserved_minor, create_time, expire_time, pay_time
          from payment where merchant_id = $1 and payment_id = $2
          for update",
         merchant_id.uuid(),
@@ -382,7 +412,7 @@ async fn attempts(
     let rows = sqlx::query_as!(
         AttemptRow,
         "select attempt_id, channel_account_id, channel, method, state, in_doubt, routing_reason, qr_code,
-                channel_transaction_id, failure_reason, failure_code, create_time, tries, lease_until, traceparent
+                next_action, refs, input, problem, channel_transaction_id, failure_reason, failure_code, create_time, tries, lease_until, traceparent
          from attempt where merchant_id = $1 and payment_id = $2 order by attempt_id",
         merchant_id.uuid(),
         payment_id.uuid()

@@ -7,8 +7,7 @@ use tracing::{Instrument as _, Span};
 use super::payment::Recorded;
 use super::{Internal, Payments};
 use crate::accounts::{OpenAccount, OpenError};
-use crate::channel::{Acknowledgement, Callback};
-use crate::domain::channel_account::Channel;
+use crate::channel::{Acknowledgement, Callback, Notice};
 use crate::domain::evidence::{Verdict, judge};
 use crate::domain::payment::Payment;
 use crate::domain::refund_execution::RefundState;
@@ -24,50 +23,61 @@ impl Payments {
     #[tracing::instrument(name = "callback.handle", skip_all)]
     pub(crate) async fn handle_callback(
         &self,
-        channel: Channel,
+        channel: &str,
         account_id: ChannelAccountId,
-        body: &[u8],
+        mut callback: Callback,
     ) -> Result<Acknowledgement, Internal> {
         let open = match self.accounts.open(account_id).await {
-            Ok(open) if open.account.channel() == channel => open,
+            Ok(open) if open.registration.name == channel => open,
             Ok(_) => return Ok(UNKNOWN_ACCOUNT),
             Err(error) if matches!(*error, OpenError::NotFound(_)) => return Ok(UNKNOWN_ACCOUNT),
             Err(error) => return Err(error.into()),
         };
-        let callback = match open.adapter.read_callback(body) {
-            Ok(callback) => callback,
+        callback.headers.retain(|name, _| open.registration.callback_headers.contains(&name.as_str()));
+        let notices = match open.channel.read_callback(&callback).await {
+            Ok(notices) => notices,
             Err(error) => {
                 tracing::warn!(tael.channel_account_id = %account_id, %error, "a callback is rejected");
-                return Ok(open.adapter.acknowledge(false));
+                return Ok(open.channel.acknowledge(false));
             }
         };
-        let Some(payment) = self.payment_of(&open, &callback).await? else {
+        let mut taken = true;
+        for notice in &notices {
+            taken &= self.handle_notice(&open, notice).await?;
+        }
+        Ok(open.channel.acknowledge(taken))
+    }
+
+    /// Records one verified notice in its payment's trace; says whether the channel may forget it.
+    async fn handle_notice(&self, open: &OpenAccount, notice: &Notice) -> Result<bool, Internal> {
+        let Some(payment) = self.payment_of(open, notice).await? else {
+            let account_id = open.account.id;
             tracing::warn!(tael.channel_account_id = %account_id, "a callback is about a number that is not ours");
-            return Ok(open.adapter.acknowledge(false));
+            return Ok(false);
         };
-        let attempt_id = AttemptId::from_channel_number(&callback.number).ok();
+        let attempt_id = AttemptId::from_channel_number(&notice.number).ok();
         let traceparent =
             attempt_id.and_then(|id| payment.attempt(id)).map_or("", |attempt| &attempt.traceparent);
         // Joins the payment's trace: the callback itself came without one.
         let span = tracing::info_span!(
             "callback",
-            otel.name = format!("callback.{}", channel.name()),
+            otel.name = format!("callback.{}", open.registration.name),
             otel.kind = "consumer",
             tael.merchant_id = %payment.merchant_id,
             tael.order_id = %payment.order_id,
             tael.payment_id = %payment.id,
-            tael.channel = channel.name(),
+            tael.channel = open.registration.name,
         );
         tael_telemetry::follow(&span, traceparent);
         tael_telemetry::link(&span, &Span::current());
         crash_point("payment.callback.verified");
-        let taken = self.apply_callback(&open, &payment, &callback).instrument(span).await?;
+        let taken = self.apply_callback(open, &payment, notice).instrument(span).await?;
         crash_point("payment.callback.recorded");
-        Ok(open.adapter.acknowledge(taken))
+        Ok(taken)
     }
 
-    async fn payment_of(&self, open: &OpenAccount, callback: &Callback) -> Result<Option<Payment>, Internal> {
-        let Ok(attempt_id) = AttemptId::from_channel_number(&callback.number) else { return Ok(None) };
+    async fn payment_of(&self, open: &OpenAccount, notice: &Notice) -> Result<Option<Payment>, Internal> {
+        let Ok(attempt_id) = AttemptId::from_channel_number(&notice.number) else { return Ok(None) };
         let merchant_id = open.account.merchant_id;
         Ok(store::payment::of_attempt(&self.pool, merchant_id, open.account.id, attempt_id).await?)
     }
@@ -77,14 +87,14 @@ impl Payments {
         &self,
         open: &OpenAccount,
         payment: &Payment,
-        callback: &Callback,
+        notice: &Notice,
     ) -> Result<bool, Internal> {
-        let attempt_id = AttemptId::from_channel_number(&callback.number).ok();
+        let attempt_id = AttemptId::from_channel_number(&notice.number).ok();
         let attempt = attempt_id.and_then(|id| payment.attempt(id)).ok_or(Internal::RowVanished)?;
-        if !self.verify_claim(payment, open, &callback.claim).await? {
+        if !self.verify_claim(payment, open, &notice.claim).await? {
             return Ok(false);
         }
-        if let Some(evidence) = &callback.evidence {
+        if let Some(evidence) = &notice.evidence {
             match judge(&attempt.state, evidence) {
                 // Nothing to record, and the attempt's schedule is not ours to touch.
                 Verdict::Stay { .. } => {}
@@ -101,7 +111,7 @@ impl Payments {
                 }
             }
         }
-        match &callback.refund_number {
+        match &notice.refund_number {
             Some(number) => self.poll_refund(payment, number).await,
             None => Ok(true),
         }

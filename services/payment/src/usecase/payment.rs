@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Internal, Payments};
 use crate::accounts::OpenAccount;
-use crate::channel::InitiateRequest;
+use crate::channel::{AttemptRef, Initiate};
 use crate::clients::ClientError;
 use crate::domain::payment::{Attempt, Payment};
 use crate::store;
@@ -97,7 +97,16 @@ impl Payments {
         let Err(retry_time) = open.health.admit() else { return Ok(true) };
         let next_query = self.next_query(payment, attempt).max(retry_time);
         let Payment { merchant_id, .. } = *payment;
-        store::payment::reschedule(&self.pool, merchant_id, attempt.id, attempt.in_doubt, next_query).await?;
+        let problem = attempt.problem.as_deref();
+        store::payment::reschedule(
+            &self.pool,
+            merchant_id,
+            attempt.id,
+            attempt.in_doubt,
+            problem,
+            next_query,
+        )
+        .await?;
         Ok(false)
     }
 
@@ -105,17 +114,26 @@ impl Payments {
         self.settings.poll.next(self.clock.now(), attempt.schedule.tries, Some(payment.expire_time))
     }
 
-    fn initiate_request(&self, payment: &Payment, attempt: &Attempt) -> InitiateRequest {
-        InitiateRequest {
+    fn initiate_request(&self, payment: &Payment, attempt: &Attempt) -> Initiate {
+        Initiate {
             number: attempt.id.channel_number(),
+            method: attempt.method,
+            input: attempt.input.clone(),
             amount: payment.amount,
             subject: payment.subject.clone(),
             create_time: payment.create_time,
             expire_time: payment.expire_time,
             callback_url: format!(
-                "{}/callbacks/alipay/{}",
-                self.settings.public_url, attempt.channel_account_id
+                "{}/callbacks/{}/{}",
+                self.settings.public_url,
+                attempt.channel.as_str(),
+                attempt.channel_account_id
             ),
         }
     }
+}
+
+/// How the channel knows an attempt.
+pub(super) fn attempt_ref(attempt: &Attempt) -> AttemptRef {
+    AttemptRef { number: attempt.id.channel_number(), refs: attempt.refs.clone() }
 }

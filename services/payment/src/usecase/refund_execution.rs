@@ -4,8 +4,9 @@ use tael_fault::crash_point;
 use tael_ids::{MerchantId, PaymentId, RefundId};
 use tael_money::Money;
 
+use super::payment::attempt_ref;
 use super::{Internal, Payments, wait_for};
-use crate::channel::RefundOrder;
+use crate::channel::{RefundOrder, registration};
 use crate::domain::payment::{AttemptState, Payment, Schedule};
 use crate::domain::refund_execution::{
     CannotReserve, Refund, RefundEvidence, RefundState, check_reservation,
@@ -25,6 +26,8 @@ pub(crate) enum RefundExecutionError {
     ExceedsPayment { payment_id: PaymentId, refundable_minor: i64 },
     #[error("the refund is in another currency than its payment")]
     Currency,
+    #[error("the channel refunds payment {0} only as a whole")]
+    MustBeWhole(PaymentId),
     #[error("this refund id was used with another request")]
     IdReused(RefundId),
     #[error(transparent)]
@@ -84,6 +87,10 @@ impl Payments {
             .iter()
             .find(|a| a.state == AttemptState::Succeeded)
             .ok_or(Internal::RowVanished)?;
+        let is_whole = new.amount == payment.captured;
+        if !is_whole && registration(&attempt.channel).is_some_and(|it| !it.capabilities.partial_refund) {
+            return Err(RefundExecutionError::MustBeWhole(payment.id));
+        }
         let refund = Refund {
             merchant_id: new.merchant_id,
             id: new.refund_id,
@@ -145,7 +152,8 @@ impl Payments {
             .await?);
         }
         let order = RefundOrder {
-            number: attempt.id.channel_number(),
+            attempt: attempt_ref(attempt),
+            total: payment.captured,
             refund_number: refund.id.channel_number(),
             amount: refund.amount,
             reason: refund.reason.clone(),
@@ -153,11 +161,11 @@ impl Payments {
         let known = if refund.schedule.tries == 0 {
             RefundEvidence::Absent
         } else {
-            open.adapter.query_refund(&order).await
+            open.channel.query_refund(&order).await
         };
         crash_point("payment.refund.queried");
         let evidence = match known {
-            RefundEvidence::Absent => open.adapter.refund(&order).await,
+            RefundEvidence::Absent => open.channel.refund(&order).await,
             RefundEvidence::Refunded { .. } | RefundEvidence::Refused(_) | RefundEvidence::Unknown => known,
         };
         crash_point("payment.refund.called");

@@ -35,9 +35,10 @@ impl Payments {
         account_id: ChannelAccountId,
         day: Date,
     ) -> Result<mpsc::Receiver<Result<Vec<StatementEntry>, StatementError>>, StatementError> {
-        let account = self.account(merchant_id, account_id).await?;
+        let account = self.account(merchant_id, account_id).await?.account;
         let open = self.accounts.open(account.id).await?;
-        let statement = open.adapter.download_statement(day).await.map_err(|error| match error {
+        let statements = open.channel.statements().ok_or(StatementError::NotAvailable(day))?;
+        let statement = statements.download_statement(day).await.map_err(|error| match error {
             StatementFailure::NotAvailable => StatementError::NotAvailable(day),
             StatementFailure::Unavailable(_) | StatementFailure::Refused(_) | StatementFailure::Broken(_) => {
                 StatementError::Channel(error)

@@ -3,16 +3,22 @@
 use futures::future::join_all;
 use tael_grpc::status::{bad_fields, reason};
 use tael_ids::{ChannelAccountId, MerchantId};
+use tael_proto::payment::v1::add_channel_credential_request::Keys as AddedKeys;
 use tael_proto::payment::v1::channel_account_service_client::ChannelAccountServiceClient;
 use tael_proto::payment::v1::create_channel_account_request::Account;
 use tael_proto::payment::v1::{
-    AlipayAccount, CreateChannelAccountRequest, GetChannelAccountRequest, ListChannelAccountsRequest,
+    ActivateChannelAccountRequest, AddChannelCredentialRequest, AlipayAccount, AlipayKeys, ChannelAccount,
+    ChannelAccountState, CreateChannelAccountRequest, DisableChannelAccountRequest, GetChannelAccountRequest,
+    ListChannelAccountsRequest, PaymentState, RetireChannelCredentialRequest, TestChannelAccountRequest,
+    TestChannelAccountResponse,
 };
 use tael_proto::r#type::v1::Channel;
-use tael_testkit::{new_key, no_redis_url, with_key};
+use tael_testkit::{keyed, new_key, no_redis_url, with_key};
 use tonic::{Code, Status};
 
-use crate::fixture::{ALIPAY_KEY, APP_KEY, Fixture, account_request, create_account};
+use crate::fixture::{
+    ALIPAY_KEY, APP_KEY, Fixture, TestKey, account_request, configure_account, create_account, number,
+};
 
 #[tokio::test]
 async fn an_account_is_returned_without_its_secrets() {
@@ -33,20 +39,158 @@ async fn secrets_are_sealed_for_their_row() {
     let fixture = Fixture::start().await;
     let pool = fixture.database.pool();
     let sealed: Vec<u8> =
-        sqlx::query_scalar("select sealed_keys from channel_account").fetch_one(&pool).await.unwrap();
+        sqlx::query_scalar("select sealed_keys from channel_credential").fetch_one(&pool).await.unwrap();
     let text = String::from_utf8_lossy(&sealed);
     assert!(!text.contains(&APP_KEY.private[..20]) && !text.contains(&ALIPAY_KEY.public[..20]));
 
     // In another account's row the same bytes do not open.
     let request = account_request(&fixture.merchant_id.to_string(), &fixture.app);
     create_account(&fixture.channel_accounts, request).await.unwrap();
-    sqlx::query("update channel_account set sealed_keys = $1").bind(&sealed).execute(&pool).await.unwrap();
+    sqlx::query("update channel_credential set sealed_keys = $1").bind(&sealed).execute(&pool).await.unwrap();
+    disable(&fixture, &fixture.account).await;
     let status = fixture.try_create(&fixture.order()).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_deref()), (Code::Internal, Some("BROKEN_INVARIANT")));
 }
 
+async fn disable(fixture: &Fixture, account: &ChannelAccount) -> ChannelAccount {
+    let request = DisableChannelAccountRequest {
+        merchant_id: account.merchant_id.clone(),
+        channel_account_id: account.channel_account_id.clone(),
+    };
+    let disabled = fixture.channel_accounts.clone().disable_channel_account(request).await.unwrap();
+    disabled.into_inner().channel_account.unwrap()
+}
+
+async fn activate(fixture: &Fixture, account: &ChannelAccount) -> Result<ChannelAccount, Status> {
+    let request = ActivateChannelAccountRequest {
+        merchant_id: account.merchant_id.clone(),
+        channel_account_id: account.channel_account_id.clone(),
+    };
+    let active = fixture.channel_accounts.clone().activate_channel_account(request).await?;
+    Ok(active.into_inner().channel_account.unwrap())
+}
+
+async fn test(
+    fixture: &Fixture,
+    account: &ChannelAccount,
+    credential_id: &str,
+) -> TestChannelAccountResponse {
+    let request = TestChannelAccountRequest {
+        merchant_id: account.merchant_id.clone(),
+        channel_account_id: account.channel_account_id.clone(),
+        channel_credential_id: credential_id.to_owned(),
+    };
+    fixture.channel_accounts.clone().test_channel_account(request).await.unwrap().into_inner()
+}
+
+async fn retire(fixture: &Fixture, account: &ChannelAccount, credential_id: &str) -> Result<(), Status> {
+    let request = RetireChannelCredentialRequest {
+        merchant_id: account.merchant_id.clone(),
+        channel_account_id: account.channel_account_id.clone(),
+        channel_credential_id: credential_id.to_owned(),
+    };
+    fixture.channel_accounts.clone().retire_channel_credential(request).await.map(|_| ())
+}
+
+/// A harmless call proves both keys before an account takes a payment; nothing is taken on trust.
+#[tokio::test]
+async fn an_account_takes_payments_only_after_its_keys_were_proved() {
+    let fixture = Fixture::start().await;
+    disable(&fixture, &fixture.account).await;
+    let merchant_id = fixture.merchant_id.to_string();
+    let good = account_request(&merchant_id, &fixture.app);
+    let foreign = TestKey::generate();
+    let with = |change: &dyn Fn(&mut CreateChannelAccountRequest)| {
+        let mut request = good.clone();
+        change(&mut request);
+        request
+    };
+    let wrong_id = with(&|request| {
+        let Some(Account::Alipay(account)) = &mut request.account else { panic!("no account") };
+        account.app_id = "2021000000000999".to_owned();
+    });
+    let wrong_private = with(&|request| {
+        request.alipay_keys.as_mut().unwrap().app_private_key.clone_from(&foreign.private);
+    });
+    let wrong_public = with(&|request| {
+        request.alipay_keys.as_mut().unwrap().alipay_public_key.clone_from(&foreign.public);
+    });
+    let unreachable = with(&|request| {
+        let Some(Account::Alipay(account)) = &mut request.account else { panic!("no account") };
+        account.gateway_url = "http://127.0.0.1:1/gateway.do".to_owned();
+    });
+    for (request, problem) in [
+        (wrong_id, "isv.invalid-app-id"),
+        (wrong_private, "isv.invalid-signature"),
+        (wrong_public, "the answer's signature does not verify"),
+        (unreachable, "the channel can't be reached"),
+    ] {
+        let draft = configure_account(&fixture.channel_accounts, request).await.unwrap();
+        assert_eq!(draft.state(), ChannelAccountState::Draft);
+        let failed = test(&fixture, &draft, "").await;
+        assert!(!failed.passed && failed.problem.contains(problem), "{problem}: {failed:?}");
+        let status = activate(&fixture, &draft).await.unwrap_err();
+        assert_eq!(reason(&status).as_deref(), Some("CHANNEL_ACCOUNT_NOT_TESTED"));
+        let status = fixture.try_create(&fixture.order()).await.unwrap_err();
+        assert_eq!(reason(&status).as_deref(), Some("NO_CHANNEL_ACCOUNT"));
+    }
+    let draft = configure_account(&fixture.channel_accounts, good).await.unwrap();
+    let passed = test(&fixture, &draft, "").await;
+    assert!(passed.passed && passed.problem.is_empty(), "{passed:?}");
+    assert!(passed.channel_account.unwrap().credentials[0].test_time.is_some());
+    assert_eq!(activate(&fixture, &draft).await.unwrap().state(), ChannelAccountState::Active);
+    let payment = fixture.create().await;
+    assert_eq!(payment.attempts[0].channel_account_id, draft.channel_account_id);
+    // What is disabled takes no new payment, and ends those that it has.
+    assert_eq!(disable(&fixture, &draft).await.state(), ChannelAccountState::Disabled);
+    let status = fixture.try_create(&fixture.order()).await.unwrap_err();
+    assert_eq!(reason(&status).as_deref(), Some("NO_CHANNEL_ACCOUNT"));
+    fixture.pay(&payment).await;
+    fixture.eventually(&payment, PaymentState::Succeeded).await;
+}
+
+/// The keys of an account are replaced while it works: both verify at once, and the new ones sign as soon as they are proved.
+#[tokio::test]
+async fn keys_are_replaced_without_a_gap() {
+    let fixture = Fixture::start().await;
+    let account = &fixture.account;
+    let first = account.credentials[0].channel_credential_id.clone();
+    let status = retire(&fixture, account, &first).await.unwrap_err();
+    assert_eq!(reason(&status).as_deref(), Some("LAST_CHANNEL_CREDENTIAL"));
+
+    let foreign = TestKey::generate();
+    let add = async |private: &str, public: &str| {
+        let keys = AlipayKeys { app_private_key: private.to_owned(), alipay_public_key: public.to_owned() };
+        let request = AddChannelCredentialRequest {
+            merchant_id: account.merchant_id.clone(),
+            channel_account_id: account.channel_account_id.clone(),
+            keys: Some(AddedKeys::AlipayKeys(keys)),
+            expire_time: None,
+        };
+        let added = fixture.channel_accounts.clone().add_channel_credential(keyed(request)).await.unwrap();
+        added.into_inner().channel_credential_id
+    };
+    // Wrong ones stand in nobody's way: they were not proved, so nothing is signed with them.
+    let wrong = add(&foreign.private, &ALIPAY_KEY.public).await;
+    assert!(!test(&fixture, account, &wrong).await.passed);
+    assert_eq!(fixture.create().await.state(), PaymentState::Pending);
+    let status = retire(&fixture, account, &first).await.unwrap_err();
+    assert_eq!(reason(&status).as_deref(), Some("LAST_CHANNEL_CREDENTIAL"));
+    retire(&fixture, account, &wrong).await.unwrap();
+
+    let second = add(&APP_KEY.private, &ALIPAY_KEY.public).await;
+    assert!(test(&fixture, account, &second).await.passed);
+    retire(&fixture, account, &first).await.unwrap();
+    retire(&fixture, account, &first).await.unwrap();
+    let payment = fixture.paid().await;
+    assert_eq!(fixture.trade(&payment).await.out_trade_no, number(&payment));
+    let known = test(&fixture, account, "").await.channel_account.unwrap();
+    let retired: Vec<bool> = known.credentials.iter().map(|one| one.retire_time.is_some()).collect();
+    assert_eq!(retired, [false, true, true], "newest first");
+}
+
 async fn refused(fixture: &Fixture, request: CreateChannelAccountRequest) -> Status {
-    create_account(&fixture.channel_accounts, request).await.unwrap_err()
+    configure_account(&fixture.channel_accounts, request).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -131,10 +275,10 @@ async fn a_gateway_is_a_host_of_the_channel_and_never_inside() {
         "https://openapi.alipay.com.evil.example/gateway.do",
         "https://user@openapi.alipay.com/gateway.do",
     ] {
-        let status = create_account(&accounts, with_gateway(url)).await.unwrap_err();
+        let status = configure_account(&accounts, with_gateway(url)).await.unwrap_err();
         assert_eq!(bad_fields(&status), ["alipay.gateway_url"], "{url}");
     }
-    create_account(&accounts, with_gateway("https://openapi.alipay.com/gateway.do")).await.unwrap();
+    configure_account(&accounts, with_gateway("https://openapi.alipay.com/gateway.do")).await.unwrap();
     strict.stop().await;
 }
 

@@ -30,9 +30,9 @@ use tael_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use tael_proto::payment::v1::refund_execution_service_client::RefundExecutionServiceClient;
 use tael_proto::payment::v1::statement_service_client::StatementServiceClient;
 use tael_proto::payment::v1::{
-    AlipayAccount, AlipayKeys, ChannelAccount, ClosePaymentRequest, CreateChannelAccountRequest,
-    CreatePaymentRequest, GetPaymentRequest, HandleCallbackRequest, Payment, PaymentRefund, PaymentState,
-    RefundPaymentRequest, SyncPaymentRequest,
+    ActivateChannelAccountRequest, AlipayAccount, AlipayKeys, ChannelAccount, ClosePaymentRequest,
+    CreateChannelAccountRequest, CreatePaymentRequest, GetPaymentRequest, HandleCallbackRequest, Payment,
+    PaymentRefund, PaymentState, RefundPaymentRequest, SyncPaymentRequest, TestChannelAccountRequest,
 };
 use tael_proto::r#type::v1::{Channel as WireChannel, Method, Money};
 use tael_runtime::ServiceConfig;
@@ -54,7 +54,7 @@ pub(crate) struct TestKey {
 }
 
 impl TestKey {
-    fn generate() -> Self {
+    pub(crate) fn generate() -> Self {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
         let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
         let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
@@ -177,6 +177,15 @@ impl Fixture {
         }
     }
 
+    /// The same, but asked through another replica.
+    pub(crate) fn at(mut self, running: Running) -> Self {
+        let channel = running.channel();
+        self.payments = PaymentServiceClient::new(channel.clone());
+        self.channel_accounts = ChannelAccountServiceClient::new(channel);
+        self.running = running;
+        self
+    }
+
     /// Starts one more replica on the same database.
     pub(crate) async fn replica(&self) -> Running {
         tael_testkit::run::<App>(self.config.clone(), self.clock.clone()).await
@@ -216,6 +225,7 @@ impl Fixture {
             order_id: order.order_id.clone(),
             method: Method::QrCode.into(),
             channel: WireChannel::Unspecified.into(),
+            ..CreatePaymentRequest::default()
         }
     }
 
@@ -376,8 +386,10 @@ pub(crate) fn number(payment: &Payment) -> String {
 }
 
 pub(crate) fn qr_code(payment: &Payment) -> Option<String> {
-    let Action::QrCode(code) = payment.next_action.clone()?.action? else { panic!("no QR code") };
-    Some(code)
+    match payment.next_action.clone()?.action? {
+        Action::QrCode(code) => Some(code),
+        _ => None,
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the field's type")]
@@ -412,10 +424,30 @@ pub(crate) fn account_request(merchant_id: &str, app: &AppView) -> CreateChannel
     }
 }
 
-pub(crate) async fn create_account(
+/// Configures an account, as a draft.
+pub(crate) async fn configure_account(
     channel_accounts: &ChannelAccountServiceClient<Channel>,
     request: CreateChannelAccountRequest,
 ) -> Result<ChannelAccount, Status> {
     let response = channel_accounts.clone().create_channel_account(keyed(request)).await?;
     Ok(response.into_inner().channel_account.unwrap())
+}
+
+/// Configures an account, tests its keys and activates it.
+pub(crate) async fn create_account(
+    channel_accounts: &ChannelAccountServiceClient<Channel>,
+    request: CreateChannelAccountRequest,
+) -> Result<ChannelAccount, Status> {
+    let ChannelAccount { merchant_id, channel_account_id, .. } =
+        configure_account(channel_accounts, request).await?;
+    let test = TestChannelAccountRequest {
+        merchant_id: merchant_id.clone(),
+        channel_account_id: channel_account_id.clone(),
+        channel_credential_id: String::new(),
+    };
+    let test = channel_accounts.clone().test_channel_account(test).await?.into_inner();
+    assert!(test.passed, "{test:?}");
+    let activate = ActivateChannelAccountRequest { merchant_id, channel_account_id };
+    let active = channel_accounts.clone().activate_channel_account(activate).await?.into_inner();
+    Ok(active.channel_account.unwrap())
 }

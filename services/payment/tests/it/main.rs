@@ -2,11 +2,13 @@
 //! order and merchant services are small fakes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod attempt_decision;
 mod breaker;
 mod callback;
 mod channel_account;
 mod close;
 mod config;
+mod conformance;
 mod create;
 mod fixture;
 mod peers;

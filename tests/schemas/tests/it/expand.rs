@@ -7,7 +7,7 @@ use crate::catalogue::Catalogue;
 use crate::{migrate_to, services};
 
 /// What a migration demands anew of tables that were there before, each with why the build before fulfils it.
-const JUDGED: [(&str, i64, &[&str]); 6] = [
+const JUDGED: [(&str, i64, &[&str]); 7] = [
     // Only on columns that are new, whose defaults fulfil them.
     ("refund", 2, &["refund.refund_force_reason_check"]),
     (
@@ -54,6 +54,41 @@ const JUDGED: [(&str, i64, &[&str]); 6] = [
             "orders.btree (merchant_id, merchant_reference) WHERE reference_is_unique",
             // Rows that no build removes.
             "voucher_void.voucher_void_merchant_id_voucher_id_fkey",
+        ],
+    ),
+    (
+        "payment",
+        3,
+        &[
+            // Wider than what it replaces.
+            "payment.payment_state_check",
+            "attempt.attempt_state_check",
+            "attempt.attempt_pending_action",
+            "attempt.attempt_asked_while_open",
+            // The one channel that the build before knows is there.
+            "channel_account.channel_account_channel",
+            "attempt.attempt_channel",
+            // Only on columns that are new, whose defaults fulfil them, or the trigger `payment_captured_in_full`.
+            "channel_account.channel_account_identity_check",
+            "channel_account.channel_account_state_check",
+            "payment.payment_authorized_minor_check",
+            "payment.payment_captured_minor_check",
+            "payment.payment_voided_minor_check",
+            "payment.payment_captured_in_full",
+            "payment.payment_refund_ceiling",
+            "payment.payment_capture_ceiling",
+            "payment.payment_authorization_ceiling",
+            "payment.payment_succeeded_captured",
+            "attempt.attempt_next_action_check",
+            "attempt.attempt_refs_check",
+            "attempt.attempt_input_check",
+            "attempt.attempt_problem_check",
+            // Makes the row that the build before knows nothing of.
+            "channel_account.channel_account_first_credential",
+            // No build deletes what they hold.
+            "channel_credential.channel_credential_merchant_id_channel_account_id_fkey",
+            "attempt_decision.attempt_decision_merchant_id_payment_id_fkey",
+            "attempt_decision.attempt_decision_merchant_id_attempt_id_fkey",
         ],
     ),
     (

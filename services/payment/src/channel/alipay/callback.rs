@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use tael_money::{Currency, Money};
 
 use super::charset::Charset;
-use super::sign::Keys;
 use super::wire::parse_time;
-use super::{Assertion, Callback, CallbackRejected, Evidence, Paid, form};
+use super::{CallbackRejected, Evidence, KeySet, Notice, Paid, form};
+use crate::domain::integrity_alert::Assertion;
 
 /// Verifies a notification's signature, and only then reads it.
-pub(super) fn read(body: &[u8], keys: &Keys) -> Result<Callback, CallbackRejected> {
+pub(super) fn read(body: &[u8], keys: &KeySet) -> Result<Notice, CallbackRejected> {
     let fields = verified_fields(body, keys)?;
     read_fields(&fields).ok_or(CallbackRejected::Malformed)
 }
@@ -19,7 +19,7 @@ type Fields = BTreeMap<String, String>;
 
 /// Returns the fields of a form that Alipay signed: all of them but `sign` and `sign_type`, verified as the bytes that they
 /// are and only then decoded.
-fn verified_fields(body: &[u8], keys: &Keys) -> Result<Fields, CallbackRejected> {
+fn verified_fields(body: &[u8], keys: &KeySet) -> Result<Fields, CallbackRejected> {
     let mut signed = form::parse(body).ok_or(CallbackRejected::InvalidSignature)?;
     let sign = signed.remove("sign").ok_or(CallbackRejected::InvalidSignature)?;
     let sign = String::from_utf8(sign).map_err(|_| CallbackRejected::InvalidSignature)?;
@@ -36,17 +36,15 @@ fn verified_fields(body: &[u8], keys: &Keys) -> Result<Fields, CallbackRejected>
     decoded.collect::<Option<_>>().ok_or(CallbackRejected::Malformed)
 }
 
-fn read_fields(fields: &Fields) -> Option<Callback> {
+fn read_fields(fields: &Fields) -> Option<Notice> {
     let get = |name: &str| fields.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let amount = match get("total_amount") {
         Some(text) => Some(Money::parse_decimal(text, Currency::CNY).ok()?),
         None => None,
     };
-    let claim = Assertion {
-        amount,
-        app_id: Some(get("app_id")?.to_owned()),
-        seller_id: get("seller_id").map(str::to_owned),
-    };
+    let mut identity = vec![("app_id", get("app_id")?.to_owned())];
+    identity.extend(get("seller_id").map(|seller| ("seller_id", seller.to_owned())));
+    let claim = Assertion { amount, identity };
     let paid = || {
         Some(Paid {
             channel_transaction_id: get("trade_no")?.to_owned(),
@@ -67,7 +65,7 @@ fn read_fields(fields: &Fields) -> Option<Callback> {
         _ => None,
     };
     let refund_number = if tells_refund { get("out_biz_no").map(str::to_owned) } else { None };
-    Some(Callback { number: get("out_trade_no")?.to_owned(), claim, evidence, refund_number })
+    Some(Notice { number: get("out_trade_no")?.to_owned(), claim, evidence, refund_number })
 }
 
 #[cfg(test)]
@@ -80,6 +78,7 @@ mod tests {
     use serde::Deserialize;
     use url::form_urlencoded::Serializer;
 
+    use super::super::sign::Keys;
     use super::*;
 
     /// A real notification and Alipay's public key for it, which nobody in this project wrote.
@@ -89,13 +88,13 @@ mod tests {
         fields: BTreeMap<String, String>,
     }
 
-    fn real() -> (Keys, Fields) {
+    fn real() -> (KeySet, Fields) {
         let message: RealMessage =
             serde_json::from_str(include_str!("../../../tests/fixtures/alipay_notification.json")).unwrap();
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
         let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
         let keys = Keys::parse(&STANDARD.encode(private.as_ref()), &message.alipay_public_key).unwrap();
-        (keys, message.fields)
+        (KeySet(vec![keys]), message.fields)
     }
 
     fn form(fields: &Fields) -> String {
@@ -114,10 +113,12 @@ mod tests {
         };
         let claim = Assertion {
             amount: Some(Money::new(10, Currency::CNY)),
-            app_id: Some("2019073166072302".to_owned()),
-            seller_id: Some("2088531891668739".to_owned()),
+            identity: vec![
+                ("app_id", "2019073166072302".to_owned()),
+                ("seller_id", "2088531891668739".to_owned()),
+            ],
         };
-        let expected = Callback {
+        let expected = Notice {
             number: "20190815155618536-564-57".to_owned(),
             claim,
             evidence: Some(Evidence::Paid(paid)),
@@ -174,7 +175,7 @@ mod tests {
     }
 
     /// A notification as Alipay would write it, of fields in a charset.
-    fn signed(fields: &[(&str, &[u8])]) -> (Vec<u8>, Keys) {
+    fn signed(fields: &[(&str, &[u8])]) -> (Vec<u8>, KeySet) {
         let texts = || {
             let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
             let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
@@ -193,7 +194,7 @@ mod tests {
                 format!("{name}={}", url::form_urlencoded::byte_serialize(value).collect::<String>())
             })
             .collect();
-        (body.join("&").into_bytes(), Keys::parse(&ours.0, &theirs.1).unwrap())
+        (body.join("&").into_bytes(), KeySet(vec![Keys::parse(&ours.0, &theirs.1).unwrap()]))
     }
 
     #[test]

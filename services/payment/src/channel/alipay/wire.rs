@@ -1,30 +1,23 @@
 //! Calls of the gateway: signed requests out, verified answers in.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use tael_clock::Clock;
 use tael_money::{Currency, Money};
-use tracing::{Instrument as _, Span, field};
-use url::Url;
 
 use super::charset::Answer;
-use super::sign::{Keys, text_to_sign};
-use crate::channel::Health;
-use crate::channel::call::{Call, Outcome};
-use crate::channel::download::{DownloadError, Downloaded, download};
-use crate::domain::channel_account::AlipayIdentity;
+use super::sign::text_to_sign;
+use super::{Identity, KeySet};
+use crate::channel::call::Outcome;
+use crate::channel::download::{DownloadError, Downloaded};
+use crate::channel::http::{Believed, CallError, ChannelHttp, Operation};
 
-/// The channel's name in spans and metrics.
-const NAME: &str = "alipay";
-/// Answers are a few kilobytes; what is larger is none.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Alipay's clock (common parameters: `timestamp`).
 const BEIJING: Offset = jiff::tz::offset(8);
 const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
@@ -32,11 +25,10 @@ const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 /// The gateway as one application calls it.
 #[derive(Debug)]
 pub(super) struct Gateway {
-    identity: AlipayIdentity,
-    keys: Keys,
-    http: tael_egress::Client,
+    identity: Identity,
+    keys: KeySet,
+    http: ChannelHttp,
     clock: Clock,
-    health: Health,
 }
 
 /// What came of a call.
@@ -46,28 +38,8 @@ pub(super) enum Reply {
     Done(Map<String, Value>),
     /// Any other code, signed by Alipay.
     Refused(Refusal),
-    /// No answer, or none that is surely Alipay's.
-    Unknown,
-}
-
-impl Reply {
-    /// Whether it says no more than that there is nobody to answer (common error codes: 20000, service unavailable).
-    fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Refused(refusal) => refusal.code == "20000",
-            Self::Done(_) => false,
-            Self::Unknown => true,
-        }
-    }
-
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Done(_) => Outcome::Ok,
-            Self::Refused(_) if self.is_unavailable() => Outcome::Unavailable,
-            Self::Refused(_) => Outcome::Refused,
-            Self::Unknown => Outcome::Unclear,
-        }
-    }
+    /// No answer, or none that is surely Alipay's, and why.
+    Unknown { problem: String },
 }
 
 /// A refusal in Alipay's words.
@@ -96,6 +68,11 @@ impl Refusal {
     pub(super) fn is_no_statement(&self) -> bool {
         self.sub_code.eq_ignore_ascii_case("isp.bill_not_exist")
     }
+
+    /// Whether it says no more than that there is nobody to answer (common error codes: 20000, service unavailable).
+    fn is_unavailable(&self) -> bool {
+        self.code == "20000"
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -104,47 +81,12 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Why an answer is not believed.
-#[derive(Debug, thiserror::Error)]
-enum CallError {
-    #[error("the call failed")]
-    Http(#[from] reqwest::Error),
-    /// Never sent.
-    #[error("the address {0}")]
-    NotAllowed(#[from] tael_egress::Refusal),
-    #[error("status {0}")]
-    Status(reqwest::StatusCode),
-    #[error("the answer is larger than {MAX_ANSWER_BYTES} bytes")]
-    TooLarge,
-    #[error("the answer is not the protocol's JSON")]
-    Malformed(#[source] serde_json::Error),
-    #[error("the answer lacks {0}")]
-    Lacks(&'static str),
-    #[error("the answer's signature does not verify")]
-    Forged,
-}
-
-impl CallError {
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Http(_) | Self::NotAllowed(_) | Self::Status(_) => Outcome::Unavailable,
-            Self::TooLarge | Self::Malformed(_) | Self::Lacks(_) | Self::Forged => Outcome::Unclear,
-        }
-    }
-}
-
 impl Gateway {
-    pub(super) fn new(
-        identity: AlipayIdentity,
-        keys: Keys,
-        http: tael_egress::Client,
-        clock: Clock,
-        health: Health,
-    ) -> Self {
-        Self { identity, keys, http, clock, health }
+    pub(super) fn new(identity: Identity, keys: KeySet, http: ChannelHttp, clock: Clock) -> Self {
+        Self { identity, keys, http, clock }
     }
 
-    pub(super) fn keys(&self) -> &Keys {
+    pub(super) fn keys(&self) -> &KeySet {
         &self.keys
     }
 
@@ -154,50 +96,11 @@ impl Gateway {
 
     /// Calls a method. Never fails: what has no sure answer is [`Reply::Unknown`].
     pub(super) async fn call(&self, method: &'static str, biz: Value, notify_url: Option<&str>) -> Reply {
-        let operation = operation(method);
-        let span = tracing::info_span!(
-            "channel",
-            otel.name = format!("channel.{NAME}.{operation}"),
-            otel.kind = "client",
-            otel.status_code = field::Empty,
-            http.request.method = "POST",
-            http.response.status_code = field::Empty,
-            tael.channel = NAME,
-            tael.outcome = field::Empty,
-            tael.channel_number = biz["out_trade_no"].as_str(),
-            tael.channel_refund_number = biz["out_request_no"].as_str(),
-            tael.channel_code = field::Empty,
-            tael.channel_sub_code = field::Empty,
-        );
-        let told = Call::begin(NAME, operation, &span);
-        async {
-            let guard = self.health.begin();
-            match self.exchange(method, &biz, notify_url).await {
-                Ok(node) => {
-                    let reply = read_reply(node);
-                    guard.record(!reply.is_unavailable());
-                    told.end(reply.outcome());
-                    reply
-                }
-                Err(error) => {
-                    guard.record(false);
-                    told.end(error.outcome());
-                    let error = tael_grpc::status::Chain(&error);
-                    tracing::warn!(method, %error, "the channel gave no sure answer");
-                    Reply::Unknown
-                }
-            }
-        }
-        .instrument(span)
-        .await
-    }
-
-    async fn exchange(
-        &self,
-        method: &str,
-        biz: &Value,
-        notify_url: Option<&str>,
-    ) -> Result<Map<String, Value>, CallError> {
+        let operation = Operation {
+            name: operation(method),
+            number: biz["out_trade_no"].as_str(),
+            refund_number: biz["out_request_no"].as_str(),
+        };
         let biz_content = biz.to_string();
         let timestamp = time_text(self.clock.now());
         let mut common = vec![
@@ -213,52 +116,19 @@ impl Gateway {
         let text = text_to_sign(common.iter().copied().chain([("biz_content", biz_content.as_str())]));
         let sign = self.keys.sign(&text);
         common.push(("sign", &sign));
-
-        let gateway_url =
-            Url::parse(&self.identity.gateway_url).map_err(|_| tael_egress::Refusal::Malformed)?;
-        let request = self
-            .http
-            .request(Method::POST, gateway_url)?
-            .headers(trace_headers())
-            .query(&common)
-            .form(&[("biz_content", &biz_content)]);
-        // The address in an error would show the whole query.
-        let response = request.send().await.map_err(reqwest::Error::without_url)?;
-        Span::current().record("http.response.status_code", response.status().as_u16());
         // Every answer of the gateway, refusals included, is a 200.
-        if response.status() != reqwest::StatusCode::OK {
-            return Err(CallError::Status(response.status()));
-        }
-        let body = read_body(response, MAX_ANSWER_BYTES).await?.ok_or(CallError::TooLarge)?;
-        open_answer(&body, method, &self.keys)
+        let answer = self.http.post(
+            operation,
+            &self.identity.gateway_url,
+            |request| request.query(&common).form(&[("biz_content", &biz_content)]),
+            |body| Ok(read_reply(open_answer(body, method, &self.keys)?)),
+        );
+        answer.await.unwrap_or_else(|error| Reply::Unknown { problem: error.to_string() })
     }
 
-    /// Gets the file behind a link: a plain GET without signature.
+    /// Gets the file behind a link.
     pub(super) async fn download(&self, link: &str) -> Result<Downloaded, DownloadError> {
-        let operation = "bill_download";
-        let span = tracing::info_span!(
-            "channel",
-            otel.name = format!("channel.{NAME}.{operation}"),
-            otel.kind = "client",
-            otel.status_code = field::Empty,
-            http.request.method = "GET",
-            http.response.status_code = field::Empty,
-            tael.channel = NAME,
-            tael.outcome = field::Empty,
-        );
-        let told = Call::begin(NAME, operation, &span);
-        async {
-            // Without the trace: the file may lie with somebody else than the channel.
-            let get = async {
-                let url = Url::parse(link).map_err(|_| tael_egress::Refusal::Malformed)?;
-                download(self.http.request(Method::GET, self.http.policy().upgrade(url))?).await
-            };
-            let got = get.await;
-            told.end(got.as_ref().map_or_else(DownloadError::outcome, |_| Outcome::Ok));
-            got
-        }
-        .instrument(span)
-        .await
+        self.http.download("bill_download", link).await
     }
 }
 
@@ -276,27 +146,8 @@ fn operation(method: &str) -> &'static str {
     }
 }
 
-/// The trace as W3C headers. The gateway takes no notice of them; an operator who looks at what was sent can.
-fn trace_headers() -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    tael_telemetry::inject(&mut headers);
-    headers
-}
-
-/// Reads a body of at most `max` bytes; none when it is larger.
-async fn read_body(mut response: reqwest::Response, max: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
-        if body.len() + chunk.len() > max {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
-}
-
 /// Verifies an answer over the very bytes of its node, and only then reads the node.
-fn open_answer(body: &[u8], method: &str, keys: &Keys) -> Result<Map<String, Value>, CallError> {
+fn open_answer(body: &[u8], method: &str, keys: &KeySet) -> Result<Map<String, Value>, CallError> {
     let body = Answer::decode(body).ok_or(CallError::Lacks("a charset that is known"))?;
     // Raw values: the text between the outermost names is left as it came.
     let answer: HashMap<String, &RawValue> =
@@ -304,7 +155,11 @@ fn open_answer(body: &[u8], method: &str, keys: &Keys) -> Result<Map<String, Val
     let name = format!("{}_response", method.replace('.', "_"));
     let node =
         answer.get(&name).or_else(|| answer.get("error_response")).ok_or(CallError::Lacks("its node"))?;
-    let sign = answer.get("sign").ok_or(CallError::Lacks("a signature"))?;
+    let Some(sign) = answer.get("sign") else {
+        // Who names a wrong application or signs with a wrong key is refused without a signature: there is none that we
+        // could verify. That anybody in between could say the same is why it is shown and not believed.
+        return Err(unsigned_code(node.get()).map_or(CallError::Lacks("a signature"), CallError::Unsigned));
+    };
     let sign: String = serde_json::from_str(sign.get()).map_err(CallError::Malformed)?;
     let signed = body.bytes_of(node.get()).ok_or(CallError::Lacks("its node"))?;
     if !keys.verifies(signed, &sign) {
@@ -313,15 +168,25 @@ fn open_answer(body: &[u8], method: &str, keys: &Keys) -> Result<Map<String, Val
     serde_json::from_str(node.get()).map_err(CallError::Malformed)
 }
 
-fn read_reply(node: Map<String, Value>) -> Reply {
+/// The code of a refusal that nobody signed, if it looks like one: letters, digits and what joins them.
+fn unsigned_code(node: &str) -> Option<String> {
+    let node: Map<String, Value> = serde_json::from_str(node).ok()?;
+    let code = text(&node, "sub_code").filter(|code| !code.is_empty()).or_else(|| text(&node, "code"))?;
+    let is_code = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (!code.is_empty() && code.len() <= 64 && code.chars().all(is_code)).then(|| code.to_owned())
+}
+
+fn read_reply(node: Map<String, Value>) -> Believed<Reply> {
     let code = text(&node, "code").unwrap_or_default().to_owned();
     let sub_code = text(&node, "sub_code").unwrap_or_default().to_owned();
-    let span = Span::current();
-    span.record("tael.channel_code", &code);
-    if !sub_code.is_empty() {
-        span.record("tael.channel_sub_code", &sub_code);
-    }
-    if code == "10000" { Reply::Done(node) } else { Reply::Refused(Refusal { code, sub_code }) }
+    let (value, outcome) = if code == "10000" {
+        (Reply::Done(node), Outcome::Ok)
+    } else {
+        let refusal = Refusal { code: code.clone(), sub_code: sub_code.clone() };
+        let outcome = if refusal.is_unavailable() { Outcome::Unavailable } else { Outcome::Refused };
+        (Reply::Refused(refusal), outcome)
+    };
+    Believed { value, outcome, code, sub_code }
 }
 
 /// Returns a text of a node.
@@ -359,10 +224,11 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
+    use super::super::sign::Keys;
     use super::*;
 
     /// Two ends of a line: what one signs, the other verifies.
-    fn ends() -> (Keys, Keys) {
+    fn ends() -> (KeySet, KeySet) {
         let texts = || {
             let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
             let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
@@ -370,7 +236,8 @@ mod tests {
             (STANDARD.encode(private.as_ref()), STANDARD.encode(public.as_ref()))
         };
         let (ours, theirs) = (texts(), texts());
-        (Keys::parse(&ours.0, &theirs.1).unwrap(), Keys::parse(&theirs.0, &ours.1).unwrap())
+        let one = |private: &str, public: &str| KeySet(vec![Keys::parse(private, public).unwrap()]);
+        (one(&ours.0, &theirs.1), one(&theirs.0, &ours.1))
     }
 
     /// An account that was made before, or a link in an answer: judged again at every call.
@@ -388,16 +255,17 @@ mod tests {
             "https://payment:50052/".to_owned(),
             "https://169.254.169.254/".to_owned(),
         ] {
-            let identity = AlipayIdentity {
+            let identity = Identity {
                 app_id: "2021".to_owned(),
                 seller_id: "2088000000000001".to_owned(),
                 gateway_url: url.clone(),
             };
-            let health = Health::new(std::time::Duration::from_secs(1), Clock::system());
+            let health = crate::channel::Health::new(std::time::Duration::from_secs(1), Clock::system());
             let http = http.only(super::super::HOSTS);
-            let gateway = Gateway::new(identity, ends().0, http, Clock::system(), health);
+            let gateway =
+                Gateway::new(identity, ends().0, ChannelHttp::new("alipay", http, health), Clock::system());
             let reply = gateway.call("alipay.trade.query", serde_json::json!({}), None).await;
-            assert!(matches!(reply, Reply::Unknown), "{url}");
+            assert!(matches!(reply, Reply::Unknown { .. }), "{url}");
             let told = gateway.download(&url).await.unwrap_err();
             assert!(told.to_string().starts_with("the address must "), "{url}: {told}");
         }
@@ -422,7 +290,11 @@ mod tests {
         assert!(matches!(open(&good.replace(r#" "code" "#, r#""code""#)), Err(CallError::Forged)));
         assert!(matches!(open(&good.replace("_query_", "_close_")), Err(CallError::Lacks(_))));
         let unsigned = format!(r#"{{"alipay_trade_query_response":{node}}}"#);
-        assert!(matches!(open(&unsigned), Err(CallError::Lacks(_))));
+        assert!(matches!(open(&unsigned), Err(CallError::Unsigned(code)) if code == "10000"));
+        let refused = r#"{"error_response":{"code":"40002","sub_code":"isv.invalid-app-id"}}"#;
+        assert!(matches!(open(refused), Err(CallError::Unsigned(code)) if code == "isv.invalid-app-id"));
+        let odd = r#"{"error_response":{"code":"40002","sub_code":"<script>"}}"#;
+        assert!(matches!(open(odd), Err(CallError::Lacks(_))));
         let by_us = format!(r#"{{"alipay_trade_query_response":{node},"sign":"{}"}}"#, ours.sign(node));
         assert!(matches!(open(&by_us), Err(CallError::Forged)));
         for bad in ["", "<html>", "[]", "{}", r#"{"alipay_trade_query_response":"#] {

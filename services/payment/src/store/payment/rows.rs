@@ -1,10 +1,14 @@
 //! Rows of `payment` and `attempt`, and the domain values that they stand for.
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tael_ids::{AttemptId, ChannelAccountId, MerchantId, OrderId, PaymentId};
 use tael_postgres::InconsistentRow;
 use uuid::Uuid;
 
-use super::super::{channel, failure, method, money, unknown};
+use super::super::{failure, method, money, unknown};
+use crate::domain::channel_account::ChannelName;
+use crate::domain::next_action::NextAction;
 use crate::domain::payment::{Attempt, AttemptState, Payment, PaymentState, Schedule};
 
 pub(super) struct PaymentRow {
@@ -15,6 +19,7 @@ pub(super) struct PaymentRow {
     pub(super) currency: String,
     pub(super) state: String,
     pub(super) subject: String,
+    pub(super) captured_minor: i64,
     pub(super) refunded_minor: i64,
     pub(super) refund_reserved_minor: i64,
     pub(super) create_time: jiff_sqlx::Timestamp,
@@ -31,6 +36,10 @@ pub(super) struct AttemptRow {
     pub(super) in_doubt: bool,
     pub(super) routing_reason: String,
     pub(super) qr_code: Option<String>,
+    pub(super) next_action: Option<Value>,
+    pub(super) refs: Value,
+    pub(super) input: Option<Value>,
+    pub(super) problem: Option<String>,
     pub(super) channel_transaction_id: Option<String>,
     pub(super) failure_reason: Option<String>,
     pub(super) failure_code: Option<String>,
@@ -50,6 +59,7 @@ pub(super) struct JoinedRow {
     pub(super) currency: String,
     pub(super) state: String,
     pub(super) subject: String,
+    pub(super) captured_minor: i64,
     pub(super) refunded_minor: i64,
     pub(super) refund_reserved_minor: i64,
     pub(super) create_time: jiff_sqlx::Timestamp,
@@ -63,6 +73,10 @@ pub(super) struct JoinedRow {
     pub(super) in_doubt: bool,
     pub(super) routing_reason: String,
     pub(super) qr_code: Option<String>,
+    pub(super) next_action: Option<Value>,
+    pub(super) refs: Value,
+    pub(super) input: Option<Value>,
+    pub(super) problem: Option<String>,
     pub(super) channel_transaction_id: Option<String>,
     pub(super) failure_reason: Option<String>,
     pub(super) failure_code: Option<String>,
@@ -82,6 +96,7 @@ impl JoinedRow {
             currency: self.currency,
             state: self.state,
             subject: self.subject,
+            captured_minor: self.captured_minor,
             refunded_minor: self.refunded_minor,
             refund_reserved_minor: self.refund_reserved_minor,
             create_time: self.create_time,
@@ -97,6 +112,10 @@ impl JoinedRow {
             in_doubt: self.in_doubt,
             routing_reason: self.routing_reason,
             qr_code: self.qr_code,
+            next_action: self.next_action,
+            refs: self.refs,
+            input: self.input,
+            problem: self.problem,
             channel_transaction_id: self.channel_transaction_id,
             failure_reason: self.failure_reason,
             failure_code: self.failure_code,
@@ -149,6 +168,7 @@ impl PaymentRow {
             order_id: OrderId::from_uuid(self.order_id),
             amount: amount(self.amount_minor)?,
             state,
+            captured: amount(self.captured_minor)?,
             refunded: amount(self.refunded_minor)?,
             refund_reserved: amount(self.refund_reserved_minor)?,
             subject: self.subject,
@@ -165,9 +185,14 @@ impl TryFrom<AttemptRow> for Attempt {
     fn try_from(row: AttemptRow) -> Result<Self, InconsistentRow> {
         let id = AttemptId::from_uuid(row.attempt_id);
         let name = id.to_string();
-        let state = match (row.state.as_str(), row.qr_code) {
+        // What the build before made has only the code.
+        let action = match (row.next_action, row.qr_code) {
+            (Some(stored), _) => Some(json("next_action", &name, stored)?),
+            (None, code) => code.map(|text| NextAction::QrCode { text }),
+        };
+        let state = match (row.state.as_str(), action) {
             ("initiated", None) => AttemptState::Initiated,
-            ("pending", Some(qr_code)) => AttemptState::Pending { qr_code },
+            ("pending", Some(action)) => AttemptState::Pending { action },
             ("succeeded", _) => AttemptState::Succeeded,
             ("closed", _) => AttemptState::Closed,
             ("failed", _) => AttemptState::Failed(failure(
@@ -180,12 +205,15 @@ impl TryFrom<AttemptRow> for Attempt {
         };
         Ok(Self {
             id,
-            channel: channel("attempt", &name, &row.channel)?,
+            channel: ChannelName::new(&row.channel),
             channel_account_id: ChannelAccountId::from_uuid(row.channel_account_id),
             method: method("attempt", &name, &row.method)?,
             state,
             in_doubt: row.in_doubt,
             routing_reason: row.routing_reason,
+            problem: row.problem,
+            input: row.input.map(|stored| json("input", &name, stored)).transpose()?.unwrap_or_default(),
+            refs: row.refs,
             channel_transaction_id: row.channel_transaction_id,
             create_time: row.create_time.to_jiff(),
             schedule: Schedule {
@@ -195,4 +223,13 @@ impl TryFrom<AttemptRow> for Attempt {
             traceparent: row.traceparent,
         })
     }
+}
+
+fn json<T: DeserializeOwned>(column: &'static str, row: &str, stored: Value) -> Result<T, InconsistentRow> {
+    serde_json::from_value(stored).map_err(|error| InconsistentRow {
+        table: "attempt",
+        column,
+        row: row.to_owned(),
+        problem: error.to_string(),
+    })
 }

@@ -4,7 +4,7 @@ use tael_fault::crash_point;
 use tael_ids::{MerchantId, PaymentId};
 
 use super::super::{Internal, Payments, wait_for};
-use super::PaymentError;
+use super::{PaymentError, attempt_ref};
 use crate::accounts::OpenAccount;
 use crate::channel::Closing;
 use crate::domain::evidence::Evidence;
@@ -53,13 +53,13 @@ impl Payments {
         attempt: &Attempt,
         open: &OpenAccount,
     ) -> Result<(), Internal> {
-        let closing = open.adapter.close(&attempt.id.channel_number()).await;
+        let closing = open.channel.close(&attempt_ref(attempt)).await;
         crash_point("payment.close.called");
         let evidence = match closing {
             Closing::Closed => Evidence::Closed,
             Closing::Paid(paid) => Evidence::Paid(paid),
             Closing::Reversed(paid) => Evidence::Reversed(paid),
-            Closing::Unknown => Evidence::Unknown,
+            Closing::Unknown { problem } => Evidence::Unknown { problem },
         };
         self.record(payment, attempt, open, evidence).await?;
         Ok(())
@@ -67,7 +67,11 @@ impl Payments {
 
     /// Takes the lease of a payment's open attempt, waiting for who has it; returns the payment as it is then. None
     /// when the attempt has ended, or when the caller's deadline nears first.
-    async fn lease(&self, merchant_id: MerchantId, id: PaymentId) -> Result<Option<Payment>, PaymentError> {
+    pub(in crate::usecase) async fn lease(
+        &self,
+        merchant_id: MerchantId,
+        id: PaymentId,
+    ) -> Result<Option<Payment>, PaymentError> {
         let leased = wait_for::<_, PaymentError, _>(|| async {
             let payment = self.payment(merchant_id, id).await?;
             let attempt = payment.latest_attempt();

@@ -1,9 +1,11 @@
 //! Creating a payment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tael_fault::crash_point;
 use tael_grpc::deadline;
+use tael_grpc::status::Chain;
 use tael_idempotency::IdempotencyKey;
 use tael_ids::{AttemptId, MerchantId, OrderId, PaymentId};
 use tael_money::Money;
@@ -15,9 +17,9 @@ use super::PaymentError;
 use crate::accounts::OpenAccount;
 use crate::channel;
 use crate::clients::OrderToPay;
-use crate::domain::channel_account::{Channel, Method};
+use crate::domain::channel_account::{ChannelName, Method};
 use crate::domain::evidence::Evidence;
-use crate::domain::payment::{Attempt, AttemptState, Payment, PaymentState, Schedule};
+use crate::domain::payment::{Attempt, AttemptState, MethodInput, Payment, PaymentState, Schedule};
 use crate::domain::routing::{self, Route};
 use crate::domain::subject::subject;
 use crate::{events, store};
@@ -26,12 +28,13 @@ use crate::{events, store};
 const MAX_ACCOUNTS: i64 = 100;
 
 /// A payment to be created.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NewPayment {
     pub(crate) merchant_id: MerchantId,
     pub(crate) order_id: OrderId,
     pub(crate) method: Method,
-    pub(crate) channel: Option<Channel>,
+    pub(crate) channel: Option<ChannelName>,
+    pub(crate) input: MethodInput,
 }
 
 impl Payments {
@@ -61,16 +64,9 @@ impl Payments {
             return Err(PaymentError::MerchantNotApproved(new.merchant_id));
         }
         self.check_payable(new.order_id, &order)?;
-        let route = routing::choose(accounts?, new.channel, new.method, order.total, channel::takes)
-            .ok_or(PaymentError::NoChannelAccount)?;
-        // Before anything is stored: an account that can't be opened takes no payment.
-        let open = self.accounts.open(route.account.id).await?;
-        // So does one whose channel does not answer. The same call succeeds when it does again.
-        open.health.admit().map_err(|retry_time| {
-            let wait = retry_time.duration_since(self.clock.now());
-            PaymentError::ChannelUnavailable { retry_after: wait.try_into().unwrap_or_default() }
-        })?;
-        let payment = self.new_payment(new, &order, &route);
+        let routes = routing::rank(accounts?, new.channel.as_ref(), new.method, order.total, channel::takes);
+        let (route, open) = self.first_callable(routes).await?;
+        let payment = self.new_payment(&new, &order, &route);
 
         if !self.insert(&payment, &guard).await? {
             let (id, fingerprint) = store::payment::by_key(&self.pool, new.merchant_id, &guard.key)
@@ -82,6 +78,31 @@ impl Payments {
             return self.await_answer(new.merchant_id, id).await;
         }
         self.initiate(payment, &open).await
+    }
+
+    /// Takes the first account that can be called now. Before anything is stored: an account that can't be opened takes no
+    /// payment, nor does one whose channel does not answer. The same call succeeds when it does again.
+    async fn first_callable(&self, routes: Vec<Route>) -> Result<(Route, Arc<OpenAccount>), PaymentError> {
+        let mut problem = PaymentError::NoChannelAccount;
+        for route in routes {
+            let open = match self.accounts.open(route.account.id).await {
+                Ok(open) => open,
+                Err(error) => {
+                    tracing::warn!(tael.channel_account_id = %route.account.id, error = %Chain(&*error), "a channel account can't be opened");
+                    problem = error.into();
+                    continue;
+                }
+            };
+            match open.health.admit() {
+                Ok(()) => return Ok((route, open)),
+                Err(retry_time) => {
+                    let wait = retry_time.duration_since(self.clock.now());
+                    problem =
+                        PaymentError::ChannelUnavailable { retry_after: wait.try_into().unwrap_or_default() };
+                }
+            }
+        }
+        Err(problem)
     }
 
     fn check_payable(&self, order_id: OrderId, order: &OrderToPay) -> Result<(), PaymentError> {
@@ -96,18 +117,21 @@ impl Payments {
         Err(PaymentError::OrderState { order_id, state })
     }
 
-    fn new_payment(&self, new: NewPayment, order: &OrderToPay, route: &Route) -> Payment {
+    fn new_payment(&self, new: &NewPayment, order: &OrderToPay, route: &Route) -> Payment {
         let now = self.clock.now();
         let names: Vec<&str> = order.line_names.iter().map(String::as_str).collect();
         let zero = Money::zero(order.total.currency());
         let attempt = Attempt {
             id: AttemptId::new(),
-            channel: route.account.channel(),
+            channel: route.account.channel.clone(),
             channel_account_id: route.account.id,
             method: new.method,
             state: AttemptState::Initiated,
             in_doubt: true,
             routing_reason: route.reason.clone(),
+            problem: None,
+            input: new.input.clone(),
+            refs: serde_json::json!({}),
             channel_transaction_id: None,
             create_time: now,
             schedule: Schedule { tries: 0, lease_until: Some(self.lease_until(now)) },
@@ -120,6 +144,7 @@ impl Payments {
             amount: order.total,
             state: PaymentState::Created,
             subject: subject(&names, &new.order_id.to_string()),
+            captured: zero,
             refunded: zero,
             refund_reserved: zero,
             create_time: now,
@@ -161,17 +186,19 @@ impl Payments {
         let request = self.initiate_request(&payment, &attempt);
         // A caller that is answered "in doubt" knows more than one whose deadline passed.
         let patience = deadline::remaining(Duration::MAX).saturating_sub(ANSWER_MARGIN);
-        let evidence = tokio::time::timeout(patience, open.adapter.initiate(&request))
+        let evidence = tokio::time::timeout(patience, open.channel.initiate(&request))
             .await
-            .unwrap_or(Evidence::Unknown);
+            .unwrap_or(Evidence::UNCLEAR);
         crash_point("payment.create.called");
-        if let Evidence::ActionRequired { qr_code } = &evidence {
+        if let Evidence::ActionRequired { action, refs } = &evidence {
             let next_query = self.next_query(&payment, &attempt);
-            if store::payment::await_payer(&self.pool, &payment, attempt.id, qr_code, next_query).await? {
+            if store::payment::await_payer(&self.pool, &payment, attempt.id, action, refs, next_query).await?
+            {
                 crash_point("payment.create.initiated");
                 payment.state = PaymentState::Pending;
                 if let Some(attempt) = payment.attempts.last_mut() {
-                    attempt.state = AttemptState::Pending { qr_code: qr_code.clone() };
+                    attempt.state = AttemptState::Pending { action: action.clone() };
+                    attempt.refs.clone_from(refs);
                     attempt.in_doubt = false;
                 }
                 return Ok(payment);

@@ -32,7 +32,18 @@ impl Payments {
     ) -> Result<Recorded, Internal> {
         let recorded = match judge(&attempt.state, &evidence) {
             Verdict::Stay { in_doubt } => {
-                self.reschedule(payment, attempt, in_doubt).await?;
+                let problem = match &evidence {
+                    Evidence::Unknown { problem } => problem.as_deref(),
+                    Evidence::ActionRequired { .. }
+                    | Evidence::Refused(_)
+                    | Evidence::Declined(_)
+                    | Evidence::Absent
+                    | Evidence::Waiting
+                    | Evidence::Paid(_)
+                    | Evidence::Reversed(_)
+                    | Evidence::Closed => None,
+                };
+                self.reschedule(payment, attempt, in_doubt, problem).await?;
                 return Ok(Recorded::Taken);
             }
             Verdict::Ended
@@ -43,7 +54,7 @@ impl Payments {
             | Verdict::Fail => self.apply(payment, attempt, open, evidence).await?,
         };
         if recorded == Recorded::Contradicted {
-            self.reschedule(payment, attempt, attempt.in_doubt).await?;
+            self.reschedule(payment, attempt, attempt.in_doubt, attempt.problem.as_deref()).await?;
         }
         Ok(recorded)
     }
@@ -53,9 +64,11 @@ impl Payments {
         payment: &Payment,
         attempt: &Attempt,
         in_doubt: bool,
+        problem: Option<&str>,
     ) -> Result<(), Internal> {
         let next_query = self.next_query(payment, attempt);
-        Ok(store::payment::reschedule(&self.pool, payment.merchant_id, attempt.id, in_doubt, next_query)
+        let merchant_id = payment.merchant_id;
+        Ok(store::payment::reschedule(&self.pool, merchant_id, attempt.id, in_doubt, problem, next_query)
             .await?)
     }
 
@@ -67,9 +80,9 @@ impl Payments {
         open: &OpenAccount,
         evidence: Evidence,
     ) -> Result<Recorded, Internal> {
-        if let Evidence::ActionRequired { qr_code } = &evidence {
+        if let Evidence::ActionRequired { action, refs } = &evidence {
             let next_query = self.next_query(payment, attempt);
-            store::payment::await_payer(&self.pool, payment, attempt.id, qr_code, next_query).await?;
+            store::payment::await_payer(&self.pool, payment, attempt.id, action, refs, next_query).await?;
             return Ok(Recorded::Taken);
         }
         let now = self.clock.now();
@@ -97,9 +110,9 @@ impl Payments {
             }
             (Verdict::Close, _) => {
                 store::payment::close(&mut tx, &payment, attempt).await?;
-                self.log.append(&mut tx, &[events::closed(&payment, now)]).await?;
+                self.log.append(&mut tx, &[events::closed(&payment, None, now)]).await?;
             }
-            (Verdict::Fail, Evidence::Refused(failure)) => {
+            (Verdict::Fail, Evidence::Refused(failure) | Evidence::Declined(failure)) => {
                 store::payment::fail(&mut tx, &payment, attempt, failure).await?;
                 self.log.append(&mut tx, &[events::failed(&payment, failure, now)]).await?;
             }
@@ -212,7 +225,7 @@ impl Payments {
         for mismatch in found {
             tracing::error!(
                 tael.payment_id = %payment.id,
-                field = mismatch.field.name(),
+                field = mismatch.field,
                 expected = mismatch.expected,
                 actual = mismatch.actual,
                 "a channel's message contradicts our record"

@@ -9,7 +9,9 @@ use tael_postgres::within;
 use tracing::Instrument as _;
 
 use super::super::{Internal, Payments};
+use super::attempt_ref;
 use crate::accounts::OpenAccount;
+use crate::channel::Resend;
 use crate::domain::payment::{Attempt, AttemptState, Payment};
 use crate::store;
 use crate::store::payment::{Due, InDoubt};
@@ -92,15 +94,17 @@ impl Payments {
         attempt: &Attempt,
         open: &OpenAccount,
     ) -> Result<(), Internal> {
-        let number = attempt.id.channel_number();
         let expired = payment.expire_time <= self.clock.now();
         let evidence = match &attempt.state {
             AttemptState::Initiated | AttemptState::Pending { .. } if expired => {
                 return self.close_at_channel(payment, attempt, open).await;
             }
-            // Initiated again under the same number, it is the same payment: that ends the doubt.
-            AttemptState::Initiated => open.adapter.initiate(&self.initiate_request(payment, attempt)).await,
-            AttemptState::Pending { .. } => open.adapter.query(&number).await,
+            AttemptState::Initiated => match open.registration.capabilities.resend {
+                // Initiated again under the same number, it is the same payment: that ends the doubt.
+                Resend::Repeatable => open.channel.initiate(&self.initiate_request(payment, attempt)).await,
+                Resend::QueryOnly => open.channel.query(&attempt_ref(attempt)).await,
+            },
+            AttemptState::Pending { .. } => open.channel.query(&attempt_ref(attempt)).await,
             AttemptState::Succeeded | AttemptState::Closed | AttemptState::Failed(_) => return Ok(()),
         };
         crash_point("payment.poll.called");

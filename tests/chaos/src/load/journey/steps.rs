@@ -79,6 +79,7 @@ impl Journey {
             order_id: order.order_id.clone(),
             method: Method::QrCode.into(),
             channel: Channel::Alipay.into(),
+            ..CreatePaymentRequest::default()
         };
         let key = self.key("payment");
         let ask = || {
