@@ -184,7 +184,11 @@ async fn events_that_can_not_be_applied_become_dead_letters_and_block_nothing() 
     let garbled = Order { order_id: "ord_".to_owned(), ..order.clone() };
     let somebody = MerchantId::new();
     fixture.payments.log.push(somebody, succeeded(&order, PaymentId::new(), total(&order)));
-    let closed = PaymentClosed { payment_id: PaymentId::new().to_string(), order_id: order.order_id.clone() };
+    let closed = PaymentClosed {
+        payment_id: PaymentId::new().to_string(),
+        order_id: order.order_id.clone(),
+        ..PaymentClosed::default()
+    };
     fixture.payments.log.push_all(
         fixture.merchant,
         [
