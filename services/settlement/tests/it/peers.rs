@@ -170,6 +170,41 @@ impl ChannelAccountService for FakePayment {
     ) -> Result<Response<payment::GetChannelAccountResponse>, Status> {
         Err(not_scripted())
     }
+
+    async fn test_channel_account(
+        &self,
+        _: Request<payment::TestChannelAccountRequest>,
+    ) -> Result<Response<payment::TestChannelAccountResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn activate_channel_account(
+        &self,
+        _: Request<payment::ActivateChannelAccountRequest>,
+    ) -> Result<Response<payment::ActivateChannelAccountResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn disable_channel_account(
+        &self,
+        _: Request<payment::DisableChannelAccountRequest>,
+    ) -> Result<Response<payment::DisableChannelAccountResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn add_channel_credential(
+        &self,
+        _: Request<payment::AddChannelCredentialRequest>,
+    ) -> Result<Response<payment::AddChannelCredentialResponse>, Status> {
+        Err(not_scripted())
+    }
+
+    async fn retire_channel_credential(
+        &self,
+        _: Request<payment::RetireChannelCredentialRequest>,
+    ) -> Result<Response<payment::RetireChannelCredentialResponse>, Status> {
+        Err(not_scripted())
+    }
 }
 
 #[tonic::async_trait]
