@@ -1,16 +1,20 @@
 //! Integrity alerts: what a channel says, verified, and what our record says do not agree.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tael_ids::{IntegrityAlertId, MerchantId, PaymentId};
 use tael_money::Money;
 
-use super::payment::Payment;
+use super::evidence::Paid;
+use super::payment::{Attempt, Payment};
+
+/// How far the clocks of a channel and of ours may be apart: far enough for one that stands in another time zone by mistake.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// One thing that does not agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
-    /// `amount`, or a field of the account's identity.
+    /// `amount`, `channel_transaction_id`, `pay_time`, or a field of the account's identity.
     pub(crate) field: String,
     pub(crate) expected: String,
     pub(crate) actual: String,
@@ -48,4 +52,24 @@ pub(crate) fn mismatches(payment: &Payment, identity: &Value, claim: &Assertion)
         .filter(|(_, expected, actual)| expected != actual)
         .map(|(field, expected, actual)| Mismatch { field: field.to_owned(), expected, actual })
         .collect()
+}
+
+/// Compares what a channel says of money with what it said before of the same attempt: two transactions are money that came
+/// twice, or a message about somebody else's.
+pub(crate) fn other_transaction(attempt: &Attempt, paid: &Paid) -> Option<Mismatch> {
+    let expected = attempt.channel_transaction_id.clone()?;
+    let actual = paid.channel_transaction_id.clone();
+    let field = "channel_transaction_id".to_owned();
+    (expected != actual).then_some(Mismatch { field, expected, actual })
+}
+
+/// Says what is wrong with a time of payment: before the attempt began, or in the future.
+pub(crate) fn impossible_pay_time(attempt: &Attempt, paid: &Paid, now: Timestamp) -> Option<Mismatch> {
+    let after = paid.pay_time.duration_since(attempt.create_time);
+    let ahead = paid.pay_time.duration_since(now);
+    (after < -CLOCK_TOLERANCE || ahead > CLOCK_TOLERANCE).then(|| Mismatch {
+        field: "pay_time".to_owned(),
+        expected: format!("after {}", attempt.create_time),
+        actual: paid.pay_time.to_string(),
+    })
 }

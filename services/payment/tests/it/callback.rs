@@ -7,7 +7,7 @@ use tael_proto::event::v1::payload::Kind;
 use tael_proto::payment::v1::{
     AttemptState, HandleCallbackRequest, IntegrityAlert, ListIntegrityAlertsRequest, Payment, PaymentState,
 };
-use tael_sandbox::control::DeliveryState;
+use tael_sandbox::control::{Coupon, CouponFunding, DeliveryState, PayerAction, PayerMove};
 use tael_testkit::eventually;
 use tonic::Code;
 
@@ -56,6 +56,60 @@ async fn a_payers_payment_arrives_by_notification() {
         (trade.notifications[0].state == DeliveryState::Acknowledged).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_second_payment_of_one_attempt_is_an_integrity_alert() {
+    let fixture = Fixture::start().await;
+    let payment = fixture.create().await;
+    let account = &fixture.account.channel_account_id;
+    let mut fields = fixture.paid_fields(&payment);
+    assert_eq!(fixture.notify(account, signed_form(&fields, &ALIPAY_KEY)).await, "success");
+    let paid = fixture.get(&payment).await;
+    let first = fields.insert("trade_no", "2026030122001468450599999999".to_owned()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(fixture.notify(account, signed_form(&fields, &ALIPAY_KEY)).await, "failure");
+    }
+    assert_eq!(fixture.get(&payment).await, paid);
+    let alerts = alerts(&fixture).await;
+    let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
+    assert_eq!(
+        (alert.field.as_str(), &alert.expected, alert.actual.as_str()),
+        ("channel_transaction_id", &first, "2026030122001468450599999999")
+    );
+}
+
+#[tokio::test]
+async fn a_pay_time_that_cannot_be_is_not_believed_and_the_money_is() {
+    let fixture = Fixture::start().await;
+    let account = &fixture.account.channel_account_id;
+    for (n, impossible) in ["1970-01-01 08:00:00", "2099-01-01 00:00:00"].into_iter().enumerate() {
+        let payment = fixture.create().await;
+        let mut fields = fixture.paid_fields(&payment);
+        fields.insert("gmt_payment", impossible.to_owned());
+        assert_eq!(fixture.notify(account, signed_form(&fields, &ALIPAY_KEY)).await, "success");
+        let paid = fixture.get(&payment).await;
+        assert_eq!(paid.state(), PaymentState::Succeeded);
+        let heard = paid.pay_time.unwrap().seconds - payment.create_time.unwrap().seconds;
+        assert!((0..600).contains(&heard), "{impossible}: {heard}");
+        let alerts = alerts(&fixture).await;
+        assert_eq!(alerts.len(), n + 1);
+        assert!(alerts.iter().all(|alert| alert.field == "pay_time"), "{alerts:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_merchant_receives_of_a_payment_with_its_own_coupon_is_told() {
+    let fixture = Fixture::start().await;
+    let payment = fixture.create().await;
+    let coupon =
+        Coupon { name: "满60减5".to_owned(), amount_minor: 500, funded_by: CouponFunding::Merchant };
+    let action = PayerAction { coupon: Some(coupon), ..PayerAction::on(fixture.reference(&payment)) };
+    fixture.sandbox.act(PayerMove::Pay, &action).await.unwrap();
+    fixture.eventually(&payment, PaymentState::Succeeded).await;
+    let events = fixture.events(2).await;
+    let Kind::PaymentSucceeded(event) = kind(&events[1]) else { panic!("{events:?}") };
+    assert_eq!((event.amount.clone(), event.received.clone()), (cny(6_800), cny(6_300)));
 }
 
 #[tokio::test]

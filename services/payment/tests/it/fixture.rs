@@ -10,7 +10,8 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::SignedDuration;
+use jiff::tz::{TimeZone, offset};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tael_clock::Clock;
 use tael_egress::Policy;
@@ -331,7 +332,10 @@ impl Fixture {
         BTreeMap::from([
             ("app_id", self.app.app_id.clone()),
             ("charset", "utf-8".to_owned()),
-            ("gmt_payment", "2026-03-01 16:00:00".to_owned()),
+            (
+                "gmt_payment",
+                PAID_AT.to_zoned(TimeZone::fixed(offset(8))).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            ),
             ("notify_id", "2026030100222155624068450559358070".to_owned()),
             ("notify_type", "trade_status_sync".to_owned()),
             ("out_trade_no", number(payment)),
@@ -365,6 +369,10 @@ impl Fixture {
         self.clock.advance(by);
     }
 }
+
+/// When the payer paid, in all forms that this makes: a time that can be.
+pub(crate) static PAID_AT: LazyLock<Timestamp> =
+    LazyLock::new(|| Timestamp::from_second(Timestamp::now().as_second()).unwrap());
 
 pub(crate) fn kind(event: &Event) -> Kind {
     event.payload.clone().unwrap().kind.unwrap()

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tael_proto::event::v1::Event;
 use tael_proto::payment::v1::{AttemptState, Payment, PaymentState};
 
-use crate::fixture::{ALIPAY_KEY, APP_KEY, Fixture, cny, kind, signed_form};
+use crate::fixture::{ALIPAY_KEY, APP_KEY, Fixture, PAID_AT, cny, kind, signed_form};
 
 /// What a callback says differently from "paid".
 type Callback = &'static [(&'static str, &'static str)];
@@ -152,7 +152,7 @@ async fn in_every_order_money_that_came_after_the_end_is_recorded_once() {
             (now.state(), now.attempts[0].state()),
             (PaymentState::Succeeded, AttemptState::Succeeded)
         );
-        assert_eq!(now.pay_time.unwrap().seconds, 1_772_352_000, "{order:?}");
+        assert_eq!(now.pay_time.unwrap().seconds, PAID_AT.as_second(), "{order:?}");
         let closed_first = order.iter().find(|callback| **callback != WAITING) == Some(&CLOSED);
         said += if closed_first { 6 } else { 5 };
         let events = fixture.events(said).await;

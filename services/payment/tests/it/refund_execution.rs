@@ -238,8 +238,10 @@ async fn a_notification_of_a_refund_settles_it() {
     let refund = fixture.refund(&refund_request(&payment, 6_800)).await.unwrap();
     assert_eq!(refund.state(), PaymentRefundState::Pending);
 
+    let trade_no = fixture.trade(&payment).await.trade_no.unwrap();
     let tell = async |number: &str| {
         let mut fields = fixture.paid_fields(&payment);
+        fields.insert("trade_no", trade_no.clone());
         fields.insert("trade_status", "TRADE_CLOSED".to_owned());
         fields.insert("refund_fee", "68.00".to_owned());
         fields.insert("gmt_refund", "2026-03-01 17:00:00.123".to_owned());

@@ -7,7 +7,9 @@ use tael_ids::{IntegrityAlertId, RefundId};
 use super::super::{Internal, Payments};
 use crate::accounts::OpenAccount;
 use crate::domain::evidence::{Evidence, Paid, Verdict, judge};
-use crate::domain::integrity_alert::{Assertion, IntegrityAlert, Mismatch, mismatches};
+use crate::domain::integrity_alert::{
+    Assertion, IntegrityAlert, Mismatch, impossible_pay_time, mismatches, other_transaction,
+};
 use crate::domain::payment::{Attempt, AttemptState, Payment, PaymentState, Schedule};
 use crate::domain::refund_execution::{Refund, RefundState};
 use crate::{events, store};
@@ -96,16 +98,34 @@ impl Payments {
             // On money that was recorded before, too: the first message may have been right and this one not.
             (verdict, Evidence::Paid(paid) | Evidence::Reversed(paid)) => {
                 let claim = Assertion { amount: Some(paid.amount), ..Assertion::default() };
-                let found = mismatches(&payment, &open.account.identity, &claim);
-                if !found.is_empty() {
+                let mut found = mismatches(&payment, &open.account.identity, &claim);
+                found.extend(other_transaction(attempt, paid));
+                let mut paid = paid.clone();
+                if found.is_empty() {
+                    // The money is believed and its time is not: a day that it was not on would settle it.
+                    let impossible = impossible_pay_time(attempt, &paid, now);
+                    if impossible.is_some() {
+                        paid.pay_time = now;
+                    }
+                    let moved = match verdict {
+                        Verdict::Succeed => {
+                            self.succeed(&mut tx, &payment, attempt, &paid).await?;
+                            true
+                        }
+                        Verdict::Reverse => self.reverse(&mut tx, &payment, attempt, &paid).await?,
+                        Verdict::Stay { .. }
+                        | Verdict::Ended
+                        | Verdict::AwaitPayer
+                        | Verdict::Close
+                        | Verdict::Fail => false,
+                    };
+                    if !moved {
+                        return Ok(recorded);
+                    }
+                    self.raise_alerts(&mut tx, &payment, impossible.into_iter().collect()).await?;
+                } else {
                     recorded = Recorded::Contradicted;
                     self.raise_alerts(&mut tx, &payment, found).await?;
-                } else if verdict == Verdict::Succeed {
-                    self.succeed(&mut tx, &payment, attempt, paid).await?;
-                } else if verdict != Verdict::Reverse
-                    || !self.reverse(&mut tx, &payment, attempt, paid).await?
-                {
-                    return Ok(recorded);
                 }
             }
             (Verdict::Close, _) => {
