@@ -372,7 +372,7 @@ impl Fixture {
 
 /// When the payer paid, in all forms that this makes: a time that can be.
 pub(crate) static PAID_AT: LazyLock<Timestamp> =
-    LazyLock::new(|| Timestamp::from_second(Timestamp::now().as_second()).unwrap());
+    LazyLock::new(|| Timestamp::from_second(Clock::system().now().as_second()).unwrap());
 
 pub(crate) fn kind(event: &Event) -> Kind {
     event.payload.clone().unwrap().kind.unwrap()
