@@ -6,11 +6,13 @@ use tael_ids::{AttemptId, ChannelAccountId, OrderId, PaymentId, RefundId};
 use tael_proto::audit::v1::fact::Fact;
 use tael_proto::audit::v1::{AttemptFact, ChannelAccountFact, PaymentFact, PaymentRefundFact};
 
+/// Drafts are none: nothing was ever paid through one, and its keys may be wrong.
 #[tracing::instrument(name = "db.fact.channel_accounts", skip_all)]
 pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
         "select merchant_id, channel_account_id, channel, seller_id
-         from channel_account where (merchant_id, channel_account_id) > ($1, $2) and merchant_id <= $3
+         from channel_account
+         where (merchant_id, channel_account_id) > ($1, $2) and merchant_id <= $3 and state <> 'draft'
          order by merchant_id, channel_account_id limit $4",
         range.after_merchant,
         range.after_id,
