@@ -67,7 +67,7 @@ pub(crate) enum Resend {
     /// Sent again with the same number and content it is the same payment.
     Repeatable,
     /// Sent again it may be another payment, or is refused: only a query tells.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no channel of ours is like that yet; most others are"))]
+    #[expect(dead_code, reason = "no channel of ours is like that yet; most others are")]
     QueryOnly,
 }
 
@@ -92,10 +92,7 @@ pub(crate) enum CannotOpen {
 
 /// A payment that the channel is to let the payer pay.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "Alipay has one method, which takes no input; others have several")
-)]
+#[expect(dead_code, reason = "Alipay has one method, which takes no input; others have several")]
 pub(crate) struct Initiate {
     /// The number under which the channel is to know it: the attempt's.
     pub(crate) number: String,
@@ -112,10 +109,7 @@ pub(crate) struct Initiate {
 
 /// An attempt that the channel was told of.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "Alipay knows attempts by our numbers alone; others by their own")
-)]
+#[expect(dead_code, reason = "Alipay knows attempts by our numbers alone; others by their own")]
 pub(crate) struct AttemptRef {
     pub(crate) number: String,
     /// What the adapter asked to be kept.
@@ -124,7 +118,7 @@ pub(crate) struct AttemptRef {
 
 /// A refund, told to the channel.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "Alipay knows the total; others want to be told"))]
+#[expect(dead_code, reason = "Alipay knows the total; others want to be told")]
 pub(crate) struct RefundOrder {
     /// What was paid.
     pub(crate) attempt: AttemptRef,
@@ -159,10 +153,7 @@ impl Closing {
 
 /// A callback as it came in.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "Alipay signs the body alone; others sign headers, path or query too")
-)]
+#[expect(dead_code, reason = "Alipay signs the body alone; others sign headers, path or query too")]
 pub(crate) struct Callback {
     pub(crate) method: String,
     pub(crate) path: String,

@@ -10,10 +10,12 @@ use tael_proto::audit::v1::{AttemptFact, ChannelAccountFact, PaymentFact, Paymen
 #[tracing::instrument(name = "db.fact.channel_accounts", skip_all)]
 pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<FactRow>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select merchant_id, channel_account_id, channel, seller_id
+        // Whose statement it is: the seller's, where several accounts may be one seller's, else the account's own.
+        r#"select merchant_id, channel_account_id, channel,
+                coalesce(seller_id, channel_account_id::text) as "statement_owner!"
          from channel_account
          where (merchant_id, channel_account_id) > ($1, $2) and merchant_id <= $3 and state <> 'draft'
-         order by merchant_id, channel_account_id limit $4",
+         order by merchant_id, channel_account_id limit $4"#,
         range.after_merchant,
         range.after_id,
         range.last_merchant,
@@ -25,7 +27,7 @@ pub(crate) async fn channel_accounts(pool: &PgPool, range: Range) -> Result<Vec<
         let fact = ChannelAccountFact {
             channel_account_id: ChannelAccountId::from_uuid(row.channel_account_id).to_string(),
             channel: row.channel,
-            statement_owner: row.seller_id,
+            statement_owner: row.statement_owner,
             // Alipay's days are Beijing's.
             time_zone: "Asia/Shanghai".to_owned(),
         };
