@@ -172,7 +172,11 @@ impl FakeLog {
 
     /// An event that concerns no refund, to see that it blocks nothing.
     pub(crate) fn noise(&self) {
-        let closed = tael_proto::event::v1::PaymentClosed { payment_id: "p".into(), order_id: "o".into(), ..Default::default() };
+        let closed = tael_proto::event::v1::PaymentClosed {
+            payment_id: "p".into(),
+            order_id: "o".into(),
+            ..Default::default()
+        };
         self.append(&MerchantId::new().to_string(), "p", Kind::PaymentClosed(closed));
     }
 }

@@ -108,7 +108,7 @@ pub(crate) async fn insert(
         at.to_sqlx() as _,
         guard.key,
         guard.fingerprint,
-        currency.map(|currency| currency.code()),
+        currency.map(tael_money::Currency::code),
         fee.fixed.map(Money::minor),
         fee.minimum.map(Money::minor),
         fee.maximum.map(Money::minor),

@@ -85,6 +85,8 @@ async fn settlement_keeps_the_books_that_the_build_before_the_guards_wrote() {
 
 #[tokio::test]
 async fn settlement_keeps_the_books_of_the_build_before_components() {
+    use TransferKind::{Hold, Payment, Refund};
+
     let rows = include_str!("../fixtures/settlement-0004.sql");
     let (database, pool) = left_at::<tael_settlement::App>(4, rows).await;
     let running = start::<tael_settlement::App>(&database).await;
@@ -139,7 +141,6 @@ async fn settlement_keeps_the_books_of_the_build_before_components() {
         })
         .collect();
     let line = |kind, component: &str, count, minor| (kind, component.to_owned(), count, minor);
-    use TransferKind::{Hold, Payment, Refund};
     assert_eq!(
         lines,
         [
