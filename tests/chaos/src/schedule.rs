@@ -340,7 +340,7 @@ mod tests {
     fn ten_minutes_hold_every_kind_of_fault() {
         let plan = plan(1, 600, 100);
         let names: std::collections::BTreeSet<String> = plan.iter().map(|p| p.fault.name()).collect();
-        // 7 services to be killed, 17 kinds of their own, 3 moods of the receiver, 11 troubles of the channel.
-        assert_eq!(names.len(), 7 + 17 + 3 + 11, "{names:#?}");
+        // 8 services to be killed, 17 kinds of their own, 3 moods of the receiver, 11 troubles of the channel.
+        assert_eq!(names.len(), 8 + 17 + 3 + 11, "{names:#?}");
     }
 }
