@@ -9,12 +9,16 @@ scripts/claims.sh
 scripts/sqlx.sh check
 
 results=$(mktemp "${TMPDIR:-/tmp}/tael-test.XXXXXXXX")
-# The templates that tests copy their databases from would stay on a server that is not thrown away.
+# The templates that tests copy their databases from, and databases whose test ended with its process, would stay on a server
+# that is not thrown away.
 finish() {
   rm -f "$results"
   command -v psql >/dev/null || return 0
   psql -AtqX "$TAEL_DATABASE_URL" -c "select format('drop database if exists %I', datname) from pg_database
-    where datname like 'tael\_template\_%'" | psql -qX "$TAEL_DATABASE_URL" || true
+    where datname like 'tael\_template\_%' or datname like 'tael\_test\_%'
+    union all
+    select format('drop role if exists %I', rolname) from pg_roles where rolname like 'tael\_test\_%\_service'" |
+    psql -qX "$TAEL_DATABASE_URL" || true
 }
 trap finish EXIT
 status=0

@@ -41,8 +41,17 @@ async fn bench_takes_a_running_platform_by_the_names_of_its_services() {
     let by_name = format!("localhost:{}", service.local_addr().unwrap().port());
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tael"));
     command.arg("bench").kill_on_drop(true).stdout(Stdio::null()).stderr(Stdio::piped());
-    for name in ["merchant", "order", "payment", "refund", "settlement", "notification", "audit", "gateway", "sandbox"]
-    {
+    for name in [
+        "merchant",
+        "order",
+        "payment",
+        "refund",
+        "settlement",
+        "notification",
+        "audit",
+        "gateway",
+        "sandbox",
+    ] {
         command.args([&format!("--{name}"), &by_name]);
     }
     let child = command.spawn().unwrap();

@@ -52,7 +52,8 @@ impl Session {
     /// Opens the session; its tables vanish with it.
     pub(crate) async fn open(pool: &PgPool, stuck_before: Timestamp) -> Result<Self, sqlx::Error> {
         let mut conn = pool.acquire().await?.detach();
-        conn.execute("set statement_timeout = 0").await?;
+        // Compiling a comparison takes longer than making it over a page or two, and the tables are new each time.
+        conn.execute("set statement_timeout = 0; set jit = off").await?;
         conn.execute(AssertSqlSafe(tables::create())).await?;
         sqlx::query("insert into audit_setting values ($1)")
             .bind(stuck_before.to_sqlx())
